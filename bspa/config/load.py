@@ -1,0 +1,226 @@
+"""From the merged config to `Config`: every mistake in one message, with its file, key, value and cure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from bspa.config.schema import Config, Method, Model, Training
+
+
+def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
+    """Check the merged config ``values``.
+
+    Args:
+        values: what Snakemake made of config.yaml, ``--configfile`` and ``--config``.
+        files: the files it was read from, in order; for messages.
+
+    Raises:
+        ValueError: one message that lists every mistake.
+    """
+    problems: list[tuple[tuple[str | int, ...], str]] = []
+    config = None
+    try:
+        config = Config.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [(_location(e), _describe(e)) for e in error.errors()]
+    except ValueError as error:
+        problems = [((), str(error))]
+    if config is not None:
+        problems = list(_inconsistencies(config))
+    if problems:
+        lines = [f"  {_where(key, files)}{_dotted(key)}: {text}" for key, text in problems]
+        count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        raise ValueError("\n".join([f"the config has {count}:", *lines]))
+    assert config is not None
+    return config
+
+
+def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what each section alone cannot see."""
+
+    def unknown(key: tuple[str | int, ...], name: str, known: Mapping[str, Any], what: str) -> Iterator[Any]:
+        if name not in known:
+            yield key, f"{name!r} is not one of `{what}`{_nearest(name, list(known))}"
+
+    for number, scale in enumerate(config.scales):
+        grid = config.sub_images.get(f"x{scale}")  # type: ignore[call-overload]
+        if grid is None:
+            yield ("sub_images",), f"x{scale} is missing, but scales asks for {scale}"
+            continue
+        for name in ("size", "step"):
+            value = getattr(grid, name)
+            if value % scale:
+                near = value - value % scale or scale
+                cure = f"use a multiple of {scale}, e.g. {near}"
+                yield (
+                    ("sub_images", f"x{scale}", name),
+                    f"{value} is not divisible by the scale {scale}; {cure}",
+                )
+        if scale in config.scales[:number]:
+            yield ("scales", number), f"{scale} stands here twice"
+    for number, seed in enumerate(config.seeds):
+        if seed in config.seeds[:number]:
+            yield ("seeds", number), f"{seed} stands here twice"
+
+    yield from unknown(("data", "train"), config.data.train, config.sources, "sources")
+    yield from unknown(("data", "validation"), config.data.validation, config.sources, "sources")
+    for number, name in enumerate(config.data.benchmarks):
+        yield from unknown(("data", "benchmarks", number), name, config.sources, "sources")
+        if name in config.data.benchmarks[:number]:
+            yield ("data", "benchmarks", number), f"{name!r} stands here twice"
+    for name, source in config.sources.items():
+        if source.kind == "archive":
+            key = ("sources", name, "archive")
+            yield from unknown(key, source.archive, config.archives, "archives")
+
+    for name, model in config.models.items():
+        allowed = Model.OPTIONS[model.arch]
+        for option in model.options:
+            if option not in allowed:
+                text = f"unknown option of {model.arch}{_nearest(option, allowed)}"
+                yield ("models", name, "options", option), text
+        try:
+            config.training_of(name)
+        except ValidationError as error:
+            for detail in error.errors():
+                yield ("models", name, "training", *detail["loc"]), _describe(detail, Training)
+    yield from unknown(("reference", "model"), config.reference.model, config.models, "models")
+    for scale_key, weights in config.reference.weights.items():
+        if "://" not in weights.file and not Path(weights.file).is_file():
+            yield ("reference", "weights", scale_key, "file"), f"{weights.file!r} is not a file"
+
+    for name, method in config.methods.items():
+        split = method.class_split
+        if method.sampling != "uniform":
+            yield from unknown(("methods", name, "class_split"), split, config.class_splits, "class_splits")
+        if method.attribution is not None and method.sampling != "alternating":
+            text = f"needs sampling: alternating, but sampling is {method.sampling}"
+            yield ("methods", name, "attribution"), text
+        if method.match_steps is not None:
+            key = ("methods", name, "match_steps")
+            yield from unknown(key, method.match_steps, config.methods, "methods")
+            other = config.methods.get(method.match_steps)
+            if other is not None and (other.match_steps is not None or method.match_steps == name):
+                yield key, f"{method.match_steps!r} itself matches another recipe; name one that does not"
+    for number, name in enumerate(config.tables.table4.models):
+        yield from unknown(("tables", "table4", "models", number), name, config.models, "models")
+    for number, name in enumerate(config.tables.table4.methods):
+        yield from unknown(("tables", "table4", "methods", number), name, config.methods, "methods")
+
+
+def _location(error: ErrorDetails) -> tuple[str | int, ...]:
+    """Drop what pydantic adds to a key's path: the tag of a union's branch, `[key]`."""
+    parts = list(error["loc"])
+    if parts[:1] == ["sources"] and len(parts) > 2 and parts[2] in ("builtin", "folder", "archive"):
+        del parts[2]
+    return tuple(p for p in parts if p != "[key]" and not str(p).startswith(("literal[", "constrained-")))
+
+
+def _describe(error: ErrorDetails, root: type[BaseModel] = Config) -> str:
+    """Say what is wrong in the user's terms."""
+    value, kind, context = error["input"], error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        section = _section(root, error["loc"][:-1])
+        known = [*section.model_fields, *(["extends"] if section is Method else [])]
+        return f"unknown key{_nearest(str(error['loc'][-1]), known)}"
+    if kind == "missing":
+        return "this key is required and missing"
+    if kind == "value_error":
+        return str(context["error"])
+    if error["loc"] and error["loc"][-1] == "[key]":
+        return f"{value!r} is not allowed as a name here; {_rule(error)}"
+    hint = ""
+    if isinstance(value, str) and kind.startswith(("float", "int")):
+        hint = _number_hint(value)
+    return f"{value!r} ({_yaml_type(value)}) is not allowed; {_rule(error)}{hint}"
+
+
+def _rule(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "literal_error" | "union_tag_invalid":
+            return f"allowed: {context.get('expected') or context.get('expected_tags')}"
+        case "string_pattern_mismatch":
+            return f"it must match {context['pattern']}"
+        case _:
+            return error["msg"][0].lower() + error["msg"][1:]
+
+
+def _number_hint(value: str) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    mantissa, e, exponent = value.lower().partition("e")
+    if e and "." not in mantissa:
+        return f" (YAML reads {value} as text: write {mantissa}.0e{exponent})"
+    return f" (write {number:g} without quotes)"
+
+
+def _yaml_type(value: object) -> str:
+    names = {
+        str: "text",
+        bool: "true/false",
+        int: "whole number",
+        float: "number",
+        list: "list",
+        dict: "section",
+    }
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{meant} (allowed: {', '.join(known)})"
+
+
+def _section(root: Any, location: Sequence[str | int]) -> type[BaseModel]:
+    """Find the settings class that the key path ``location`` leads to."""
+    current = root
+    for part in location:
+        if get_origin(current) is Annotated:
+            current = get_args(current)[0]
+        if get_origin(current) in (Union, UnionType):
+            options = get_args(current)
+            # A tagged union's path names the branch; an optional section has one branch besides null.
+            tagged = [o for o in options if part == str(o.__name__).removesuffix("Source").lower()]
+            if tagged:
+                current = tagged[0]
+                continue
+            current = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = current.model_fields[str(part)].annotation
+        else:
+            current = get_args(current)[-1]
+    for option in [current, *get_args(current)]:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    raise AssertionError(f"no section at {location}")
+
+
+def _where(key: Sequence[str | int], files: Sequence[str]) -> str:
+    """Name the last file that sets ``key``, or its nearest parent; nothing if it came by --config."""
+    for length in range(len(key), 0, -1):
+        for file in reversed(files):
+            current: Any = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+            for part in key[:length]:
+                try:
+                    current = current[part]
+                except (KeyError, IndexError, TypeError):
+                    break
+            else:
+                return f"{file}: " if length == len(key) else f"{file} or --config: "
+    return ""
+
+
+def _dotted(key: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in key) or "methods"

@@ -1,0 +1,322 @@
+"""The settings, as typed classes that fail when they are built. The help of each key is its docstring here.
+
+The JSON schema for editors (schemas/config.schema.json) is generated from these classes, and config.yaml
+shows every key with its default.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Scale = Literal[2, 3, 4]
+ScaleKey = Literal["x2", "x3", "x4"]
+Sampling = Literal["uniform", "inverse"]
+
+
+class Section(BaseModel):
+    """A part of the config: no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class BuiltinSource(Section):
+    """Photographs that ship inside scikit-image; nothing is downloaded."""
+
+    kind: Literal["builtin"]
+    photos: list[Name] = Field(min_length=1)
+    """Names of the photographs, e.g. astronaut, chelsea, coffee."""
+
+
+class FolderSource(Section):
+    """A folder of your own photographs (PNG, JPEG, WebP, BMP, TIFF)."""
+
+    kind: Literal["folder"]
+    path: str
+    """The folder; with given HR/LR pairs it may hold {scale}."""
+    hr: str | None = None
+    """File pattern of the photographs, e.g. "*_HR.png"; null takes every photograph in the folder."""
+    lr: str | None = None
+    """File pattern of given LR files, e.g. "*_LR.png" (may hold {scale}); null makes LR by imresize."""
+
+    @model_validator(mode="after")
+    def _pairs_need_both(self) -> FolderSource:
+        if self.lr is not None and self.hr is None:
+            raise ValueError("lr is given without hr; give both patterns, or neither")
+        return self
+
+
+class ArchiveSource(Section):
+    """Photographs inside a downloaded archive."""
+
+    kind: Literal["archive"]
+    archive: Name
+    """Which of `archives`."""
+    folder: str = ""
+    """Folder inside the archive; with given HR/LR pairs it may hold {scale}."""
+    hr: str | None = None
+    """As in a folder source."""
+    lr: str | None = None
+    """As in a folder source."""
+
+
+Source = Annotated[BuiltinSource | FolderSource | ArchiveSource, Field(discriminator="kind")]
+
+
+class Archive(Section):
+    """A file to download."""
+
+    urls: list[str] = Field(min_length=1)
+    """The official address first, then mirrors."""
+    sha256: Sha256 | None = None
+    """Digest of the file; null: not checked, the run prints what it saw."""
+    size: int | None = Field(default=None, gt=0)
+    """Bytes; null: not checked."""
+    only: list[str] | None = None
+    """Unpack only members that match one of these patterns; null: all."""
+
+
+class Data(Section):
+    """What is trained and evaluated on, by names of `sources`."""
+
+    train: Name
+    """Training photographs."""
+    validation: Name
+    """Photographs whose sub-images are classified by the training thresholds."""
+    benchmarks: list[Name] = Field(min_length=1)
+    """Evaluated on whole images, in the order of the tables' columns."""
+    border: Literal["clamp", "symmetric"] = "clamp"
+    """Edge rule of imresize: clamp is MATLAB's own; symmetric for files of newer releases."""
+
+
+class SubImages(Section):
+    """The grid of sub-images, in HR pixels."""
+
+    size: int = Field(gt=0)
+    """Side of a sub-image, and of the patches of uniform sampling."""
+    step: int = Field(gt=0)
+    """Distance between neighbours."""
+    threshold: int = Field(ge=0)
+    """A last window is added where more than this many pixels would be left over."""
+
+
+class ClassSplit(Section):
+    """How sub-images are split into classes of difficulty (Eq. 2)."""
+
+    classes: int = Field(ge=2)
+    """K."""
+    imbalance: float = Field(ge=1)
+    """The unbalanced factor N_1 / N_K."""
+
+
+class Weights(Section):
+    """Given weights."""
+
+    file: str
+    """Path or URL of a .safetensors, .pth or .pt file with BasicSR's key names."""
+    sha256: Sha256 | None = None
+    """Digest of the file; null: not checked, the run prints what it saw."""
+
+
+class Training(Section):
+    """Optimisation (Section 4.1)."""
+
+    epochs: int = Field(ge=1)
+    """T."""
+    batch: int = Field(ge=1)
+    """Patches in a step."""
+    repeat: int = Field(ge=1)
+    """How often an epoch goes through the training images: its steps are ceil(images * repeat / batch)."""
+    learning_rate: float = Field(gt=0)
+    """Of Adam."""
+    halve_every: int = Field(ge=1)
+    """Epochs after which the learning rate is halved, again and again."""
+    betas: list[float] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
+    """Of Adam."""
+    epsilon: float = Field(default=1e-8, gt=0)
+    """Of Adam."""
+
+
+class Model(Section):
+    """A network: an architecture with its options."""
+
+    arch: Literal["edsr", "fsrcnn", "msrresnet", "rcan"]
+    """Which of the architectures."""
+    label: str | None = None
+    """Its name in tables; null: the key."""
+    options: dict[str, int | float] = {}
+    """Options of the architecture, e.g. {blocks: 16, channels: 64}."""
+    training: dict[str, Any] = {}
+    """Values of `training` that differ for this network."""
+
+    OPTIONS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "edsr": ("blocks", "channels", "res_scale"),
+        "fsrcnn": ("d", "s", "m"),
+        "msrresnet": ("blocks", "channels"),
+        "rcan": ("groups", "blocks", "channels", "reduction"),
+    }
+
+
+class Reference(Section):
+    """The network that scores the difficulty (Section 3.2)."""
+
+    model: Name
+    """Which of `models`."""
+    weights: dict[ScaleKey, Weights] = {}
+    """Given weights by scale, e.g. x4: {file: msrresnet_x4.pth}; a scale without any is trained."""
+    seed: int = Field(default=0, ge=0)
+    """Of the training, where it is trained."""
+    batch: int = Field(default=64, ge=1)
+    """Sub-images scored at a time."""
+
+
+class Attribution(Section):
+    """Integrated gradients and the mask (Section 3.3)."""
+
+    unit: Literal["weight", "filter"] = "weight"
+    """weight (WIG) ranks single weights, filter (FIG) ranks 2-D kernels."""
+    beta: float = Field(default=0.1, ge=0, le=1)
+    """The share of frozen units is beta * e / T (Eq. 11)."""
+    steps: int = Field(default=100, ge=1)
+    """M, points on the path (Eq. 10)."""
+    batches: int = Field(default=1, ge=1)
+    """Uniformly sampled batches that the loss is taken on."""
+    update: Literal["replace", "cumulative"] = "replace"
+    """How the next mask joins the last: replace releases it, cumulative keeps and extends it."""
+    phases: list[Sampling] = Field(default=["uniform", "inverse"], min_length=1)
+    """Where the mask holds."""
+
+
+class Method(Section):
+    """A recipe: how a network is trained."""
+
+    label: str | None = None
+    """Its name in tables; null: the key."""
+    sampling: Literal["uniform", "inverse", "alternating"]
+    """What is sampled; alternating: uniform, then inverse, again and again."""
+    loss: Literal["l1"] = "l1"
+    """Training loss."""
+    class_split: Name = "default"
+    """Which of `class_splits`, for inverse sampling."""
+    uniform_epochs: int = Field(default=50, ge=1)
+    """Length of a uniform phase, for alternating."""
+    inverse_epochs: int = Field(default=50, ge=1)
+    """Length of an inverse phase, for alternating."""
+    count_inverse: bool = True
+    """Whether inverse epochs count towards `epochs` and the learning rate's decay."""
+    attribution: Attribution | None = None
+    """Freeze important weights after each cycle; null: never."""
+    match_steps: Name | None = None
+    """Train as many steps as this other recipe takes."""
+
+
+class Table4(Section):
+    """Table 4: methods compared on networks, scales and benchmarks."""
+
+    models: list[Name] = Field(min_length=1)
+    """Rows, by names of `models`."""
+    methods: list[Name] = Field(min_length=1)
+    """Rows within a network, by names of `methods`; the first is the baseline."""
+
+
+class Tables(Section):
+    """What stands in the tables."""
+
+    table4: Table4
+
+
+class Compute(Section):
+    """Where and how to compute. Only `precision` can change results, so only it makes stages run again."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of training; auto is bfloat16 where the hardware has it. All else is float32."""
+    threads: int | Literal["auto"] = "auto"
+    """CPU threads of a heavy job; auto: the real cores."""
+    save_every_seconds: float = Field(default=60.0, gt=0)
+    """How often a stage in progress saves its state."""
+    tile: int | Literal["auto"] = "auto"
+    """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
+
+
+class Config(Section):
+    """The whole config."""
+
+    scales: list[Scale] = Field(min_length=1)
+    """Scale factors: 2, 3, 4."""
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    """One training run for each; the tables give means and standard deviations."""
+    archives: dict[Name, Archive] = {}
+    """Files to download, by name."""
+    sources: dict[Name, Source]
+    """Sets of photographs, by name."""
+    data: Data
+    """Which sources are used for what."""
+    sub_images: dict[ScaleKey, SubImages]
+    """The grid of sub-images, by scale."""
+    class_splits: dict[Name, ClassSplit]
+    """Ways to split sub-images into classes, by name; methods choose one."""
+    models: dict[Name, Model]
+    """Networks, by name."""
+    reference: Reference
+    """The network that scores the difficulty."""
+    training: Training
+    """Optimisation, for every network that does not say otherwise."""
+    methods: dict[Name, Method]
+    """Recipes, by name; `extends: NAME` starts from another recipe's values."""
+    tables: Tables
+    """What stands in the tables."""
+    compute: Compute = Compute()
+    """Where and how to compute."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_extends(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("methods"), dict):
+            return {**values, "methods": resolve_extends(values["methods"])}
+        return values
+
+    def training_of(self, model: str) -> Training:
+        """Return the training values of a network, its own over the common ones."""
+        return Training(**{**self.training.model_dump(), **self.models[model].training})
+
+
+def resolve_extends(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge each recipe over the one it extends; nested sections merge key by key, null removes one.
+
+    Raises:
+        ValueError: a recipe extends an unknown one, or itself.
+    """
+
+    def resolve(name: str, seen: tuple[str, ...]) -> Any:
+        method = methods[name]
+        if not isinstance(method, dict) or "extends" not in method:
+            return copy.deepcopy(method)
+        base = method["extends"]
+        if base not in methods:
+            raise ValueError(f"methods.{name}.extends: {base!r} is not one of {', '.join(sorted(methods))}")
+        if base in (*seen, name):
+            raise ValueError(f"methods.{name}.extends: {' -> '.join((*seen, name, base))} goes in a circle")
+        own = {key: value for key, value in method.items() if key != "extends"}
+        merged = resolve(base, (*seen, name))
+        # A label names one recipe in the tables; a recipe that extends it needs its own.
+        if isinstance(merged, dict):
+            merged.pop("label", None)
+            return _merge(merged, own)
+        return own
+
+    return {name: resolve(name, ()) for name in methods}
+
+
+def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
