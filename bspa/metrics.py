@@ -1,0 +1,100 @@
+"""PSNR and SSIM as the super-resolution papers compute them in MATLAB (Section 4.1).
+
+Shape legend: h and w are pixels of the whole image, H and W those left after the cut.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
+
+CONVENTION = (
+    "PSNR (dB, peak 255) and SSIM (11x11 Gaussian window, sigma 1.5, K = 0.01 and 0.03, valid region) on the "
+    "unrounded Y of BT.601 (16 to 235) of 8-bit RGB images, as many pixels as the scale cut from each border"
+)
+
+PEAK = 255.0
+WINDOW = 11
+SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+
+
+def to_y(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the luma Y of BT.601 of RGB (..., 3) uint8: float64 (...) in [16, 235], not rounded.
+
+    MATLAB's ``rgb2ycbcr`` of the image as double.
+    """
+    r, g, b = (rgb[..., channel].astype(np.float64) for channel in range(3))
+    return (65.481 * r + 128.553 * g + 24.966 * b) / 255.0 + 16.0
+
+
+def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
+    """Return the PSNR in dB of ``sr`` against ``hr``, on Y, ``border`` pixels cut from each side.
+
+    Both are RGB (h, w, 3) uint8. Images that do not differ in Y inside the cut have no error to measure:
+    their PSNR is ``inf``.
+
+    Raises:
+        ValueError: another type, unequal shapes, or a cut that leaves nothing.
+    """
+    sr_y, hr_y = _cut_y(sr, hr, border, smallest=1)
+    mse = np.mean((sr_y - hr_y) ** 2)
+    return float(10.0 * np.log10(PEAK**2 / mse)) if mse > 0 else float("inf")
+
+
+def ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
+    """Return the SSIM in [-1, 1] of ``sr`` against ``hr``, on Y, ``border`` pixels cut from each side.
+
+    Both are RGB (h, w, 3) uint8. The mean of Wang et al.'s SSIM map (Image Quality Assessment, 2004) over the
+    positions where the window lies wholly inside the cut image; 1 for identical images.
+
+    Raises:
+        ValueError: another type, unequal shapes, or less than 11x11 pixels left after the cut.
+    """
+    x, y = _cut_y(sr, hr, border, smallest=WINDOW)
+    c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
+    mean_x, mean_y = _local_mean(x), _local_mean(y)
+    variance_x = _local_mean(x * x) - mean_x * mean_x
+    variance_y = _local_mean(y * y) - mean_y * mean_y
+    covariance = _local_mean(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    contrast_structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return float(np.mean(luminance * contrast_structure))
+
+
+def _local_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gaussian-weighted mean of (H, W) over each window inside it: (H - 10, W - 10)."""
+    radius = WINDOW // 2
+    weights = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * SIGMA**2))
+    weights /= weights.sum()
+    filtered = correlate1d(correlate1d(image, weights, axis=0), weights, axis=1)
+    return filtered[radius:-radius, radius:-radius]
+
+
+def _cut_y(
+    sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int, *, smallest: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Y of both images without their borders, (H, W) each, at least ``smallest`` pixels a side."""
+    for name, image in (("sr", sr), ("hr", hr)):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"{name}: an array of {image.dtype} and shape {image.shape}; "
+                "an RGB image (h, w, 3) of uint8 is needed"
+            )
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr is {_size(sr)}, hr is {_size(hr)} (height x width); they must be of one size")
+    if border < 0:
+        raise ValueError(f"border: {border}; the number of pixels to cut cannot be negative")
+    height, width = hr.shape[0] - 2 * border, hr.shape[1] - 2 * border
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"an image of {_size(hr)} pixels is too small: with {border} cut from each border, "
+            f"at least {smallest}x{smallest} must be left"
+        )
+    inside = np.s_[border : border + height, border : border + width]
+    return to_y(sr[inside]), to_y(hr[inside])
+
+
+def _size(image: NDArray[np.uint8]) -> str:
+    return f"{image.shape[0]}x{image.shape[1]}"
