@@ -5,7 +5,7 @@ Nothing here imports torch or numpy: it runs each time the DAG is built.
 
 from bspa.config.code import code_digest
 from bspa.config.load import load_config
+from bspa.config.plan import Cycle, Phase, plan_cycles
 from bspa.config.schema import Config
-from bspa.config.stages import Cycle, Phase, plan_cycles
 
 __all__ = ["Config", "Cycle", "Phase", "code_digest", "load_config", "plan_cycles"]

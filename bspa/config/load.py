@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bspa.config.schema import Config, Method, Model, Training
+from bspa.config.schema import Config, Method, Training
 
 
 def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
@@ -30,17 +30,21 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:
-        problems = [(_location(e), _describe(e)) for e in error.errors()]
-    except ValueError as error:
-        problems = [((), str(error))]
+        problems = [(_location(e), _describe(e)) for e in error.errors() if not _repeats(e)]
     if config is not None:
         problems = list(_inconsistencies(config))
     if problems:
-        lines = [f"  {_where(key, files)}{_dotted(key)}: {text}" for key, text in problems]
+        lines = [
+            "  " + _where(key, files) + ".".join(map(str, key)) + (": " if key else "") + text
+            for key, text in problems
+        ]
         count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         raise ValueError("\n".join([f"the config has {count}:", *lines]))
     assert config is not None
     return config
+
+
+_TAGS = {"builtin", "folder", "archive", "fsrcnn", "edsr", "rcan", "msrresnet"}
 
 
 def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -81,12 +85,7 @@ def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
             key = ("sources", name, "archive")
             yield from unknown(key, source.archive, config.archives, "archives")
 
-    for name, model in config.models.items():
-        allowed = Model.OPTIONS[model.arch]
-        for option in model.options:
-            if option not in allowed:
-                text = f"unknown option of {model.arch}{_nearest(option, allowed)}"
-                yield ("models", name, "options", option), text
+    for name in config.models:
         try:
             config.training_of(name)
         except ValidationError as error:
@@ -116,17 +115,29 @@ def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
         yield from unknown(("tables", "table4", "methods", number), name, config.methods, "methods")
 
 
+def _repeats(error: ErrorDetails) -> bool:
+    """Whether this is the second of the two errors that `auto`-or-number settings give."""
+    return error["loc"][-1:] == ("literal['auto']",)
+
+
 def _location(error: ErrorDetails) -> tuple[str | int, ...]:
-    """Drop what pydantic adds to a key's path: the tag of a union's branch, `[key]`."""
+    """Drop what pydantic adds to a key's path: the tag of a union's branch, and `[key]`."""
     parts = list(error["loc"])
-    if parts[:1] == ["sources"] and len(parts) > 2 and parts[2] in ("builtin", "folder", "archive"):
+    if parts[:1] in (["sources"], ["models"]) and len(parts) > 2 and _TAGS & {parts[2]}:
         del parts[2]
-    return tuple(p for p in parts if p != "[key]" and not str(p).startswith(("literal[", "constrained-")))
+    return tuple(part for part in parts if part != "[key]" and not _is_number_branch(part))
+
+
+def _is_number_branch(part: str | int) -> bool:
+    return part in ("int", "constrained-int")
 
 
 def _describe(error: ErrorDetails, root: type[BaseModel] = Config) -> str:
     """Say what is wrong in the user's terms."""
     value, kind, context = error["input"], error["type"], error.get("ctx", {})
+    if error["loc"] and _is_number_branch(error["loc"][-1]):
+        least = f", {context['ge']} or more" if "ge" in context else ""
+        return f"{value!r} is not allowed; allowed: auto or a whole number{least}"
     if kind == "extra_forbidden":
         section = _section(root, error["loc"][:-1])
         known = [*section.model_fields, *(["extends"] if section is Method else [])]
@@ -148,6 +159,10 @@ def _rule(error: ErrorDetails) -> str:
     match error["type"]:
         case "literal_error" | "union_tag_invalid":
             return f"allowed: {context.get('expected') or context.get('expected_tags')}"
+        case "union_tag_not_found":
+            return f"it needs the key {context['discriminator'].strip(chr(39))}"
+        case "model_type" | "dict_type":
+            return "a section (key: value lines) is needed here"
         case "string_pattern_mismatch":
             return f"it must match {context['pattern']}"
         case _:
@@ -192,7 +207,7 @@ def _section(root: Any, location: Sequence[str | int]) -> type[BaseModel]:
         if get_origin(current) in (Union, UnionType):
             options = get_args(current)
             # A tagged union's path names the branch; an optional section has one branch besides null.
-            tagged = [o for o in options if part == str(o.__name__).removesuffix("Source").lower()]
+            tagged = [o for o in options if part in _tags_of(o)]
             if tagged:
                 current = tagged[0]
                 continue
@@ -207,8 +222,15 @@ def _section(root: Any, location: Sequence[str | int]) -> type[BaseModel]:
     raise AssertionError(f"no section at {location}")
 
 
+def _tags_of(section: Any) -> tuple[Any, ...]:
+    fields = getattr(section, "model_fields", {})
+    return tuple(
+        tag for name in ("kind", "arch") if name in fields for tag in get_args(fields[name].annotation)
+    )
+
+
 def _where(key: Sequence[str | int], files: Sequence[str]) -> str:
-    """Name the last file that sets ``key``, or its nearest parent; nothing if it came by --config."""
+    """Name the last file that sets ``key``, or else its nearest parent."""
     for length in range(len(key), 0, -1):
         for file in reversed(files):
             current: Any = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
@@ -218,9 +240,5 @@ def _where(key: Sequence[str | int], files: Sequence[str]) -> str:
                 except (KeyError, IndexError, TypeError):
                     break
             else:
-                return f"{file}: " if length == len(key) else f"{file} or --config: "
+                return f"{file}: "
     return ""
-
-
-def _dotted(key: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in key) or "methods"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -142,24 +142,94 @@ class Training(Section):
     """Of Adam."""
 
 
-class Model(Section):
-    """A network: an architecture with its options."""
+class Network(Section):
+    """What every network has besides its architecture."""
 
-    arch: Literal["edsr", "fsrcnn", "msrresnet", "rcan"]
-    """Which of the architectures."""
     label: str | None = None
     """Its name in tables; null: the key."""
-    options: dict[str, int | float] = {}
-    """Options of the architecture, e.g. {blocks: 16, channels: 64}."""
     training: dict[str, Any] = {}
     """Values of `training` that differ for this network."""
 
-    OPTIONS: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "edsr": ("blocks", "channels", "res_scale"),
-        "fsrcnn": ("d", "s", "m"),
-        "msrresnet": ("blocks", "channels"),
-        "rcan": ("groups", "blocks", "channels", "reduction"),
-    }
+
+class FsrcnnOptions(Section):
+    """FSRCNN(d, s, m)."""
+
+    d: int = Field(default=56, gt=0)
+    """Channels of feature extraction."""
+    s: int = Field(default=12, gt=0)
+    """Channels of mapping."""
+    m: int = Field(default=4, gt=0)
+    """Mapping layers."""
+
+
+class Fsrcnn(Network):
+    """FSRCNN, small."""
+
+    arch: Literal["fsrcnn"]
+    options: FsrcnnOptions = FsrcnnOptions()
+
+
+class EdsrOptions(Section):
+    """EDSR; the defaults are EDSR_baseline."""
+
+    blocks: int = Field(default=16, gt=0)
+    """Residual blocks."""
+    channels: int = Field(default=64, gt=0)
+    """Feature channels."""
+    res_scale: float = Field(default=1.0, gt=0)
+    """Residual scaling."""
+
+
+class Edsr(Network):
+    """EDSR, medium."""
+
+    arch: Literal["edsr"]
+    options: EdsrOptions = EdsrOptions()
+
+
+class RcanOptions(Section):
+    """RCAN; the defaults are the paper's."""
+
+    groups: int = Field(default=10, gt=0)
+    """Residual groups."""
+    blocks: int = Field(default=20, gt=0)
+    """Channel attention blocks in a group."""
+    channels: int = Field(default=64, gt=0)
+    """Feature channels."""
+    reduction: int = Field(default=16, gt=0)
+    """Channel attention narrows the channels by this factor."""
+
+    @model_validator(mode="after")
+    def _reduction_divides(self) -> RcanOptions:
+        if self.channels % self.reduction:
+            raise ValueError(f"reduction {self.reduction} does not divide channels {self.channels}")
+        return self
+
+
+class Rcan(Network):
+    """RCAN, large."""
+
+    arch: Literal["rcan"]
+    options: RcanOptions = RcanOptions()
+
+
+class MsrResNetOptions(Section):
+    """MSRResNet; the defaults are BasicSR's."""
+
+    blocks: int = Field(default=16, gt=0)
+    """Residual blocks."""
+    channels: int = Field(default=64, gt=0)
+    """Feature channels."""
+
+
+class MsrResNet(Network):
+    """MSRResNet, the reference of difficulty."""
+
+    arch: Literal["msrresnet"]
+    options: MsrResNetOptions = MsrResNetOptions()
+
+
+Model = Annotated[Fsrcnn | Edsr | Rcan | MsrResNet, Field(discriminator="arch")]
 
 
 class Reference(Section):
@@ -237,11 +307,11 @@ class Compute(Section):
     """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; auto is bfloat16 where the hardware has it. All else is float32."""
-    threads: int | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """CPU threads of a heavy job; auto: the real cores."""
     save_every_seconds: float = Field(default=60.0, gt=0)
     """How often a stage in progress saves its state."""
-    tile: int | Literal["auto"] = "auto"
+    tile: Annotated[int, Field(ge=16)] | Literal["auto"] = "auto"
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
 
 
@@ -300,7 +370,7 @@ def resolve_extends(methods: Mapping[str, Any]) -> dict[str, Any]:
             return copy.deepcopy(method)
         base = method["extends"]
         if base not in methods:
-            raise ValueError(f"methods.{name}.extends: {base!r} is not one of {', '.join(sorted(methods))}")
+            raise ValueError(f"methods.{name}.extends: {base!r} is not one of {', '.join(methods)}")
         if base in (*seen, name):
             raise ValueError(f"methods.{name}.extends: {' -> '.join((*seen, name, base))} goes in a circle")
         own = {key: value for key, value in method.items() if key != "extends"}

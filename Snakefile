@@ -1,0 +1,57 @@
+"""BSPA: Bi-Sampling Parameter Attribution for image super-resolution, from photographs to the paper's tables.
+
+Path grammar, in data order (results/ is the root of everything made):
+
+    data/archives/{archive}/                                    unpacked downloads
+    data/{source}/manifest.csv                                  photographs: id, size, digest
+    data/checked.txt                                            every source is fit for its use
+    data/{source}/x{scale}.h5                                   packed HR and LR images
+    sub_images/{source}/x{scale}.h5                             windows
+    reference/x{scale}.safetensors                              the network that scores difficulty
+    difficulty/{source}/x{scale}/scores.h5                      MSE of each sub-image
+    difficulty/{source}/x{scale}/{split}/thresholds.csv         k, N_k, t_k, P_k
+    shards/{source}/x{scale}/{split}/class*.h5                  sub-images by class
+    training/{run}/cycle{cycle}/{uniform,inverse}.safetensors   snapshots; {run} = {model}_x{scale}_{method}_seed{seed}
+    training/{run}/cycle{cycle}/mask.safetensors                importance and frozen weights
+    models/{run}.safetensors                                    delivered weights
+    evaluation/{run}/{benchmark}.csv                            scores of each image
+    tables/, figures/                                           the paper's
+"""
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from bspa.config import code_digest, load_config, plan_cycles
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+try:
+    settings = load_config(config, workflow.configfiles)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+
+include: "rules/common.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        tables(),
+        figures(),
+        models(),
+
+
+include: "rules/data.smk"
+include: "rules/difficulty.smk"
+include: "rules/training.smk"
+include: "rules/evaluation.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"

@@ -1,0 +1,130 @@
+"""The difficulty of sub-images, their classes, and the shards that inverse sampling draws from (Section 3.2)."""
+
+GIVEN = [key.removeprefix("x") for key in settings.reference.weights]
+TRAINED = [str(scale) for scale in settings.scales if str(scale) not in GIVEN]
+
+
+def reference_settings(wildcards):
+    """The reference is trained as the baseline is: uniform sampling and L1."""
+    name = settings.reference.model
+    return plain(
+        settings.training_of(name).model_dump(),
+        **network(name),
+        scale=int(wildcards.scale),
+        seed=settings.reference.seed,
+        loss="l1",
+        precision=settings.compute.precision,
+        patch=grid(wildcards.scale).size,
+        first_epoch=0,
+        counts=True,
+    )
+
+
+rule import_reference:
+    input:
+        checked=ancient("results/data/checked.txt"),
+    output:
+        "results/reference/x{scale}.safetensors",
+    log:
+        log_of("import_reference/x{scale}"),
+    threads: 1
+    params:
+        weights=lambda w: plain(settings.reference.weights[f"x{w.scale}"]),
+        network=network(settings.reference.model),
+        scale=lambda w: int(w.scale),
+        state="results/.state/reference/x{scale}",
+        code=code("import_reference"),
+    wildcard_constraints:
+        scale=any_of(GIVEN) or "(?!)",
+    message:
+        "Taking the given reference network for x{wildcards.scale}"
+    script:
+        "../workflow_scripts/import_reference.py"
+
+
+rule train_reference:
+    input:
+        packed=f"results/data/{settings.data.train}/x{{scale}}.h5",
+    output:
+        weights="results/reference/x{scale}.safetensors",
+        journal="results/reference/x{scale}.csv",
+    log:
+        log_of("train_reference/x{scale}"),
+    benchmark:
+        benchmark_of("train_reference/x{scale}")
+    threads: THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=reference_settings,
+        state="results/.state/reference/x{scale}",
+        code=code("train_reference"),
+    wildcard_constraints:
+        scale=any_of(TRAINED) or "(?!)",
+    message:
+        "Training the reference network for x{wildcards.scale}"
+    script:
+        "../workflow_scripts/train_reference.py"
+
+
+rule score_difficulty:
+    input:
+        packed="results/data/{source}/x{scale}.h5",
+        windows="results/sub_images/{source}/x{scale}.h5",
+        reference="results/reference/x{scale}.safetensors",
+    output:
+        "results/difficulty/{source}/x{scale}/scores.h5",
+    log:
+        log_of("score_difficulty/{source}_x{scale}"),
+    benchmark:
+        benchmark_of("score_difficulty/{source}_x{scale}")
+    threads: THREADS
+    resources:
+        gpu=1,
+    params:
+        model=network(settings.reference.model),
+        scale=lambda w: int(w.scale),
+        batch=settings.reference.batch,
+        code=code("score_difficulty"),
+    message:
+        "Scoring the sub-images of {wildcards.source} x{wildcards.scale}"
+    script:
+        "../workflow_scripts/score_difficulty.py"
+
+
+rule compute_thresholds:
+    input:
+        scores="results/difficulty/{source}/x{scale}/scores.h5",
+    output:
+        "results/difficulty/{source}/x{scale}/{split}/thresholds.csv",
+    log:
+        log_of("compute_thresholds/{source}_x{scale}_{split}"),
+    threads: 1
+    params:
+        classes=lambda w: SPLITS[w.split].classes,
+        imbalance=lambda w: SPLITS[w.split].imbalance,
+        code=code("compute_thresholds"),
+    message:
+        "Class sizes and thresholds of {wildcards.source} x{wildcards.scale}, split {wildcards.split}"
+    script:
+        "../workflow_scripts/compute_thresholds.py"
+
+
+rule write_class_shards:
+    input:
+        packed="results/data/{source}/x{scale}.h5",
+        scores="results/difficulty/{source}/x{scale}/scores.h5",
+        thresholds="results/difficulty/{source}/x{scale}/{split}/thresholds.csv",
+    output:
+        directory("results/shards/{source}/x{scale}/{split}"),
+    log:
+        log_of("write_class_shards/{source}_x{scale}_{split}"),
+    benchmark:
+        benchmark_of("write_class_shards/{source}_x{scale}_{split}")
+    threads: 1
+    params:
+        code=code("write_class_shards"),
+    message:
+        "Writing the class shards of {wildcards.source} x{wildcards.scale}, split {wildcards.split}"
+    script:
+        "../workflow_scripts/write_class_shards.py"

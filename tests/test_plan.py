@@ -1,0 +1,80 @@
+"""Recipes laid out in cycles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bspa.config import Config, load_config, plan_cycles
+
+
+def config(root: Path, **method: Any) -> Config:
+    values = yaml.safe_load((root / "config.yaml").read_text())
+    values["training"] |= {"epochs": 400, "halve_every": 200}
+    values["methods"]["tested"] = {
+        "sampling": "alternating",
+        "uniform_epochs": 50,
+        "inverse_epochs": 50,
+        **method,
+    }
+    return load_config(values)
+
+
+def epochs(settings: Config, method: str = "tested") -> list[tuple[int | None, int | None, int]]:
+    return [
+        (c.uniform.epochs if c.uniform else None, c.inverse.epochs if c.inverse else None, c.end_epoch)
+        for c in plan_cycles(settings, "fsrcnn", method)
+    ]
+
+
+def test_the_default_alternation_is_four_cycles_of_the_baselines_length(root: Path) -> None:
+    settings = config(root)
+    assert epochs(settings) == [(50, 50, 100), (50, 50, 200), (50, 50, 300), (50, 50, 400)]
+    assert epochs(settings, "baseline") == [(400, None, 400)]
+    assert epochs(settings, "inverse") == [(None, 400, 400)]
+
+
+def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(root: Path) -> None:
+    settings = config(root, inverse_epochs=1, count_inverse=False)
+    assert epochs(settings) == [(50, 1, 50 * k) for k in range(1, 9)]
+    phases = [p for c in plan_cycles(settings, "fsrcnn", "tested") for p in (c.uniform, c.inverse) if p]
+    assert [p.counts for p in phases] == [True, False] * 8
+    assert [p.first_epoch for p in phases] == [
+        0,
+        50,
+        50,
+        100,
+        100,
+        150,
+        150,
+        200,
+        200,
+        250,
+        250,
+        300,
+        300,
+        350,
+        350,
+        400,
+    ]
+
+
+@pytest.mark.parametrize(("uniform", "inverse"), [(30, 50), (150, 90), (1000, 1), (399, 5), (400, 50)])
+def test_counted_phases_use_exactly_the_epochs_there_are(root: Path, uniform: int, inverse: int) -> None:
+    cycles = plan_cycles(config(root, uniform_epochs=uniform, inverse_epochs=inverse), "fsrcnn", "tested")
+    phases = [p for c in cycles for p in (c.uniform, c.inverse) if p]
+    assert sum(p.epochs for p in phases) == 400
+    assert all(p.epochs > 0 for p in phases)
+    starts = [p.first_epoch for p in phases]
+    assert starts == [sum(p.epochs for p in phases[:n]) for n in range(len(phases))]
+    assert cycles[-1].end_epoch == 400
+
+
+def test_a_recipe_can_match_the_steps_of_another(root: Path) -> None:
+    settings = config(root, inverse_epochs=1, count_inverse=False)
+    values = settings.model_dump()
+    values["methods"]["matched"] = {"sampling": "uniform", "match_steps": "tested"}
+    assert epochs(load_config(values), "matched") == [(408, None, 408)]

@@ -1,0 +1,35 @@
+"""Take a given MSRResNet as the reference that scores difficulty (Section 3.2).
+
+In: a file or an address of weights with BasicSR's key names (.safetensors, .pth, .pt).
+Out: the same weights as safetensors, after a strict load into the network of the config.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from bspa.download import fetch
+from bspa.jobs import run_job
+from bspa.models import build
+from bspa.weights import load_into, load_weights, save_weights
+
+log = logging.getLogger("bspa")
+
+
+def main(snakemake: Any) -> None:
+    weights, network, scale = snakemake.params.weights, snakemake.params.network, snakemake.params.scale
+    state = Path(snakemake.params.state)
+    local = state / Path(weights["file"]).name
+    digest = fetch([weights["file"]], local, sha256=weights["sha256"], size=None, state=state)
+    if weights["sha256"] is None:
+        log.info("sha256 is %s; pin it: reference.weights.x%d.sha256: %s", digest, scale, digest)
+    state_dict, _ = load_weights(local)
+    model = build(network["arch"], scale, **network["options"])
+    load_into(model, state_dict, path=weights["file"])
+    header = {"architecture": network["arch"], "scale": str(scale), "sha256_of_source": digest}
+    save_weights(snakemake.output[0], model.state_dict(), header)
+    local.unlink()
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,41 @@
+"""A training stage on inversely sampled sub-images (Eq. 4; Step 2 of Section 3.1).
+
+In: class shards; packed training images (their number sets the length of an epoch); the previous snapshot,
+unless the run begins here; the mask that holds, if any.
+Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+from bspa.sampling import InverseSampler
+from bspa.shards import ClassShard
+from bspa.stage import run_stage
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    files = sorted(Path(snakemake.input.shards).glob("class*.h5"))
+    sampler = InverseSampler([ClassShard(f) for f in files], batch=settings["batch"], seed=settings["seed"])
+    directory = str(snakemake.input.shards)
+    run_stage(
+        "{model} x{scale} {method} seed {seed}, cycle {cycle}, inverse".format(**snakemake.wildcards),
+        settings,
+        sampler,
+        images=len(PackedImages(snakemake.input.packed)),
+        inputs=[*(str(f) for f in snakemake.input if str(f) != directory), *map(str, files)],
+        previous=snakemake.input.get("previous"),
+        mask=snakemake.input.get("mask"),
+        state=snakemake.params.state,
+        code=snakemake.params.code,
+        compute=snakemake.config["compute"],
+        threads=snakemake.threads,
+        snapshot=snakemake.output.snapshot,
+        journal=snakemake.output.journal,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,50 @@
+"""Train the MSRResNet whose error is the difficulty of a sub-image (Section 3.2), on uniform samples.
+
+In: packed training images. Out: its weights, and a journal with a row for each epoch.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+from bspa.sampling import UniformSampler
+from bspa.snapshots import load_snapshot
+from bspa.stage import run_stage
+from bspa.weights import save_weights
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    images = PackedImages(snakemake.input.packed)
+    sampler = UniformSampler(
+        images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trained = Path(folder) / "reference.safetensors"
+        run_stage(
+            f"reference {settings['arch']} x{settings['scale']}",
+            settings,
+            sampler,
+            images=len(images),
+            inputs=list(snakemake.input),
+            previous=None,
+            mask=None,
+            state=snakemake.params.state,
+            code=snakemake.params.code,
+            compute=snakemake.config["compute"],
+            threads=snakemake.threads,
+            snapshot=str(trained),
+            journal=snakemake.output.journal,
+        )
+        snapshot, _ = load_snapshot(trained)
+    save_weights(
+        snakemake.output.weights,
+        snapshot.weights,
+        {"architecture": settings["arch"], "scale": str(settings["scale"]), "made_by": "train_reference"},
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,39 @@
+"""A training stage on uniformly sampled patches (Eq. 1; Step 1 of Section 3.1).
+
+In: packed training images; the previous snapshot, unless the run begins here; the mask that holds, if any.
+Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
+"""
+
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+from bspa.sampling import UniformSampler
+from bspa.stage import run_stage
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    images = PackedImages(snakemake.input.packed)
+    sampler = UniformSampler(
+        images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"]
+    )
+    run_stage(
+        "{model} x{scale} {method} seed {seed}, cycle {cycle}, uniform".format(**snakemake.wildcards),
+        settings,
+        sampler,
+        images=len(images),
+        inputs=list(snakemake.input),
+        previous=snakemake.input.get("previous"),
+        mask=snakemake.input.get("mask"),
+        state=snakemake.params.state,
+        code=snakemake.params.code,
+        compute=snakemake.config["compute"],
+        threads=snakemake.threads,
+        snapshot=snakemake.output.snapshot,
+        journal=snakemake.output.journal,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
