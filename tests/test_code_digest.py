@@ -29,8 +29,6 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "__init__.py").write_text('"""Package."""\n')
     (folder / "parts" / "__init__.py").write_text("")
     (folder / "alpha.py").write_text(ALPHA)
-        '"""A."""\nfrom bspa.parts import beta\nfrom bspa import jobs\n\n\ndef f():\n    """Doc."""\n    return beta.g()\n'
-    )
     (folder / "parts" / "beta.py").write_text(
         "def g():\n    import bspa.gamma\n    return bspa.gamma.VALUE\n"
     )
