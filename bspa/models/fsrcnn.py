@@ -1,0 +1,51 @@
+"""FSRCNN (Dong et al., ECCV 2016) in RGB."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bspa.models.layers import ExactConvTranspose2d, Network
+
+PRELU_SLOPE = 0.25  # of a new PReLU
+
+
+class FSRCNN(Network):
+    """FSRCNN(d, s, m): extract d features, shrink to s, map m times, expand to d, upsample by deconvolution.
+
+    Every convolution but the last is followed by a PReLU of one parameter; 24,518 parameters at every scale.
+    Weights: He et al. 2015 for PReLUs; the deconvolution N(0, 0.001^2), as Section 4.1 of Dong et al. says.
+    """
+
+    def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
+        super().__init__(scale, {"d": d, "s": s, "m": m}, feature_channels=d)
+        self.head_conv = convolution(3, d, kernel=5)
+        self.body_conv = nn.Sequential(
+            convolution(d, s, kernel=1),
+            *(convolution(s, s, kernel=3) for _ in range(m)),
+            convolution(s, d, kernel=1),
+        )
+        # Centres the 9 x 9 kernel on the s x s output pixels of an LR pixel as well as the scale lets it.
+        padding = (10 - scale) // 2
+        self.tail_conv = ExactConvTranspose2d(
+            d, 3, 9, stride=scale, padding=padding, output_padding=scale + 2 * padding - 9
+        )
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=PRELU_SLOPE)
+            elif isinstance(layer, nn.ConvTranspose2d):
+                nn.init.normal_(layer.weight, std=0.001)
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the expanded features: (n, d, h, w)."""
+        return self.body_conv(self.head_conv(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Super-resolve (n, 3, h, w)."""
+        return self.tail_conv(self.features(x))
+
+
+def convolution(inputs: int, outputs: int, *, kernel: int) -> nn.Sequential:
+    """Return a convolution that keeps the image size, and its PReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.PReLU(init=PRELU_SLOPE))

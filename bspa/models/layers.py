@@ -1,0 +1,141 @@
+"""What the networks share: the frame of a network, its receptive field, and layers that stay in float32.
+
+Shape legend: n samples, c channels, h and w LR pixels, s scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+SCALES = (2, 3, 4)
+SHUFFLES = {2: [2], 3: [3], 4: [2, 2]}  # pixel shuffles that make a scale
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class Network(nn.Module):
+    """A super-resolution network: float RGB (n, 3, h, w) in [0, 1] -> (n, 3, s*h, s*w), not clipped.
+
+    Any h and w from 1 on. The output is float32 under autocast too, since the last convolution is computed
+    in the precision of its weights. Modules are registered in the order of the forward pass.
+    """
+
+    def __init__(self, scale: int, sizes: dict[str, int], *, feature_channels: int):
+        """Check and keep the options.
+
+        Args:
+            scale: 2, 3 or 4.
+            sizes: the architecture's options that count something.
+            feature_channels: channels of `features`.
+
+        Raises:
+            ValueError: the scale is not supported, or a size is not a positive whole number.
+        """
+        super().__init__()
+        if not isinstance(scale, int) or scale not in SCALES:
+            raise ValueError(f"{type(self).__name__}: scale is {scale!r}; allowed are 2, 3 and 4")
+        for name, value in sizes.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} is {value!r}; it must be a whole number from 1 on"
+                )
+        self.scale = scale
+        self.options: dict[str, int | float] = dict(sizes)
+        self.feature_channels = feature_channels
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the body makes of ``x``, before upsampling: (n, feature_channels, h, w)."""
+        raise NotImplementedError
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """LR pixels on each side of a pixel that its s x s output pixels depend on; None: the whole image.
+
+        Counted back from the output through every layer; skip connections never reach further.
+        """
+        layers = list(self.modules())
+        if any(isinstance(layer, nn.AdaptiveAvgPool2d) for layer in layers):
+            return None
+        first, last = 0, self.scale - 1
+        for layer in reversed(layers):
+            if isinstance(layer, nn.ConvTranspose2d):
+                kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+                first, last = -((kernel - 1 - padding - first) // stride), (last + padding) // stride
+            elif isinstance(layer, nn.Conv2d):
+                reach = layer.kernel_size[0] // 2
+                first, last = first - reach, last + reach
+            elif isinstance(layer, nn.PixelShuffle):
+                first, last = first // layer.upscale_factor, last // layer.upscale_factor
+        return max(-first, last)
+
+    def extra_repr(self) -> str:
+        """Scale and options."""
+        return ", ".join(f"{name}={value}" for name, value in {"scale": self.scale, **self.options}.items())
+
+
+class ExactConv2d(nn.Conv2d):
+    """A convolution in the precision of its weights (float32), also under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cast ``x`` up and convolve."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
+class ExactConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution in the precision of its weights (float32), also under autocast."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Cast ``x`` up and convolve."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype), output_size)
+
+
+class MeanShift(ExactConv2d):
+    """Adds ``sign`` times DIV2K's mean colour to an image in [0, 255]; fixed, but part of the state dict."""
+
+    def __init__(self, sign: int):
+        super().__init__(3, 3, 1)
+        self.requires_grad_(False)
+        self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        assert self.bias is not None
+        self.bias.copy_(sign * 255 * torch.tensor(DIV2K_MEAN))
+
+
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a 3x3 convolution that keeps the image size, initialised as torch does."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def upsampler(scale: int, channels: int) -> nn.Sequential:
+    """Return convolutions and pixel shuffles (Shi et al. 2016): one x2, one x3, or two x2 for x4."""
+    layers: list[nn.Module] = []
+    for step in SHUFFLES[scale]:
+        layers += [conv3x3(channels, channels * step**2), nn.PixelShuffle(step)]
+    return nn.Sequential(*layers)
+
+
+class HeadBodyTail(Network):
+    """The frame of EDSR and RCAN: head, body inside a long skip, upsampling tail, in colours of [0, 255]."""
+
+    def __init__(
+        self, scale: int, sizes: dict[str, int], *, channels: int, parts: int, part: Callable[[], nn.Module]
+    ):
+        """Build the body as ``parts`` times ``part()``, closed by a convolution."""
+        super().__init__(scale, sizes, feature_channels=channels)
+        self.sub_mean = MeanShift(-1)
+        self.head = nn.Sequential(conv3x3(3, channels))
+        self.body = nn.Sequential(*(part() for _ in range(parts)), conv3x3(channels, channels))
+        self.tail = nn.Sequential(upsampler(scale, channels), ExactConv2d(channels, 3, 3, padding=1))
+        self.add_mean = MeanShift(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the body's output plus the head's: (n, channels, h, w)."""
+        x = self.head(self.sub_mean(255 * x))
+        return x + self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Super-resolve (n, 3, h, w)."""
+        return self.add_mean(self.tail(self.features(x))) / 255

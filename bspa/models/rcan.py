@@ -1,0 +1,76 @@
+"""RCAN (Zhang et al., ECCV 2018), with the parameter names of the authors' release."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bspa.models.layers import HeadBodyTail, conv3x3
+
+
+class RCAN(HeadBodyTail):
+    """RCAN; the defaults are the published one: 15,444,643/15,629,283/15,592,355 trainable at x2/x3/x4.
+
+    Its channel attention averages over the whole image, so every output pixel depends on every input pixel.
+    Weights are initialised as torch does.
+    """
+
+    def __init__(
+        self, *, scale: int, groups: int = 10, blocks: int = 20, channels: int = 64, reduction: int = 16
+    ):
+        super().__init__(
+            scale,
+            {"groups": groups, "blocks": blocks, "channels": channels, "reduction": reduction},
+            channels=channels,
+            parts=groups,
+            part=lambda: ResidualGroup(blocks, channels, reduction),
+        )
+
+
+class ResidualGroup(nn.Module):
+    """Attention blocks and a convolution inside a skip."""
+
+    def __init__(self, blocks: int, channels: int, reduction: int):
+        super().__init__()
+        attention_blocks = (AttentionBlock(channels, reduction) for _ in range(blocks))
+        self.body = nn.Sequential(*attention_blocks, conv3x3(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to the same shape."""
+        return x + self.body(x)
+
+
+class AttentionBlock(nn.Module):
+    """Two convolutions and channel attention inside a skip (RCAB)."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            conv3x3(channels, channels),
+            nn.ReLU(inplace=True),
+            conv3x3(channels, channels),
+            ChannelAttention(channels, reduction),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to the same shape."""
+        return x + self.body(x)
+
+
+class ChannelAttention(nn.Module):
+    """Scale each channel by a sigmoid of all channels' means over the image."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        if channels % reduction:
+            raise ValueError(f"RCAN: reduction {reduction} does not divide channels {channels}")
+        self.avg_pool = nn.AdaptiveAvgPool2d(1)
+        self.conv_du = nn.Sequential(
+            nn.Conv2d(channels, channels // reduction, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // reduction, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to the same shape."""
+        return x * self.conv_du(self.avg_pool(x))
