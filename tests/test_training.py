@@ -1,0 +1,275 @@
+"""Training stages: what is frozen, what is kept, what resumes exactly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bspa.devices import choose_device, choose_precision
+from bspa.models import build
+from bspa.progress import Progress, open_progress, stage_key
+from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
+from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
+
+STAGE = Stage(
+    name="tested", first_epoch=0, epochs=3, counts=True, steps_per_epoch=4, learning_rate=1e-3, halve_every=2,
+    betas=(0.9, 0.999), epsilon=1e-8, loss="l1",
+)  # fmt: skip
+
+
+class Noise:
+    """Batches of random patches; a pure function of the iteration, as `bspa.sampling`."""
+
+    def __init__(self, signal_at: int | None = None):
+        self.signal_at = signal_at
+        self.asked: list[int] = []
+
+    def batch(self, iteration: int) -> tuple[np.ndarray, np.ndarray]:
+        self.asked.append(iteration)
+        if iteration == self.signal_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        generator = np.random.Generator(np.random.Philox(key=7, counter=[0, 0, 0, iteration]))
+        hr = generator.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+        return np.ascontiguousarray(hr[:, ::4, ::4]), hr
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return build("fsrcnn", 4)
+
+
+def train(
+    folder: Path,
+    *,
+    stage: Stage = STAGE,
+    sampler: Noise | None = None,
+    initial: Snapshot | None = None,
+    frozen: dict[str, torch.Tensor] | None = None,
+    precision: str = "float32",
+    save_every_seconds: float = 1e9,
+    model: nn.Module | None = None,
+) -> Progress:
+    device = choose_device("cpu")
+    with open_progress(folder, "key") as progress:
+        return train_stage(
+            model or network(), sampler or Noise(), stage, initial=initial, frozen=frozen,
+            precision=choose_precision(precision, device), device=device, progress=progress,
+            save_every_seconds=save_every_seconds,
+        )  # fmt: skip
+
+
+def assert_same(a: Snapshot, b: Snapshot) -> None:
+    assert a.optimiser_steps == b.optimiser_steps
+    for name, value in a.weights.items():
+        assert torch.equal(value, b.weights[name]), name
+    for moment, values in a.moments.items():
+        assert values.keys() == b.moments[moment].keys()
+        for name, value in values.items():
+            assert torch.equal(value, b.moments[moment][name]), (moment, name)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_stage_is_plain_adam_on_l1(tmp_path: Path) -> None:
+    end = train(tmp_path / "state")
+    model, sampler = network(), Noise()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for step in range(12):
+        optimiser.param_groups[0]["lr"] = 1e-3 if step < 8 else 0.5e-3
+        lr, hr = (torch.from_numpy(i).permute(0, 3, 1, 2).float() / 255 for i in sampler.batch(step))
+        optimiser.zero_grad()
+        (model(lr) - hr).abs().mean().backward()
+        optimiser.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(end.snapshot.weights[name], value, rtol=1e-3, atol=1e-5)
+    assert [row["learning_rate"] for row in end.rows] == [1e-3, 1e-3, 0.5e-3]
+    assert [row["epoch"] for row in end.rows] == [1, 2, 3]
+    assert end.snapshot.optimiser_steps == 12
+
+
+def test_the_papers_epoch_is_50_steps() -> None:
+    assert steps_per_epoch(800, 1, 16) == 50
+    assert steps_per_epoch(801, 1, 16) == 51
+    paper = replace(STAGE, epochs=400, steps_per_epoch=50, learning_rate=2e-4, halve_every=200)
+    assert paper.steps == 20_000
+    assert [paper.learning_rate_at(s) for s in (0, 9_999, 10_000, 19_999)] == [2e-4, 2e-4, 1e-4, 1e-4]
+
+
+def test_uncounted_epochs_do_not_move_the_learning_rate() -> None:
+    stage = replace(STAGE, first_epoch=1, epochs=10, counts=False)
+    assert {stage.learning_rate_at(step) for step in range(stage.steps)} == {1e-3}
+
+
+def test_two_stages_equal_one_long_stage(tmp_path: Path) -> None:
+    """The optimiser's state is carried on from stage to stage."""
+    whole = train(tmp_path / "a")
+    first = train(tmp_path / "b", stage=replace(STAGE, epochs=1))
+    save_snapshot(tmp_path / "s.safetensors", first.snapshot, {})
+    loaded, _ = load_snapshot(tmp_path / "s.safetensors")
+    sampler = Noise()
+    second = train(
+        tmp_path / "c", stage=replace(STAGE, first_epoch=1, epochs=2), initial=loaded, sampler=sampler
+    )
+    assert sampler.asked[0] == 4
+    assert_same(second.snapshot, whole.snapshot)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_frozen_weights_keep_every_bit_with_warm_momentum(tmp_path: Path, precision: str) -> None:
+    warm = train(tmp_path / "a", precision=precision).snapshot
+    assert all(bool((m != 0).any()) for m in warm.moments["exp_avg"].values())
+    torch.manual_seed(3)
+    frozen = {n: torch.rand_like(v) < 0.4 for n, v in warm.weights.items() if v.ndim == 4}
+    end = train(tmp_path / "b", initial=warm, frozen=frozen, precision=precision).snapshot
+    for name, mask in frozen.items():
+        assert torch.equal(end.weights[name][mask], warm.weights[name][mask]), name
+        moved = (end.weights[name] != warm.weights[name]) | mask
+        assert float(moved.float().mean()) > 0.99, f"{name}: weights that are not frozen stood still"
+
+
+def test_zero_gradients_alone_would_not_freeze() -> None:
+    """Why weights are put back after each step: the test above must be able to fail."""
+    model = network()
+    optimiser = make_optimiser(model, STAGE)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    before = model.head_conv[0].weight.detach().clone()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    assert bool((model.head_conv[0].weight != before).all())
+
+
+def test_a_mask_of_another_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="mask is of another network: nothing"):
+        FrozenWeights(network(), {"nothing": torch.ones(1, dtype=torch.bool)})
+
+
+def test_a_stopped_stage_ends_bit_identical(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole")
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path / "cut", sampler=Noise(signal_at=5))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    sampler = Noise()
+    resumed = train(tmp_path / "cut", sampler=sampler)
+    assert sampler.asked[0] == 6, "it must go on where it stopped"
+    assert_same(resumed.snapshot, whole.snapshot)
+    timings = ("samples_per_second", "device_seconds")
+    assert [{k: v for k, v in r.items() if k not in timings} for r in resumed.rows] == [
+        {k: v for k, v in r.items() if k not in timings} for r in whole.rows
+    ]
+
+
+def test_a_frozen_stage_resumes_with_the_same_weights_frozen(tmp_path: Path) -> None:
+    warm = train(tmp_path / "warm").snapshot
+    frozen = {n: torch.rand_like(v) < 0.4 for n, v in warm.weights.items() if v.ndim == 4}
+    whole = train(tmp_path / "whole", initial=warm, frozen=frozen)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", initial=warm, frozen=frozen, sampler=Noise(signal_at=12 + 7))
+    assert_same(train(tmp_path / "cut", initial=warm, frozen=frozen).snapshot, whole.snapshot)
+
+
+def test_partial_state_of_other_settings_is_not_continued(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train(tmp_path, sampler=Noise(signal_at=5))
+    with open_progress(tmp_path, "another key") as progress:
+        assert progress.load() is None
+
+
+def test_the_key_depends_on_settings_and_inputs(tmp_path: Path) -> None:
+    file = tmp_path / "input"
+    file.write_bytes(b"a")
+    key = stage_key({"lr": 1}, [file])
+    assert stage_key({"lr": 1}, [file]) == key
+    assert stage_key({"lr": 2}, [file]) != key
+    file.write_bytes(b"b")
+    assert stage_key({"lr": 1}, [file]) != key
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    model = network()
+    handle = model.register_forward_hook(lambda m, i, out: out * (float("nan") if calls() > 6 else 1.0))
+    count = iter(range(1, 100))
+
+    def calls() -> int:
+        return next(count)
+
+    with pytest.raises(
+        ValueError, match=r"tested: the loss is nan at step 6 \(epoch 1\), learning rate 0.001"
+    ):
+        train(tmp_path, model=model)
+    handle.remove()
+    kept, metadata = load_snapshot(tmp_path / "state.safetensors")
+    assert metadata["step"] == "6"
+    assert all(bool(torch.isfinite(v).all()) for v in kept.weights.values())
+    assert_same(train(tmp_path).snapshot, train(tmp_path / "undisturbed").snapshot)
+
+
+def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        import time
+        from bspa.progress import open_progress
+        with open_progress({str(tmp_path / "state")!r}, "key"):
+            print("locked", flush=True)
+            time.sleep(2)
+            print(time.time(), flush=True)
+    """)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with open_progress(tmp_path / "state", "key"):
+            entered = time.time()
+        assert entered >= float(holder.stdout.readline())
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        import os
+        from bspa.progress import open_progress
+        with open_progress({str(tmp_path / "state")!r}, "key"):
+            os.kill(os.getpid(), 9)
+    """)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with open_progress(tmp_path / "state", "key") as progress:
+        progress.remove()
+    assert not (tmp_path / "state").exists()
+
+
+def test_equal_snapshots_are_equal_files(tmp_path: Path) -> None:
+    end = train(tmp_path / "state")
+    save_snapshot(tmp_path / "a.safetensors", end.snapshot, {"key": "k", "b": "1"})
+    save_snapshot(tmp_path / "b.safetensors", end.snapshot, {"b": "1", "key": "k"})
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    loaded, metadata = load_snapshot(tmp_path / "a.safetensors")
+    assert_same(loaded, end.snapshot)
+    assert metadata["key"] == "k"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu:1", "cuda:x"])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="allowed are auto, cpu, cuda and cuda:N"):
+        choose_device(name)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="allowed are auto, float32, bfloat16"):
+        choose_precision("half", torch.device("cpu"))
