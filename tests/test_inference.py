@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bspa import inference
 from bspa.inference import TILE_BUDGET, spans, super_resolve, upscaled_tiles
+from bspa.models import build
 
 CPU = torch.device("cpu")
 
@@ -69,10 +70,10 @@ def floats(model: nn.Module, lr: np.ndarray, scale: int, **options: object) -> n
     return sr
 
 
-def assert_close(actual: np.ndarray, wanted: np.ndarray) -> None:
+def assert_close(actual: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-6) -> None:
     error = np.abs(actual - wanted)
     percentiles = np.percentile(error, [50, 90, 99, 100])
-    assert percentiles[-1] < 1e-6, (
+    assert percentiles[-1] < tolerance, (
         f"error at 50, 90, 99, 100 %: {percentiles}; {np.isnan(error).sum()} missing"
     )
 
@@ -116,11 +117,11 @@ def test_one_pixel_of_overlap_less_does_not(caplog):
 )
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_paper_s_local_networks_tile_exactly(arch, options, scale):
-    models = pytest.importorskip("bspa.models")
     torch.manual_seed(0)
-    model, lr = models.build(arch, scale, **options), image(37, 26)
+    model, lr = build(arch, scale, **options), image(37, 26)
     whole = floats(model, lr, scale)
-    assert_close(floats(model, lr, scale, tile=9), whole)
+    # More last bits than a small network's, over 64 channels; one level of 8 bits is 4e-3.
+    assert_close(floats(model, lr, scale, tile=9), whole, tolerance=5e-6)
 
 
 def test_tiles_of_a_global_network_are_an_approximation_said_once(caplog):

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import logging
+import math
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bspa.evaluation import evaluate
+from bspa.metrics import CONVENTION, psnr_y, ssim_y
+from bspa.resize import imresize
+
+# Bicubic interpolation in the papers' tables (RCAN's and before): Y alone, in double precision.
+PUBLISHED = {
+    ("Set5", 2): (33.66, 0.9299),
+    ("Set5", 3): (30.39, 0.8682),
+    ("Set5", 4): (28.42, 0.8104),
+    ("Set14", 2): (30.24, 0.8688),
+    ("Set14", 3): (27.55, 0.7742),
+    ("Set14", 4): (26.00, 0.7027),
+}
+
+
+class Pairs:
+    """HR and LR images in memory."""
+
+    def __init__(self, scale: int, pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        self.scale, self.ids, self.pairs = scale, list(pairs), list(pairs.values())
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def hr(self, index: int) -> np.ndarray:
+        return self.pairs[index][0]
+
+    def lr(self, index: int) -> np.ndarray:
+        return self.pairs[index][1]
+
+
+def photo(height: int, width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def enlarge(lr: np.ndarray) -> np.ndarray:
+    return lr.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def test_one_row_of_scores_for_each_image(caplog):
+    lr = photo(10, 14, 0)
+    pairs = Pairs(2, {"b": (photo(20, 28, 1), lr), "a": (enlarge(lr), lr)})
+    with caplog.at_level(logging.INFO, "bspa"):
+        scores = evaluate(enlarge, pairs)
+    assert list(scores.columns) == ["image", "width", "height", "psnr", "ssim"]
+    assert scores.iloc[:, :3].values.tolist() == [["b", 28, 20], ["a", 28, 20]]
+    assert scores["psnr"].tolist() == [psnr_y(enlarge(lr), pairs.hr(0), 2), math.inf]
+    assert scores["ssim"].tolist() == [ssim_y(enlarge(lr), pairs.hr(0), 2), 1.0]
+    assert CONVENTION in caplog.text
+
+
+def test_scores_keep_every_digit_in_a_csv(tmp_path):
+    lr = photo(10, 14, 0)
+    scores = evaluate(enlarge, Pairs(2, {"b": (photo(20, 28, 1), lr), "a": (enlarge(lr), lr)}))
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    text = pd.read_csv(tmp_path / "scores.csv", dtype=str)
+    for metric in ("psnr", "ssim"):
+        assert text[metric].map(float).tolist() == scores[metric].tolist()
+
+
+def test_an_image_that_cannot_be_scored_is_named():
+    with pytest.raises(ValueError, match=r"image small: .* 11x11 must be left"):
+        evaluate(enlarge, Pairs(2, {"small": (photo(12, 12, 0), photo(6, 6, 0))}))
+    with pytest.raises(ValueError, match="image other: sr is 20x20, hr is 30x30"):
+        evaluate(enlarge, Pairs(2, {"other": (photo(30, 30, 0), photo(10, 10, 0))}))
+    with pytest.raises(ValueError, match="no images"):
+        evaluate(enlarge, Pairs(2, {}))
+
+
+@pytest.mark.parametrize(("benchmark", "scale"), PUBLISHED)
+def test_bicubic_is_within_0_02_db_of_the_papers(benchmark, scale):
+    if "BSPA_DATA" not in os.environ:
+        pytest.skip("BSPA_DATA is not set: the benchmarks are not at hand")
+    folder = Path(os.environ["BSPA_DATA"]) / "benchmarks" / benchmark / f"x{scale}"
+    pairs = {
+        hr.stem: tuple(
+            np.asarray(Image.open(path).convert("RGB"))
+            for path in (hr, hr.with_name(hr.name.replace("HR", "LR")))
+        )
+        for hr in sorted(folder.glob("*_HR.png"))
+    }
+    scores = evaluate(partial(imresize, scale=scale), Pairs(scale, pairs))
+    psnr, ssim = PUBLISHED[benchmark, scale]
+    if benchmark == "Set14":  # The papers score its gray image on 256 levels.
+        psnr += 20 * math.log10(255 / 219) / len(pairs)
+    assert scores["psnr"].mean() == pytest.approx(psnr, abs=0.02)
+    assert scores["ssim"].mean() == pytest.approx(ssim, abs=0.0025)
