@@ -8,8 +8,6 @@ A download that was broken off is kept in `results/.state/archives/NAME/` and co
 `sha256` is null, the log gives the digest that was seen, to be written into the config.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from pathlib import Path
