@@ -137,17 +137,16 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path}: refused, for it is more than a state dict (a pickle that would run code) or no PyTorch "
-            "file; where it comes from, save the weights alone: torch.save(model.state_dict(), file)"
-        ) from error
-    except Exception as error:  # a damaged file fails anywhere in the reader
-        raise ValueError(f"{path}: not a PyTorch file, or a damaged one ({type(error).__name__})") from error
+    with path.open("rb") as file:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"{path}: refused, for it is more than a state dict (a pickle that would run code) or not a "
+                "PyTorch file; in its program, save the weights alone: torch.save(model.state_dict(), ...)"
+            ) from error
+        except Exception as error:  # torch's reader fails in many ways on a damaged file
+            raise ValueError(f"{path}: not a PyTorch file, or a damaged one ({error!r:.80})") from error
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

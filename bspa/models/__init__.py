@@ -35,17 +35,12 @@ def build(arch: str, scale: int, **options: int | float) -> Network:
     """
     if arch not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {_known(arch, ARCHITECTURES)}")
-    known = allowed_options(arch)
+    known = [name for name in inspect.signature(ARCHITECTURES[arch]).parameters if name != "scale"]
     for name in options:
         if name not in known:
             raise ValueError(f"{arch}: unknown option {_known(name, known)}")
     make: Callable[..., Network] = ARCHITECTURES[arch]
     return make(scale=scale, **options)
-
-
-def allowed_options(arch: str) -> tuple[str, ...]:
-    """Return the names of the options of ``arch``."""
-    return tuple(name for name in inspect.signature(ARCHITECTURES[arch]).parameters if name != "scale")
 
 
 def count_parameters(model: nn.Module) -> int:
