@@ -1,0 +1,25 @@
+"""Table 4: methods compared by mean PSNR/SSIM on the benchmarks, beside what their training cost.
+
+In: the evaluations, one CSV for each network, method, seed and benchmark, and the runs' JSON summaries.
+Out: table4.csv for other programs; table4.md and table4.tex for readers.
+"""
+
+from typing import Any
+
+from bspa.atomic import write_text
+from bspa.jobs import run_job
+from bspa.table_markup import to_latex, to_markdown
+from bspa.tables import read_table4, to_frame
+
+
+def main(snakemake: Any) -> None:
+    table = read_table4(
+        snakemake.input.evaluations, snakemake.params.rows, snakemake.input.runs, snakemake.params.runs
+    )
+    write_text(snakemake.output.csv, to_frame(table).to_csv(index=False))
+    write_text(snakemake.output.md, to_markdown(table))
+    write_text(snakemake.output.tex, to_latex(table))
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

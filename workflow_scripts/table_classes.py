@@ -1,0 +1,29 @@
+"""The classes of every scale and split: sizes (Eq. 2), thresholds (Eq. 3), probabilities (Eq. 4).
+
+In: a thresholds.csv for each scale and split. Out: one CSV with all of them; the numbers stay text, so that
+each keeps every digit.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from bspa.atomic import write_text
+from bspa.difficulty import COLUMNS
+from bspa.jobs import run_job
+
+
+def main(snakemake: Any) -> None:
+    tables = []
+    for path, row in zip(snakemake.input.thresholds, snakemake.params.rows, strict=True):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if list(table.columns) != COLUMNS:
+            raise ValueError(f"{path}: has columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}")
+        table.insert(0, "scale", str(row["scale"]))
+        table.insert(1, "split", row["split"])
+        tables.append(table)
+    write_text(snakemake.output[0], pd.concat(tables).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
