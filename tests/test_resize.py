@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -153,11 +150,10 @@ def test_mistakes_are_named(image, options, message):
         imresize(image, **options)
 
 
-@pytest.mark.skipif("BSPA_DATA" not in os.environ, reason="BSPA_DATA does not point to the test data")
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("benchmark", ["Set5", "Set14"])
-def test_benchmark_pairs_are_identical(benchmark, scale):
-    folder = Path(os.environ["BSPA_DATA"]) / "benchmarks" / benchmark / f"x{scale}"
+def test_benchmark_pairs_are_identical(data, benchmark, scale):
+    folder = data / "benchmarks" / benchmark / f"x{scale}"
     hr_files = sorted(folder.glob("*_HR.png"))
     assert len(hr_files) == {"Set5": 5, "Set14": 14}[benchmark]
     for file in hr_files:
