@@ -1,0 +1,116 @@
+"""Decode any photograph to RGB, by rules that are stated here.
+
+- **Content decides, not the suffix.** A JPEG named ``.png`` is read as the JPEG it is; a warning names it.
+- **Depth**: 16-bit samples keep their high byte, v // 256, as libpng and OpenCV do. 32-bit samples are
+  refused.
+- **Gray and palette** images become RGB; a gray image has three equal channels.
+- **Transparency** is shown over white, as on a page; a warning names the file. Where a photograph is opaque
+  throughout, its alpha channel changes nothing.
+- **Colour**: CMYK becomes RGB by Pillow's plain formula. Colour profiles and gamma are not applied: samples
+  are taken as they are stored.
+- **EXIF orientation** is applied.
+- **Several pictures in one file** (animations, pages) are refused, except for JPEG (MPO), where cameras
+  append previews and second views: the first picture is the photograph.
+- A file that breaks off is refused, however much of it can be seen.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+log = logging.getLogger("bspa")
+
+_SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "MPO": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+}
+_DECODERS = [kind for kind in _SUFFIXES if kind != "MPO"]  # MPO is found by the decoder of JPEG
+PHOTO_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes))
+"""Suffixes, in lower case, of the files that are taken for photographs; capitals are accepted too."""
+
+
+def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Return a photograph as (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ValueError: naming the file, if it is not there or cannot be used.
+    """
+    return decode_photo(read_bytes(path), path)
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: naming the file and why it cannot be read.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: is a {'folder' if path.is_dir() else 'device'}, not a file")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        reason = (
+            f"is a link to {path.readlink()}, which is not there" if path.is_symlink() else "is not there"
+        )
+        raise ValueError(f"{path}: {reason}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Decode the bytes of a photograph to (H, W, 3) uint8 RGB, upright; ``path`` is for messages.
+
+    Raises:
+        ValueError: naming the file, if it is damaged, too large for Pillow's guard against decompression
+            bombs, or not a photograph by the rules above.
+    """
+    path = Path(path)
+    try:
+        with Image.open(io.BytesIO(data), formats=_DECODERS) as image:
+            if path.suffix.lower() not in _SUFFIXES[str(image.format)]:
+                log.warning("%s holds a %s image; its content decides, not its suffix", path, image.format)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":
+                raise ValueError(f"holds {frames} pictures; save the one that you want as a file of its own")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image), path)
+    except UnidentifiedImageError as error:
+        kinds = "PNG, JPEG, WebP, BMP or TIFF"
+        reason = "is empty" if not data else f"is not a {kinds} image by its content, or is damaged"
+        raise ValueError(f"{path}: {reason}") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(
+            f"{path}: has more than {limit / 1e6:.0f} megapixels, which Pillow takes for a decompression "
+            "bomb; cut it into smaller images"
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged data Pillow's decoders raise whatever comes to hand
+        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        gray = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError("has 32-bit samples; save it with 8 or 16 bits a sample")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            log.warning("%s has transparent parts; they are shown over white", path)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))  # a copy, since Pillow's own buffer is read-only
