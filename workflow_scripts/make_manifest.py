@@ -1,0 +1,29 @@
+"""Look through the photographs of a source: decode each to its end, refuse what cannot be used.
+
+In: a source of the config. Its `scales` matter for given HR/LR pairs, `minimum_side` (pixels, and what needs
+them) for all.
+Out: `manifest.csv`, with the id, path, size and SHA-256 of each photograph, and of its LR file if given; see
+`bspa.manifest`. How each kind of file is read is stated in `bspa.photos`.
+"""
+
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.manifest import write_manifest
+from bspa.sources import list_files, make_manifest
+
+
+def main(snakemake: Any) -> None:
+    params = snakemake.params
+    files = list_files(**params.source, scales=params.scales)
+    manifest = make_manifest(
+        files,
+        minimum_side=params.minimum_side,
+        minimum_side_reason=params.minimum_side_reason,
+        threads=snakemake.threads,
+    )
+    write_manifest(manifest, snakemake.output[0])
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
