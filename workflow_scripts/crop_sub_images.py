@@ -1,0 +1,31 @@
+"""Lay ClassSR's grid of sub-images over the packed images of a source (Section 4.1).
+
+In: packed images; `sub_images: xSCALE:` of the config, in HR pixels.
+Out: HDF5 with the image, top and left of each window; nothing is cut yet.
+"""
+
+import logging
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+from bspa.sub_images import read_windows, write_windows
+
+log = logging.getLogger("bspa")
+
+
+def main(snakemake: Any) -> None:
+    images = PackedImages(snakemake.input.packed)
+    write_windows(
+        snakemake.output[0],
+        images.hr_shapes,
+        size=snakemake.params.size,
+        step=snakemake.params.step,
+        threshold=snakemake.params.threshold,
+        scale=images.scale,
+    )
+    log.info("%d sub-images of %d images", len(read_windows(snakemake.output[0])), len(images))
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
