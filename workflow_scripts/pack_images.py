@@ -1,0 +1,26 @@
+"""Pack a source's HR and LR images at one scale into one file that can be memory-mapped.
+
+In: the source's manifest; a file that has changed since is an error.
+Out: HDF5 with HR cut to a multiple of the scale, and LR: the given files, or MATLAB's imresize of HR with
+`data: border:`; see `bspa.packed`.
+"""
+
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.manifest import read_manifest
+from bspa.packed import write_packed
+
+
+def main(snakemake: Any) -> None:
+    write_packed(
+        read_manifest(snakemake.input.manifest),
+        snakemake.output[0],
+        scale=snakemake.params.scale,
+        border=snakemake.params.border,
+        threads=snakemake.threads,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
