@@ -1,0 +1,45 @@
+"""Open an HDF5 file of ours, or say what is wrong with it; map its pixels into memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+
+@contextmanager
+def open_format(path: str | os.PathLike[str], kind: str, version: int, *, rule: str) -> Iterator[h5py.File]:
+    """Open ``path`` for reading if its attributes ``format`` and ``format_version`` are these.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, of another kind or of another version, or the block found it to be
+            incomplete; the message names ``rule``, which makes such files.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs.get("format"), file.attrs.get("format_version")
+            if found != (kind, version):
+                raise ValueError(f"format {found[0]!r} version {found[1]}, not {kind!r} version {version}")
+            yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"cannot use {path} ({error}); remove it and let {rule} make it again") from error
+
+
+def memory_map(path: str | os.PathLike[str], dataset: h5py.Dataset) -> NDArray[np.uint8]:
+    """Map a contiguous uint8 ``dataset`` of the file ``path``: nothing is read before it is touched.
+
+    Raises:
+        ValueError: the dataset is chunked or not uint8, or the file ends before it does.
+    """
+    offset = dataset.id.get_offset()
+    if offset is None or dataset.dtype != np.uint8:
+        raise ValueError(f"{dataset.name} is not a contiguous uint8 dataset")
+    # As a plain array: each slice of a memmap object costs several microseconds more.
+    return np.memmap(path, np.uint8, "r", offset, dataset.shape).view(np.ndarray)
