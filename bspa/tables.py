@@ -132,7 +132,9 @@ def _read_scores(
     scores: dict[Key, dict[int, Scores]] = {}
     images: dict[tuple[int, str], tuple[PathLike, list[str]]] = {}
     for path, row in zip(paths, rows, strict=True):
-        table = pd.read_csv(path, dtype={"image": str})
+        # An image may be called NA.
+        blanks = {metric: [""] for metric in METRICS}
+        table = pd.read_csv(path, dtype={"image": str}, keep_default_na=False, na_values=blanks)
         if not {"image", *METRICS} <= set(table) or table.empty or table[[*METRICS]].isna().to_numpy().any():
             raise ValueError(
                 f"{path}: a row for each image with image, psnr and ssim is needed; evaluate again"

@@ -3,17 +3,27 @@ from __future__ import annotations
 import logging
 import math
 import os
+import runpy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from bspa.evaluation import evaluate
+from bspa.inference import super_resolve
 from bspa.metrics import CONVENTION, psnr_y, ssim_y
+from bspa.models import build
+from bspa.packed import PackedImages, write_packed
 from bspa.resize import imresize
+from bspa.sources import list_files, make_manifest
+from bspa.weights import save_weights
+
+SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 
 # Bicubic interpolation in the papers' tables (RCAN's and before): Y alone, in double precision.
 PUBLISHED = {
@@ -98,3 +108,67 @@ def test_bicubic_is_within_0_02_db_of_the_papers(benchmark, scale):
         psnr += 20 * math.log10(255 / 219) / len(pairs)
     assert scores["psnr"].mean() == pytest.approx(psnr, abs=0.02)
     assert scores["ssim"].mean() == pytest.approx(ssim, abs=0.0025)
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Two photographs of odd sizes, packed at x3."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, (height, width) in enumerate([(40, 32), (35, 47)]):
+        Image.fromarray(photo(height, width, seed=index)).save(folder / f"photo{index}.png")
+    path = tmp_path / "x3.h5"
+    write_packed(make_manifest(list_files("folder", path=folder)), path, scale=3)
+    return path
+
+
+def run_script(name: str, output: Path, **values: SimpleNamespace) -> pd.DataFrame:
+    job = SimpleNamespace(
+        threads=1,
+        config={"compute": {"device": "cpu", "precision": "bfloat16"}},
+        output=[str(output)],
+        **values,
+    )
+    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
+    return pd.read_csv(output)
+
+
+def test_evaluate_scores_delivered_weights_in_float32(packed, tmp_path):
+    torch.manual_seed(0)
+    model = build("fsrcnn", 3, d=8, s=4, m=1)
+    weights = tmp_path / "fsrcnn.safetensors"
+    save_weights(weights, model.state_dict(), {"scale": "3"})
+    options = {"arch": "fsrcnn", "options": {"d": 8, "s": 4, "m": 1}}
+    scores = run_script(
+        "evaluate",
+        tmp_path / "out" / "scores.csv",
+        input=SimpleNamespace(packed=str(packed), weights=str(weights)),
+        params=SimpleNamespace(model=options, scale=3, tile="auto"),
+    )
+    upscale = partial(super_resolve, model, scale=3, device=torch.device("cpu"))
+    pd.testing.assert_frame_equal(scores, evaluate(upscale, PackedImages(packed)), rtol=1e-15)
+    assert scores[["image", "width", "height"]].values.tolist() == [["photo0", 30, 39], ["photo1", 45, 33]]
+
+
+def test_evaluate_refuses_weights_of_another_scale(packed, tmp_path):
+    weights = tmp_path / "fsrcnn.safetensors"
+    save_weights(weights, build("fsrcnn", 4).state_dict(), {"scale": "4"})
+    with pytest.raises(ValueError, match=r"fsrcnn\.safetensors: these are weights for scale 4"):
+        run_script(
+            "evaluate",
+            tmp_path / "scores.csv",
+            input=SimpleNamespace(packed=str(packed), weights=str(weights)),
+            params=SimpleNamespace(model={"arch": "fsrcnn", "options": {}}, scale=3, tile="auto"),
+        )
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_evaluate_bicubic_scores_interpolation(packed, tmp_path):
+    scores = run_script(
+        "evaluate_bicubic",
+        tmp_path / "out" / "scores.csv",
+        input=SimpleNamespace(packed=str(packed)),
+        params=SimpleNamespace(scale=3, border="symmetric"),
+    )
+    upscale = partial(imresize, scale=3, border="symmetric")
+    pd.testing.assert_frame_equal(scores, evaluate(upscale, PackedImages(packed)), rtol=1e-15)
