@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -253,30 +254,85 @@ def test_inside_the_range_is_0_to_255(arch):
     torch.testing.assert_close(y, (mean + 0.1).expand_as(y))
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_msrresnet_adds_to_the_bilinear_image(scale):
-    model = seeded("msrresnet", scale)
-    nn.init.zeros_(model.conv_last.weight)
-    x = torch.rand(1, 3, 6, 5)
-    base = functional.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
-    assert torch.equal(model(x), base)
+def published(arch: str, scale: int, w: dict[str, Tensor], x: Tensor, res_scale: float = 1.0) -> Tensor:
+    """The four networks as their papers and releases define them, as functions of the small weights."""
+
+    def conv(name: str, y: Tensor) -> Tensor:
+        kernel = w[f"{name}.weight"]
+        return functional.conv2d(y, kernel, w[f"{name}.bias"], padding=kernel.shape[-1] // 2)
+
+    def prelu(name: str, y: Tensor) -> Tensor:
+        return y.clamp(min=0) + w[f"{name}.weight"] * y.clamp(max=0)
+
+    def leaky(y: Tensor) -> Tensor:
+        return y.clamp(min=0) + 0.1 * y.clamp(max=0)
+
+    def shuffle(step: int, y: Tensor) -> Tensor:
+        n, c, height, width = y.shape
+        y = y.view(n, c // step**2, step, step, height, width).permute(0, 1, 4, 2, 5, 3)
+        return y.reshape(n, c // step**2, height * step, width * step)
+
+    def attention(name: str, y: Tensor) -> Tensor:
+        z = conv(f"{name}.conv_du.0", y.mean((2, 3), keepdim=True)).relu()
+        return y / (1 + torch.exp(-conv(f"{name}.conv_du.2", z)))
+
+    def block(name: str, y: Tensor) -> Tensor:
+        z = conv(f"{name}.body.2", conv(f"{name}.body.0", y).relu())
+        return y + (attention(f"{name}.body.3", z) if arch == "rcan" else res_scale * z)
+
+    def group(name: str, y: Tensor) -> Tensor:
+        return y + conv(f"{name}.body.2", block(f"{name}.body.1", block(f"{name}.body.0", y)))
+
+    def upsample(names: tuple[str, str], activation: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        for name, step in zip(names, [2, 2] if scale == 4 else [scale], strict=False):
+            y = activation(shuffle(step, conv(name, y)))
+        return y
+
+    if arch == "fsrcnn":
+        y = prelu("head_conv.1", conv("head_conv.0", x))
+        for step in range(4):
+            y = prelu(f"body_conv.{step}.1", conv(f"body_conv.{step}.0", y))
+        # Every feature pixel paints a 9 x 9 stamp; the image is the middle of what they paint.
+        canvas = functional.conv_transpose2d(y, w["tail_conv.weight"], w["tail_conv.bias"], stride=scale)
+        cut = {2: 4, 3: 3, 4: 3}[scale]
+        return canvas[..., cut : cut + scale * x.shape[2], cut : cut + scale * x.shape[3]]
+    if arch == "msrresnet":
+        y = leaky(conv("conv_first", x))
+        for n in range(2):
+            y = y + conv(f"body.{n}.conv2", conv(f"body.{n}.conv1", y).relu())
+        y = upsample(("upconv1", "upconv2"), leaky, y)
+        base = functional.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+        return conv("conv_last", leaky(conv("conv_hr", y))) + base
+    mean = (255 * torch.tensor([0.4488, 0.4371, 0.4040])).to(x.dtype).view(1, 3, 1, 1)  # kept as float32
+    head = conv("head.0", 255 * x - mean)
+    part = group if arch == "rcan" else block
+    y = head + conv("body.2", part("body.1", part("body.0", head)))
+    return (conv("tail.1", upsample(("tail.0.0", "tail.0.2"), lambda z: z, y)) + mean) / 255
 
 
-@pytest.mark.parametrize("res_scale", [1.0, 0.1])
-def test_edsr_block_scales_its_residual(res_scale):
-    block = seeded("edsr", 2, blocks=1, channels=4, res_scale=res_scale).body[0]
-    x = torch.randn(1, 4, 5, 5)
-    expected = x + res_scale * block.body[2](block.body[0](x).relu())
-    torch.testing.assert_close(block(x), expected)
-
-
-def test_rcan_attention_weighs_channels_by_their_means():
-    attention = seeded("rcan", 2).body[0].body[0].body[3]
-    squeeze, excite = attention.conv_du[0], attention.conv_du[2]
-    x = torch.randn(1, 8, 5, 6)
-    z = torch.relu(squeeze.weight[:, :, 0, 0] @ x.mean((2, 3))[0] + squeeze.bias)
-    weight = torch.sigmoid(excite.weight[:, :, 0, 0] @ z + excite.bias)
-    torch.testing.assert_close(attention(x), x * weight.view(1, 8, 1, 1))
+@pytest.mark.parametrize(
+    ("arch", "scale", "options"),
+    [
+        *((arch, scale, {}) for arch in SMALL for scale in SCALES),
+        ("edsr", 2, {"res_scale": 0.1}),
+    ],
+)
+def test_the_function_is_the_published_one(arch, scale, options):
+    """Released weights are worth nothing in a network that computes something else."""
+    model = seeded(arch, scale, **SMALL[arch], **options)
+    for parameter in model.parameters():  # as they start, most layers have no say
+        if parameter.ndim == 4 and parameter.requires_grad:
+            nn.init.normal_(parameter, std=math.sqrt(2 / parameter[0].numel()))
+        elif parameter.requires_grad:
+            nn.init.uniform_(parameter, 0.1, 0.5)
+    model = model.double()
+    x = torch.rand(2, 3, 6, 5, dtype=torch.float64)
+    with torch.no_grad():
+        y = model(x)
+        expected = published(arch, scale, model.state_dict(), x, **options)
+    error = (y - expected).abs()
+    worst = float(error.max() / expected.abs().max())
+    assert worst < 1e-10, f"relative error: max {worst:.1e}; absolute: median {error.median():.1e}"
 
 
 def test_every_fsrcnn_convolution_but_the_last_has_a_prelu():
