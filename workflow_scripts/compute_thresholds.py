@@ -1,0 +1,25 @@
+"""The long-tailed split of the sub-images into classes (Eq. 2-4).
+
+In: the difficulty scores. Out: CSV with a row for each class, easiest first: k, its size N_k, its largest MSE
+t_k, its probability P_k under inverse sampling.
+"""
+
+import logging
+from typing import Any
+
+from bspa.difficulty import split_classes, write_classes
+from bspa.jobs import run_job
+from bspa.scores import read_scores
+
+log = logging.getLogger("bspa")
+
+
+def main(snakemake: Any) -> None:
+    scores = read_scores(snakemake.input.scores)
+    classes = split_classes(scores.mse, snakemake.params.classes, snakemake.params.imbalance)
+    log.info("%d sub-images in classes of %s", len(scores), ", ".join(map(str, classes.sizes)))
+    write_classes(snakemake.output[0], classes)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
