@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import hashlib
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from coordinates import CoordinateImages, same_place
+from PIL import Image
+
+import bspa.shards
+from bspa.difficulty import assign_classes, class_sizes, thresholds
+from bspa.manifest import COLUMNS
+from bspa.packed import PackedImages, write_packed
+from bspa.sampling import InverseSampler
+from bspa.scores import Scores
+from bspa.shards import ClassShard, open_shards, shard_path, write_class_shards
+from bspa.sub_images import grid
+
+SIZE, STEP, SCALE = 12, 6, 3
+
+
+def score(images, *, size=SIZE, step=STEP, distinct=1000):
+    """Made-up difficulties of every window; few ``distinct`` values make ties."""
+    grids = [grid(h, w, size=size, step=step, threshold=3) for h, w in images.hr_shapes]
+    top, left = np.concatenate(grids).T.astype(np.int32)
+    mse = np.random.default_rng(0).integers(0, distinct, len(top)) / np.float32(distinct)
+    return Scores(
+        mse=mse.astype(np.float32),
+        image=np.repeat(np.arange(len(grids)), [len(g) for g in grids]).astype(np.int32),
+        top=top,
+        left=left,
+        size=size,
+        step=step,
+        threshold=3,
+        scale=images.scale,
+        reference_sha256="0123456789abcdef" * 4,
+    )
+
+
+def write(directory, images, scores, *, classes=4, imbalance=5.0):
+    sizes = class_sizes(len(scores), classes, imbalance)
+    write_class_shards(directory, images, scores, sizes, thresholds=thresholds(scores.mse, sizes))
+    return sizes
+
+
+@pytest.fixture(scope="module")
+def images():
+    return CoordinateImages((60, 48), (12, 12), (36, 99), scale=SCALE)
+
+
+@pytest.mark.parametrize("distinct", [100_000, 3])
+@pytest.mark.parametrize("block", [1, 5, 10_000])
+def test_shards_hold_every_sub_image_once_in_its_class(tmp_path, monkeypatch, images, distinct, block):
+    monkeypatch.setattr(bspa.shards, "BLOCK_BYTES", block * 3 * SIZE**2)
+    scores = score(images, distinct=distinct)
+    sizes = write(tmp_path / "shards", images, scores)
+    classes = assign_classes(scores.mse, sizes)
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [
+        "class01.h5", "class02.h5", "class03.h5", "class04.h5",
+    ]  # fmt: skip
+    for k, size in enumerate(sizes, 1):
+        shard = ClassShard(shard_path(tmp_path / "shards", k))
+        members = np.flatnonzero(classes == k)
+        assert len(shard) == size == len(members)
+        for name in ("mse", "image", "top", "left"):
+            assert np.array_equal(getattr(shard, name), getattr(scores, name)[members]), name
+        assert shard.lr.shape == (size, SIZE // SCALE, SIZE // SCALE, 3)
+        for pixels, image, top, left in zip(shard.hr, shard.image, shard.top, shard.left, strict=True):
+            assert np.array_equal(pixels, images.hr(image)[top : top + SIZE, left : left + SIZE])
+        assert same_place(shard.lr, shard.hr, SCALE)
+
+
+def test_shards_say_what_they_are(tmp_path, images):
+    scores = score(images)
+    sizes = write(tmp_path / "shards", images, scores)
+    with h5py.File(shard_path(tmp_path / "shards", 2)) as file:
+        assert file["hr"].chunks is None
+        assert file["lr"].chunks is None
+        assert dict(file.attrs) == {
+            "format": "bspa-class-shard",
+            "format_version": 1,
+            "scale": SCALE,
+            "size": SIZE,
+            "class": 2,
+            "thresholds": pytest.approx(thresholds(scores.mse, sizes), rel=0),
+            "reference_sha256": scores.reference_sha256,
+        }
+    shards = open_shards(tmp_path / "shards")
+    assert [shard.k for shard in shards] == [1, 2, 3, 4]
+    assert [shard.mse.max() for shard in shards] == shards[0].thresholds.tolist()
+    assert {(shard.scale, shard.size, shard.reference_sha256) for shard in shards} == {
+        (SCALE, SIZE, scores.reference_sha256)
+    }
+
+
+def test_more_than_a_hundred_classes_stay_in_order(tmp_path, images):
+    scores = score(images)
+    write(tmp_path / "shards", images, scores, classes=101, imbalance=1.0)
+    assert [shard.k for shard in open_shards(tmp_path / "shards")] == list(range(1, 102))
+
+
+def test_shards_feed_the_inverse_sampler(tmp_path, images):
+    write(tmp_path / "shards", images, score(images))
+    lr, hr = InverseSampler(open_shards(tmp_path / "shards"), batch=32, seed=0).batch(0)
+    assert same_place(lr, hr, SCALE)
+    assert len(np.unique(hr.reshape(32, -1), axis=0)) > 16
+
+
+def test_shards_are_cut_from_packed_photographs(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, (height, width) in {"a": (130, 97), "b": (64, 200)}.items():
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append([name, str(path), width, height, digest, pd.NA, "", ""])
+    write_packed(pd.DataFrame(rows, columns=list(COLUMNS)), tmp_path / "x4.h5", scale=4, threads=1)
+    images = PackedImages(tmp_path / "x4.h5")
+    scores = score(images, size=64, step=32)
+    write(tmp_path / "shards", images, scores)
+    for shard in open_shards(tmp_path / "shards"):
+        for n in range(len(shard)):
+            i, top, left = int(shard.image[n]), int(shard.top[n]), int(shard.left[n])
+            assert np.array_equal(shard.hr[n], images.hr(i)[top : top + 64, left : left + 64])
+            y, x = top // 4, left // 4
+            assert np.array_equal(shard.lr[n], images.lr(i)[y : y + 16, x : x + 16])
+
+
+class Unreadable(CoordinateImages):
+    def hr(self, i):
+        if i == 2:
+            raise OSError("the disk is gone")
+        return super().hr(i)
+
+
+def test_a_failed_step_leaves_nothing(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(bspa.shards, "BLOCK_BYTES", 1)
+    broken = Unreadable((60, 48), (12, 12), (36, 99), scale=SCALE)
+    with pytest.raises(OSError, match="the disk is gone"):
+        write(tmp_path / "deep" / "shards", broken, score(images))
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_earlier_shards_are_replaced_and_kept_when_the_new_ones_fail(tmp_path, images):
+    directory = tmp_path / "shards"
+    write(directory, images, score(images), classes=6)
+    with pytest.raises(OSError, match="the disk is gone"):
+        write(directory, Unreadable((60, 48), (12, 12), (36, 99), scale=SCALE), score(images))
+    assert len(open_shards(directory)) == 6
+    write(directory, images, score(images))
+    assert len(open_shards(directory)) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+def test_the_directory_is_as_open_as_any_other(tmp_path, images):
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "shards", images, score(images))
+    assert (tmp_path / "shards").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path, images):
+    scores = score(images)
+    sizes = class_sizes(len(scores), 4, 5.0)
+    limits = thresholds(scores.mse, sizes)
+    with pytest.raises(ValueError, match="thresholds do not come from these scores"):
+        write_class_shards(tmp_path / "shards", images, scores, sizes, thresholds=limits + 1e-9)
+    with pytest.raises(ValueError, match="do not split"):
+        write_class_shards(tmp_path / "shards", images, scores, sizes[:-1], thresholds=limits[:-1])
+    with pytest.raises(ValueError, match="scores are for scale 3, the images for scale 2"):
+        write_class_shards(
+            tmp_path / "shards", CoordinateImages((60, 48), scale=2), scores, sizes, thresholds=limits
+        )
+    with pytest.raises(ValueError, match="belong to another source"):
+        write_class_shards(
+            tmp_path / "shards", CoordinateImages((60, 48), scale=3), scores, sizes, thresholds=limits
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "version", "chunked", "dataset"])
+def test_damaged_shards_are_refused(tmp_path, images, damage):
+    write(tmp_path / "shards", images, score(images))
+    path = shard_path(tmp_path / "shards", 1)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "text":
+        path.write_text("nothing of the kind")
+    else:
+        with h5py.File(path, "r+") as file:
+            if damage == "version":
+                file.attrs["format_version"] = 0
+            else:
+                pixels = file["hr"][:]
+                del file["hr"]
+                if damage == "chunked":
+                    file.create_dataset("hr", data=pixels, chunks=True)
+    with pytest.raises(
+        ValueError, match=r"cannot use .*class01\.h5 \(.*let write_class_shards make it again"
+    ):
+        ClassShard(path)
+
+
+def test_an_incomplete_set_of_shards_is_refused(tmp_path, images):
+    write(tmp_path / "shards", images, score(images))
+    shard_path(tmp_path / "shards", 3).unlink()
+    with pytest.raises(ValueError, match=r"classes \[1, 2, 4\], not every class"):
+        open_shards(tmp_path / "shards")
+    with pytest.raises(ValueError, match=r"classes \[\], not every class"):
+        open_shards(tmp_path / "nowhere")

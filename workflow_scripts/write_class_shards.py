@@ -1,0 +1,28 @@
+"""The sub-images of each difficulty class as one file, for inverse sampling (Section 3.2).
+
+In: packed images, the difficulty scores, the classes' sizes and thresholds.
+Out: a directory with class01.h5 (the easiest) to classK.h5: hr, lr, mse, image, top, left.
+"""
+
+from typing import Any
+
+from bspa.difficulty import read_classes
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+from bspa.scores import read_scores
+from bspa.shards import write_class_shards
+
+
+def main(snakemake: Any) -> None:
+    classes = read_classes(snakemake.input.thresholds)
+    write_class_shards(
+        snakemake.output[0],
+        PackedImages(snakemake.input.packed),
+        read_scores(snakemake.input.scores),
+        classes.sizes,
+        thresholds=classes.thresholds,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
