@@ -1,0 +1,25 @@
+"""Figure 1: the long tail of difficulty, and the classes that it is split into.
+
+In: the difficulty scores, the classes' sizes and thresholds. Out: the figure as PDF and PNG.
+"""
+
+from typing import Any
+
+from bspa.difficulty import read_classes
+from bspa.figures import figure_1, save_figure
+from bspa.jobs import run_job
+from bspa.scores import read_scores
+
+
+def main(snakemake: Any) -> None:
+    params = snakemake.params
+    figure = figure_1(
+        read_scores(snakemake.input.scores).mse,
+        read_classes(snakemake.input.thresholds),
+        label=f"{params.source}, scale {params.scale}, split {params.split}",
+    )
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
