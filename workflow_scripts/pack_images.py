@@ -5,7 +5,11 @@ Out: HDF5 with HR cut to a multiple of the scale, and LR: the given files, or MA
 `data: border:`; see `bspa.packed`.
 """
 
+import os
 from typing import Any
+
+# Images are resized side by side in threads of our own; BLAS must not start more for each of them.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 from bspa.jobs import run_job
 from bspa.manifest import read_manifest
