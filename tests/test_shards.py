@@ -1,23 +1,30 @@
 from __future__ import annotations
 
 import hashlib
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from coordinates import CoordinateImages, same_place
 from PIL import Image
 
 import bspa.shards
 from bspa.difficulty import assign_classes, class_sizes, thresholds
 from bspa.manifest import COLUMNS
+from bspa.models import build
 from bspa.packed import PackedImages, write_packed
 from bspa.sampling import InverseSampler
 from bspa.scores import Scores
 from bspa.shards import ClassShard, open_shards, shard_path, write_class_shards
-from bspa.sub_images import grid
+from bspa.sub_images import grid, read_windows, write_windows
+from bspa.weights import save_weights
 
+SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 SIZE, STEP, SCALE = 12, 6, 3
 
 
@@ -108,16 +115,21 @@ def test_shards_feed_the_inverse_sampler(tmp_path, images):
     assert len(np.unique(hr.reshape(32, -1), axis=0)) > 16
 
 
-def test_shards_are_cut_from_packed_photographs(tmp_path):
+def pack(folder, path):
+    """Pack two photographs at scale 4."""
     rng = np.random.default_rng(0)
     rows = []
     for name, (height, width) in {"a": (130, 97), "b": (64, 200)}.items():
-        path = tmp_path / f"{name}.png"
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append([name, str(path), width, height, digest, pd.NA, "", ""])
-    write_packed(pd.DataFrame(rows, columns=list(COLUMNS)), tmp_path / "x4.h5", scale=4, threads=1)
-    images = PackedImages(tmp_path / "x4.h5")
+        photo = folder / f"{name}.png"
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(photo)
+        digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+        rows.append([name, str(photo), width, height, digest, pd.NA, "", ""])
+    write_packed(pd.DataFrame(rows, columns=list(COLUMNS)), path, scale=4, threads=1)
+    return PackedImages(path)
+
+
+def test_shards_are_cut_from_packed_photographs(tmp_path):
+    images = pack(tmp_path, tmp_path / "x4.h5")
     scores = score(images, size=64, step=32)
     write(tmp_path / "shards", images, scores)
     for shard in open_shards(tmp_path / "shards"):
@@ -209,3 +221,60 @@ def test_an_incomplete_set_of_shards_is_refused(tmp_path, images):
         open_shards(tmp_path / "shards")
     with pytest.raises(ValueError, match=r"classes \[\], not every class"):
         open_shards(tmp_path / "nowhere")
+
+
+def run_script(name, *, output, config=None, **values):
+    job = SimpleNamespace(threads=1, config=config, output=output, **values)
+    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
+
+
+def test_the_scripts_go_from_packed_photographs_to_shards_and_figure_1(tmp_path):
+    packed, windows = str(tmp_path / "x4.h5"), str(tmp_path / "windows.h5")
+    images = pack(tmp_path, packed)
+    write_windows(windows, images.hr_shapes, size=32, step=16, threshold=8, scale=4)
+    reference = tmp_path / "reference.safetensors"
+    torch.manual_seed(0)
+    network = build("msrresnet", 4, blocks=1, channels=8)
+    save_weights(reference, network.state_dict(), {"scale": "4"})
+    scores, limits = str(tmp_path / "scores.h5"), str(tmp_path / "thresholds.csv")
+
+    run_script(
+        "score_difficulty",
+        input=SimpleNamespace(packed=packed, windows=windows, reference=str(reference)),
+        params=SimpleNamespace(
+            model={"arch": "msrresnet", "options": {"blocks": 1, "channels": 8}}, scale=4, batch=5
+        ),
+        config={"compute": {"device": "cpu"}},
+        output=[scores],
+    )
+    run_script(
+        "compute_thresholds",
+        input=SimpleNamespace(scores=scores),
+        params=SimpleNamespace(classes=3, imbalance=4),
+        output=[limits],
+    )
+    run_script(
+        "write_class_shards",
+        input=SimpleNamespace(packed=packed, scores=scores, thresholds=limits),
+        output=[str(tmp_path / "shards")],
+    )
+    run_script(
+        "figure_1",
+        input=SimpleNamespace(scores=scores, thresholds=limits),
+        params=SimpleNamespace(source="photos", scale=4, split="k3_u4"),
+        output=SimpleNamespace(pdf=str(tmp_path / "figure1.pdf"), png=str(tmp_path / "figure1.png")),
+    )
+
+    shards = open_shards(tmp_path / "shards")
+    count = len(read_windows(windows))
+    assert [len(shard) for shard in shards] == class_sizes(count, 3, 4).tolist()
+    assert {shard.reference_sha256 for shard in shards} == {
+        hashlib.sha256(reference.read_bytes()).hexdigest()
+    }
+    for shard in shards:
+        lr = torch.from_numpy(shard.lr.copy()).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            sr = network.eval()(lr).clip(0, 1).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(shard.mse, ((sr - shard.hr / 255) ** 2).mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert (tmp_path / "figure1.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "figure1.png").read_bytes().startswith(b"\x89PNG")

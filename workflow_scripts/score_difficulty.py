@@ -28,7 +28,8 @@ def main(snakemake: Any) -> None:
     use_threads(snakemake.threads)
     device = choose_device(snakemake.config["compute"]["device"])
     model = build(network["arch"], scale, **network["options"])
-    load_into(model, load_weights(snakemake.input.reference)[0], path=snakemake.input.reference)
+    weights, metadata = load_weights(snakemake.input.reference)
+    load_into(model, weights, path=snakemake.input.reference, metadata=metadata)
 
     windows = read_windows(snakemake.input.windows)
     images = PackedImages(snakemake.input.packed)
