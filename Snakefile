@@ -18,6 +18,8 @@ Path grammar, in data order (results/ is the root of everything made):
     tables/, figures/                                           the paper's
 """
 
+import os
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
@@ -26,7 +28,7 @@ from bspa.config import code_digest, load_config, plan_cycles
 min_version("9.27")
 
 
-configfile: "config.yaml"
+configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
 try:

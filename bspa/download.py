@@ -7,7 +7,6 @@ it, so that a later request, of this process or of the next, asks for the rest a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import json
@@ -20,8 +19,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.message import Message
@@ -31,6 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bspa.atomic import write_text
+from bspa.locks import exclusive
 
 log = logging.getLogger("bspa")
 
@@ -141,41 +140,6 @@ def fetch(
             ]
         )
     )
-
-
-@contextmanager
-def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for the process that has it; the file is removed afterwards.
-
-    The system frees the lock of a process that dies, so a lock file that was left behind does not matter.
-    """
-    path = Path(path)
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # the last holder has just removed the folder
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("another process holds %s: waiting for it", path)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            # The holder we waited for has removed the file that we have locked now: take the new one.
-            try:
-                current = path.stat()
-            except FileNotFoundError:
-                continue
-            if not os.path.samestat(os.fstat(handle), current):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-        finally:
-            os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,18 @@ It lives outside the rule's outputs, which Snakemake deletes before a rerun, in 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bspa.locks import exclusive
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
 
 log = logging.getLogger("bspa")
@@ -100,36 +98,7 @@ class ProgressFolder:
 
 @contextmanager
 def open_progress(folder: str | os.PathLike[str], key: str) -> Iterator[ProgressFolder]:
-    """Lock ``folder`` for the stage with ``key``; wait while another process works on it.
-
-    Killing Snakemake leaves its scripts running. The next run's script then waits here until the orphan is
-    done, instead of writing the same state beside it.
-    """
+    """Lock ``folder`` for the stage with ``key``; wait while another process works on it."""
     folder = Path(folder)
-    waited = False
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not waited:
-                lock.seek(0)
-                holder = lock.read() or "another process"
-                log.warning("waiting: %s is working on this stage (%s)", holder, folder)
-                waited = True
-            lock.close()
-            time.sleep(1.0)
-            continue
-        # The holder we waited for may have finished and removed the folder with the file we have locked.
-        if not (folder / "lock").exists() or not os.path.samestat(
-            os.fstat(lock.fileno()), (folder / "lock").stat()
-        ):
-            lock.close()
-            continue
-        break
-    with lock:
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
+    with exclusive(folder / "lock"):
         yield ProgressFolder(folder, key)

@@ -163,7 +163,7 @@ def train_stage(
             before is kept), or a snapshot or mask is of another network.
         SystemExit: SIGTERM or SIGINT came; the partial state is saved.
     """
-    model = model.to(device=device, memory_format=torch.channels_last).train()
+    model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = make_optimiser(model, stage)
     before = initial.optimiser_steps if initial else 0
     if initial:

@@ -1,6 +1,5 @@
 """Names, wildcard constraints, and what several chapters' rules share."""
 
-import os
 from pathlib import Path
 
 SPLITS = settings.class_splits

@@ -47,6 +47,7 @@ rule train_reference:
         packed=f"results/data/{settings.data.train}/x{{scale}}.h5",
     output:
         weights="results/reference/x{scale}.safetensors",
+        snapshot="results/reference/x{scale}_snapshot.safetensors",
         journal="results/reference/x{scale}.csv",
     log:
         log_of("train_reference/x{scale}"),

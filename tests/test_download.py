@@ -23,7 +23,7 @@ from types import SimpleNamespace
 import pytest
 
 from bspa import download
-from bspa.download import DownloadError, exclusive, fetch
+from bspa.download import DownloadError, fetch
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)
@@ -546,26 +546,3 @@ def test_two_processes_download_once(server, tmp_path):
     assert outputs == [sha256(CONTENT)] * 2
     assert resource.ranges == [None]
     assert (tmp_path / "set.zip").read_bytes() == CONTENT
-
-
-def test_exclusive_holds_for_everyone_even_when_the_folder_goes(tmp_path):
-    lock = tmp_path / "state" / "lock"
-    inside, most = 0, 0
-
-    def work() -> None:
-        nonlocal inside, most
-        for _ in range(20):
-            with exclusive(lock):
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0.0005)
-                inside -= 1
-                download.shutil.rmtree(lock.parent)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert not any(thread.is_alive() for thread in threads)
-    assert most == 1

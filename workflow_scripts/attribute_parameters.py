@@ -39,10 +39,10 @@ def main(snakemake: Any) -> None:
         stream="attribution",
     )
     first = settings["cycle"] * settings["batches"]
-    batches = [
-        tuple(to_device(images, device) for images in sampler.batch(first + number))
-        for number in range(settings["batches"])
-    ]
+    batches = []
+    for number in range(first, first + settings["batches"]):
+        lr, hr = sampler.batch(number)
+        batches.append((to_device(lr, device), to_device(hr, device)))
     started = time.monotonic()
     gradients = integrated_gradients(
         model,

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bspa.archives import unpack
-from bspa.download import exclusive, fetch
+from bspa.download import fetch
 from bspa.jobs import run_job
+from bspa.locks import exclusive
 
 log = logging.getLogger("bspa")
 
@@ -37,4 +38,4 @@ def main(snakemake: Any) -> None:
 
 
 if __name__ == "__main__":
-    run_job(main, snakemake)  # type: ignore[name-defined]  # noqa: F821
+    run_job(main, snakemake)  # noqa: F821

@@ -5,8 +5,9 @@ Out: the same weights as safetensors, after a strict load into the network of th
 """
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from bspa.download import fetch
 from bspa.jobs import run_job
@@ -19,13 +20,14 @@ log = logging.getLogger("bspa")
 def main(snakemake: Any) -> None:
     weights, network, scale = snakemake.params.weights, snakemake.params.network, snakemake.params.scale
     state = Path(snakemake.params.state)
-    local = state / Path(weights["file"]).name
+    # The suffix tells safetensors from PyTorch's own format; an address may go on with ?download=1.
+    local = state / f"weights{PurePosixPath(urlsplit(weights['file']).path).suffix}"
     digest = fetch([weights["file"]], local, sha256=weights["sha256"], size=None, state=state)
     if weights["sha256"] is None:
         log.info("sha256 is %s; pin it: reference.weights.x%d.sha256: %s", digest, scale, digest)
-    state_dict, _ = load_weights(local)
+    state_dict, metadata = load_weights(local)
     model = build(network["arch"], scale, **network["options"])
-    load_into(model, state_dict, path=weights["file"])
+    load_into(model, state_dict, path=weights["file"], metadata=metadata)
     header = {"architecture": network["arch"], "scale": str(scale), "sha256_of_source": digest}
     save_weights(snakemake.output[0], model.state_dict(), header)
     local.unlink()

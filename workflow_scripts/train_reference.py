@@ -1,10 +1,9 @@
 """Train the MSRResNet whose error is the difficulty of a sub-image (Section 3.2), on uniform samples.
 
-In: packed training images. Out: its weights, and a journal with a row for each epoch.
+In: packed training images.
+Out: its weights, the snapshot they come from, and a journal with a row for each epoch.
 """
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from bspa.jobs import run_job
@@ -18,31 +17,27 @@ from bspa.weights import save_weights
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
-    sampler = UniformSampler(
-        images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"]
+    sampler = UniformSampler(images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"])
+    run_stage(
+        f"reference {settings['arch']} x{settings['scale']}",
+        settings,
+        sampler,
+        images=len(images),
+        inputs=list(snakemake.input),
+        previous=None,
+        mask=None,
+        state=snakemake.params.state,
+        code=snakemake.params.code,
+        compute=snakemake.config["compute"],
+        threads=snakemake.threads,
+        snapshot=snakemake.output.snapshot,
+        journal=snakemake.output.journal,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        trained = Path(folder) / "reference.safetensors"
-        run_stage(
-            f"reference {settings['arch']} x{settings['scale']}",
-            settings,
-            sampler,
-            images=len(images),
-            inputs=list(snakemake.input),
-            previous=None,
-            mask=None,
-            state=snakemake.params.state,
-            code=snakemake.params.code,
-            compute=snakemake.config["compute"],
-            threads=snakemake.threads,
-            snapshot=str(trained),
-            journal=snakemake.output.journal,
-        )
-        snapshot, _ = load_snapshot(trained)
+    snapshot, _ = load_snapshot(snakemake.output.snapshot)
     save_weights(
         snakemake.output.weights,
         snapshot.weights,
-        {"architecture": settings["arch"], "scale": str(settings["scale"]), "made_by": "train_reference"},
+        {"architecture": settings["arch"], "scale": str(settings["scale"])},
     )
 
 

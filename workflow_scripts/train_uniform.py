@@ -15,9 +15,7 @@ from bspa.stage import run_stage
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
-    sampler = UniformSampler(
-        images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"]
-    )
+    sampler = UniformSampler(images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"])
     run_stage(
         "{model} x{scale} {method} seed {seed}, cycle {cycle}, uniform".format(**snakemake.wildcards),
         settings,
