@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bspa.atomic import atomic_path
-from bspa.hdf5 import open_format
+from bspa.hdf5 import memory_map, open_format
 from bspa.manifest import cut_shapes, rows_for_scale
 from bspa.parallel import map_in_order
 from bspa.photos import decode_photo, read_bytes
@@ -160,7 +160,7 @@ class PackedImages:
             self.ids = list(file["id"].asstr()[:])
             self.hr_shapes, self.lr_shapes = file["hr_shape"][:], file["lr_shape"][:]
             self._hr_offsets, self._lr_offsets = file["hr_offset"][:], file["lr_offset"][:]
-            self._hr, self._lr = _memory_map(path, file["hr"]), _memory_map(path, file["lr"])
+            self._hr, self._lr = memory_map(path, file["hr"]), memory_map(path, file["lr"])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -177,11 +177,3 @@ class PackedImages:
 def _image(samples: Pixels, offset: np.int64, shape: NDArray[np.int64]) -> Pixels:
     height, width = shape.tolist()
     return samples[offset : offset + 3 * height * width].reshape(height, width, 3)
-
-
-def _memory_map(path: str | os.PathLike[str], dataset: h5py.Dataset) -> Pixels:
-    offset = dataset.id.get_offset()
-    if offset is None or dataset.dtype != np.uint8:
-        raise ValueError(f"{dataset.name} is not a contiguous uint8 dataset")
-    # As a plain array: each slice of a memmap object costs several microseconds more.
-    return np.memmap(path, np.uint8, "r", offset, dataset.shape).view(np.ndarray)

@@ -28,10 +28,14 @@ HASHED_WHOLE = 1 << 28
 def stage_key(settings: Mapping[str, Any], inputs: Sequence[str | os.PathLike[str]]) -> str:
     """Digest of everything that decides what a stage computes; equal keys mean equal results.
 
-    Files up to 256 MiB count by content, larger ones (packed images, shards) by size and time of change.
+    Files up to 256 MiB count by content, larger ones (packed images, shards) by size and time of change; a
+    folder counts by its files.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in map(Path, inputs):
+    files = [
+        f for path in map(Path, inputs) for f in (sorted(path.glob("[!.]*")) if path.is_dir() else [path])
+    ]
+    for path in files:
         stat = path.stat()
         if stat.st_size <= HASHED_WHOLE:
             with path.open("rb") as file:

@@ -19,15 +19,14 @@ def source_files(wildcards):
         return [f"results/data/archives/{source.archive}"]
     if source.kind == "builtin":
         return []
-    folders = {source.path.format(scale=scale) for scale in settings.scales}
-    patterns = [pattern for pattern in (source.hr, source.lr) if pattern] or ["*"]
-    # What is no plain file is left for make_manifest to complain about.
+    folders = [Path(source.path.replace("{scale}", str(scale))).expanduser() for scale in settings.scales]
+    nested = any("/" in pattern for pattern in (source.hr, source.lr) if pattern)
+    files = {file for folder in folders for file in (folder.rglob("*") if nested else folder.glob("*"))}
+    # What is no plain file is left for make_manifest to complain about; Snakemake cannot name files with braces.
     return sorted(
         str(file)
-        for folder in folders
-        for pattern in patterns
-        for file in Path(folder).glob(pattern)
-        if file.is_file()
+        for file in files
+        if file.is_file() and not file.name.startswith(".") and not {"{", "}"} & set(str(file))
     )
 
 

@@ -5,27 +5,25 @@ unless the run begins here; the mask that holds, if any.
 Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
 """
 
-from pathlib import Path
 from typing import Any
 
 from bspa.jobs import run_job
 from bspa.packed import PackedImages
 from bspa.sampling import InverseSampler
-from bspa.shards import ClassShard
+from bspa.shards import open_shards
 from bspa.stage import run_stage
 
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
-    files = sorted(Path(snakemake.input.shards).glob("class*.h5"))
-    sampler = InverseSampler([ClassShard(f) for f in files], batch=settings["batch"], seed=settings["seed"])
-    directory = str(snakemake.input.shards)
+    shards = open_shards(snakemake.input.shards)
+    sampler = InverseSampler(shards, batch=settings["batch"], seed=settings["seed"])
     run_stage(
         "{model} x{scale} {method} seed {seed}, cycle {cycle}, inverse".format(**snakemake.wildcards),
         settings,
         sampler,
         images=len(PackedImages(snakemake.input.packed)),
-        inputs=[*(str(f) for f in snakemake.input if str(f) != directory), *map(str, files)],
+        inputs=list(snakemake.input),
         previous=snakemake.input.get("previous"),
         mask=snakemake.input.get("mask"),
         state=snakemake.params.state,
