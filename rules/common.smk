@@ -22,9 +22,13 @@ wildcard_constraints:
     cycle="[1-9][0-9]*",
 
 
-def plain(section, **more):
-    """One plain dict with sorted keys for a rule's params: Snakemake compares their text."""
-    values = section if isinstance(section, dict) else section.model_dump()
+def plain(section=None, **more):
+    """One plain dict with sorted keys, for a rule's params.
+
+    Snakemake compares the params as a set of texts, without their names: of two numbers in params of their own,
+    one that changes to the other goes unnoticed. So each rule has all its values in one dict.
+    """
+    values = section if isinstance(section, dict) else section.model_dump() if section else {}
     return dict(sorted({**values, **more}.items()))
 
 
@@ -45,7 +49,7 @@ THREADS = compute_threads()
 
 def network(model):
     """What builds a network."""
-    return plain({"arch": settings.models[model].arch, "options": plain(settings.models[model].options)})
+    return plain(arch=settings.models[model].arch, options=plain(settings.models[model].options))
 
 
 def grid(scale):

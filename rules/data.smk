@@ -9,7 +9,7 @@ def source_values(wildcards):
     if source.kind != "archive":
         return plain(source)
     folder = Path("results/data/archives", source.archive, source.folder)
-    return plain({"kind": "folder", "path": str(folder), "hr": source.hr, "lr": source.lr})
+    return plain(kind="folder", path=str(folder), hr=source.hr, lr=source.lr)
 
 
 def source_files(wildcards):
@@ -40,6 +40,16 @@ def minimum_side(wildcards):
         scale = max(settings.scales)
         sides.append((11 + 2 * scale, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
     return max(sides)
+
+
+def manifest_settings(wildcards):
+    side, reason = minimum_side(wildcards)
+    return plain(
+        source=source_values(wildcards),
+        scales=list(settings.scales),
+        minimum_side=side,
+        minimum_side_reason=reason,
+    )
 
 
 rule fetch_archive:
@@ -73,10 +83,7 @@ rule make_manifest:
     threads: THREADS
     priority: 100
     params:
-        source=source_values,
-        scales=list(settings.scales),
-        minimum_side=lambda w: minimum_side(w)[0],
-        minimum_side_reason=lambda w: minimum_side(w)[1],
+        settings=manifest_settings,
         code=code("make_manifest"),
     message:
         "Looking through the photographs of {wildcards.source}"
@@ -96,11 +103,13 @@ rule check_data:
     threads: 1
     priority: 100
     params:
-        sources=USED_SOURCES,
-        train=settings.data.train,
-        benchmarks=list(settings.data.benchmarks),
-        grids={scale: plain(grid(scale)) for scale in sorted(settings.scales)},
-        classes={name: split.classes for name, split in sorted(SPLITS.items())},
+        settings=plain(
+            sources=USED_SOURCES,
+            train=settings.data.train,
+            benchmarks=list(settings.data.benchmarks),
+            grids={scale: plain(grid(scale)) for scale in sorted(settings.scales)},
+            classes={name: split.classes for name, split in sorted(SPLITS.items())},
+        ),
         code=code("check_data"),
     message:
         "Checking that every source is fit for its use"
@@ -120,8 +129,7 @@ rule pack_images:
         benchmark_of("pack_images/{source}_x{scale}")
     threads: THREADS
     params:
-        scale=lambda w: int(w.scale),
-        border=settings.data.border,
+        settings=lambda w: plain(scale=int(w.scale), border=settings.data.border),
         code=code("pack_images"),
     message:
         "Packing HR and x{wildcards.scale} LR images of {wildcards.source}"
@@ -138,9 +146,7 @@ rule crop_sub_images:
         log_of("crop_sub_images/{source}_x{scale}"),
     threads: 1
     params:
-        size=lambda w: grid(w.scale).size,
-        step=lambda w: grid(w.scale).step,
-        threshold=lambda w: grid(w.scale).threshold,
+        settings=lambda w: plain(grid(w.scale)),
         code=code("crop_sub_images"),
     message:
         "Laying the grid of sub-images over {wildcards.source} x{wildcards.scale}"

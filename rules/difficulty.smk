@@ -29,9 +29,11 @@ rule import_reference:
         log_of("import_reference/x{scale}"),
     threads: 1
     params:
-        weights=lambda w: plain(settings.reference.weights[f"x{w.scale}"]),
-        network=network(settings.reference.model),
-        scale=lambda w: int(w.scale),
+        settings=lambda w: plain(
+            network(settings.reference.model),
+            scale=int(w.scale),
+            weights=plain(settings.reference.weights[f"x{w.scale}"]),
+        ),
         state="results/.state/reference/x{scale}",
         code=code("import_reference"),
     wildcard_constraints:
@@ -83,9 +85,9 @@ rule score_difficulty:
     resources:
         gpu=1,
     params:
-        model=network(settings.reference.model),
-        scale=lambda w: int(w.scale),
-        batch=settings.reference.batch,
+        settings=lambda w: plain(
+            model=network(settings.reference.model), scale=int(w.scale), batch=settings.reference.batch
+        ),
         code=code("score_difficulty"),
     message:
         "Scoring the sub-images of {wildcards.source} x{wildcards.scale}"
@@ -102,8 +104,7 @@ rule compute_thresholds:
         log_of("compute_thresholds/{source}_x{scale}_{split}"),
     threads: 1
     params:
-        classes=lambda w: SPLITS[w.split].classes,
-        imbalance=lambda w: SPLITS[w.split].imbalance,
+        settings=lambda w: plain(SPLITS[w.split]),
         code=code("compute_thresholds"),
     message:
         "Class sizes and thresholds of {wildcards.source} x{wildcards.scale}, split {wildcards.split}"

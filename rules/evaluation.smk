@@ -15,9 +15,7 @@ rule evaluate:
     resources:
         gpu=1,
     params:
-        model=lambda w: network(w.model),
-        scale=lambda w: int(w.scale),
-        tile=settings.compute.tile,
+        settings=lambda w: plain(model=network(w.model), scale=int(w.scale), tile=settings.compute.tile),
         code=code("evaluate"),
     message:
         "Evaluating {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
@@ -35,8 +33,7 @@ rule evaluate_bicubic:
         log_of("evaluate_bicubic/x{scale}_{benchmark}"),
     threads: 1
     params:
-        scale=lambda w: int(w.scale),
-        border=settings.data.border,
+        settings=lambda w: plain(scale=int(w.scale), border=settings.data.border),
         code=code("evaluate_bicubic"),
     message:
         "Evaluating bicubic interpolation x{wildcards.scale} on {wildcards.benchmark}"

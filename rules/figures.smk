@@ -12,9 +12,7 @@ rule figure_1:
         log_of("figure_1"),
     threads: 1
     params:
-        source=settings.data.train,
-        scale=max(settings.scales),
-        split=used_splits()[0],
+        settings=plain(source=settings.data.train, scale=max(settings.scales), split=used_splits()[0]),
         code=code("figure_1"),
     message:
         "Figure 1: the long tail of difficulty"

@@ -25,7 +25,7 @@ def run(root, tmp_path):
         spec = importlib.util.spec_from_file_location(name, root / "workflow_scripts" / f"{name}.py")
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
-        job = {"input": SimpleNamespace(**(files or {})), "params": SimpleNamespace(**params)}
+        job = {"input": SimpleNamespace(**(files or {})), "params": SimpleNamespace(settings=params)}
         script.main(SimpleNamespace(**job, output=[str(tmp_path / output)], threads=2))
         return tmp_path / output
 

@@ -143,7 +143,7 @@ def test_evaluate_scores_delivered_weights_in_float32(packed, tmp_path):
         "evaluate",
         tmp_path / "out" / "scores.csv",
         input=SimpleNamespace(packed=str(packed), weights=str(weights)),
-        params=SimpleNamespace(model=options, scale=3, tile="auto"),
+        params=SimpleNamespace(settings={"model": options, "scale": 3, "tile": "auto"}),
     )
     upscale = partial(super_resolve, model, scale=3, device=torch.device("cpu"))
     pd.testing.assert_frame_equal(scores, evaluate(upscale, PackedImages(packed)), rtol=1e-15)
@@ -158,7 +158,9 @@ def test_evaluate_refuses_weights_of_another_scale(packed, tmp_path):
             "evaluate",
             tmp_path / "scores.csv",
             input=SimpleNamespace(packed=str(packed), weights=str(weights)),
-            params=SimpleNamespace(model={"arch": "fsrcnn", "options": {}}, scale=3, tile="auto"),
+            params=SimpleNamespace(
+                settings={"model": {"arch": "fsrcnn", "options": {}}, "scale": 3, "tile": "auto"}
+            ),
         )
     assert not (tmp_path / "scores.csv").exists()
 
@@ -168,7 +170,7 @@ def test_evaluate_bicubic_scores_interpolation(packed, tmp_path):
         "evaluate_bicubic",
         tmp_path / "out" / "scores.csv",
         input=SimpleNamespace(packed=str(packed)),
-        params=SimpleNamespace(scale=3, border="symmetric"),
+        params=SimpleNamespace(settings={"scale": 3, "border": "symmetric"}),
     )
     upscale = partial(imresize, scale=3, border="symmetric")
     pd.testing.assert_frame_equal(scores, evaluate(upscale, PackedImages(packed)), rtol=1e-15)

@@ -242,7 +242,11 @@ def test_the_scripts_go_from_packed_photographs_to_shards_and_figure_1(tmp_path)
         "score_difficulty",
         input=SimpleNamespace(packed=packed, windows=windows, reference=str(reference)),
         params=SimpleNamespace(
-            model={"arch": "msrresnet", "options": {"blocks": 1, "channels": 8}}, scale=4, batch=5
+            settings={
+                "model": {"arch": "msrresnet", "options": {"blocks": 1, "channels": 8}},
+                "scale": 4,
+                "batch": 5,
+            }
         ),
         config={"compute": {"device": "cpu"}},
         output=[scores],
@@ -250,7 +254,7 @@ def test_the_scripts_go_from_packed_photographs_to_shards_and_figure_1(tmp_path)
     run_script(
         "compute_thresholds",
         input=SimpleNamespace(scores=scores),
-        params=SimpleNamespace(classes=3, imbalance=4),
+        params=SimpleNamespace(settings={"classes": 3, "imbalance": 4}),
         output=[limits],
     )
     run_script(
@@ -261,7 +265,7 @@ def test_the_scripts_go_from_packed_photographs_to_shards_and_figure_1(tmp_path)
     run_script(
         "figure_1",
         input=SimpleNamespace(scores=scores, thresholds=limits),
-        params=SimpleNamespace(source="photos", scale=4, split="k3_u4"),
+        params=SimpleNamespace(settings={"source": "photos", "scale": 4, "split": "k3_u4"}),
         output=SimpleNamespace(pdf=str(tmp_path / "figure1.pdf"), png=str(tmp_path / "figure1.png")),
     )
 

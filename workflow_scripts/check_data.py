@@ -17,32 +17,32 @@ log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
-    params = snakemake.params
+    settings = snakemake.params.settings
     manifests = {
         name: read_manifest(path)
-        for name, path in zip(params.sources, snakemake.input.manifests, strict=True)
+        for name, path in zip(settings["sources"], snakemake.input.manifests, strict=True)
     }
-    train = manifests[params.train]
+    train = manifests[settings["train"]]
     lines = [f"{name}: {describe(manifest)}" for name, manifest in manifests.items()]
 
-    for scale, grid in params.grids.items():
+    for scale, grid in settings["grids"].items():
         total = count_windows(cut_shapes(rows_for_scale(train, int(scale)), int(scale)), **grid)
-        lines.append(f"{params.train}, x{scale}: {total} sub-images")
-        for split, classes in params.classes.items():
+        lines.append(f"{settings['train']}, x{scale}: {total} sub-images")
+        for split, classes in settings["classes"].items():
             if classes > total:
                 raise ValueError(
-                    f"class split {split} has {classes} classes, but {params.train} gives only {total} "
+                    f"class split {split} has {classes} classes, but {settings['train']} gives only {total} "
                     f"sub-images at scale {scale} ({grid}); take fewer classes, more photographs or a "
                     "denser grid"
                 )
 
-    for name in params.benchmarks:
+    for name in settings["benchmarks"]:
         both = photos_in_both(train, manifests[name])
-        if name != params.train and both:
+        if name != settings["train"] and both:
             log.warning(
                 "benchmark %s shares photographs with %s, which is trained on (%d): %s",
                 name,
-                params.train,
+                settings["train"],
                 len(both),
                 ", ".join(both),
             )

@@ -15,8 +15,9 @@ log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
     scores = read_scores(snakemake.input.scores)
-    classes = split_classes(scores.mse, snakemake.params.classes, snakemake.params.imbalance)
+    classes = split_classes(scores.mse, settings["classes"], settings["imbalance"])
     log.info("%d sub-images in classes of %s", len(scores), ", ".join(map(str, classes.sizes)))
     write_classes(snakemake.output[0], classes)
 

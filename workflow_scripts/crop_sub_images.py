@@ -15,13 +15,14 @@ log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
     write_windows(
         snakemake.output[0],
         images.hr_shapes,
-        size=snakemake.params.size,
-        step=snakemake.params.step,
-        threshold=snakemake.params.threshold,
+        size=settings["size"],
+        step=settings["step"],
+        threshold=settings["threshold"],
         scale=images.scale,
     )
     log.info("%d sub-images of %d images", len(read_windows(snakemake.output[0])), len(images))

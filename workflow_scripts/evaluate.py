@@ -18,15 +18,15 @@ from bspa.weights import load_into, load_weights
 
 
 def main(snakemake: Any) -> None:
-    params = snakemake.params
+    settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
-    model = build(params.model["arch"], params.scale, **params.model["options"])
+    model = build(settings["model"]["arch"], settings["scale"], **settings["model"]["options"])
     weights, metadata = load_weights(snakemake.input.weights)
     load_into(model, weights, path=snakemake.input.weights, metadata=metadata)
 
     use_threads(snakemake.threads)
     device = choose_device(snakemake.config["compute"]["device"])
-    upscale = partial(super_resolve, model, scale=params.scale, device=device, tile=params.tile)
+    upscale = partial(super_resolve, model, scale=settings["scale"], device=device, tile=settings["tile"])
     scores = evaluate(upscale, images)
     with atomic_path(snakemake.output[0]) as path:
         scores.to_csv(path, index=False)

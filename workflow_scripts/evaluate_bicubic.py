@@ -16,9 +16,9 @@ from bspa.resize import imresize
 
 
 def main(snakemake: Any) -> None:
-    params = snakemake.params
+    settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
-    scores = evaluate(partial(imresize, scale=params.scale, border=params.border), images)
+    scores = evaluate(partial(imresize, scale=settings["scale"], border=settings["border"]), images)
     with atomic_path(snakemake.output[0]) as path:
         scores.to_csv(path, index=False)
 

@@ -12,11 +12,11 @@ from bspa.scores import read_scores
 
 
 def main(snakemake: Any) -> None:
-    params = snakemake.params
+    settings = snakemake.params.settings
     figure = figure_1(
         read_scores(snakemake.input.scores).mse,
         read_classes(snakemake.input.thresholds),
-        label=f"{params.source}, scale {params.scale}, split {params.split}",
+        label=f"{settings['source']}, scale {settings['scale']}, split {settings['split']}",
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

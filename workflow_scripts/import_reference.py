@@ -18,7 +18,8 @@ log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
-    weights, network, scale = snakemake.params.weights, snakemake.params.network, snakemake.params.scale
+    settings = snakemake.params.settings
+    weights, scale = settings["weights"], settings["scale"]
     state = Path(snakemake.params.state)
     # The suffix tells safetensors from PyTorch's own format; an address may go on with ?download=1.
     local = state / f"weights{PurePosixPath(urlsplit(weights['file']).path).suffix}"
@@ -26,9 +27,9 @@ def main(snakemake: Any) -> None:
     if weights["sha256"] is None:
         log.info("sha256 is %s; pin it: reference.weights.x%d.sha256: %s", digest, scale, digest)
     state_dict, metadata = load_weights(local)
-    model = build(network["arch"], scale, **network["options"])
+    model = build(settings["arch"], scale, **settings["options"])
     load_into(model, state_dict, path=weights["file"], metadata=metadata)
-    header = {"architecture": network["arch"], "scale": str(scale), "sha256_of_source": digest}
+    header = {"architecture": settings["arch"], "scale": str(scale), "sha256_of_source": digest}
     save_weights(snakemake.output[0], model.state_dict(), header)
     local.unlink()
 

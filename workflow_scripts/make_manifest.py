@@ -14,12 +14,12 @@ from bspa.sources import list_files, make_manifest
 
 
 def main(snakemake: Any) -> None:
-    params = snakemake.params
-    files = list_files(**params.source, scales=params.scales)
+    settings = snakemake.params.settings
+    files = list_files(**settings["source"], scales=settings["scales"])
     manifest = make_manifest(
         files,
-        minimum_side=params.minimum_side,
-        minimum_side_reason=params.minimum_side_reason,
+        minimum_side=settings["minimum_side"],
+        minimum_side_reason=settings["minimum_side_reason"],
         threads=snakemake.threads,
     )
     write_manifest(manifest, snakemake.output[0])

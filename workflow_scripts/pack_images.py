@@ -17,11 +17,12 @@ from bspa.packed import write_packed
 
 
 def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
     write_packed(
         read_manifest(snakemake.input.manifest),
         snakemake.output[0],
-        scale=snakemake.params.scale,
-        border=snakemake.params.border,
+        scale=settings["scale"],
+        border=settings["border"],
         threads=snakemake.threads,
     )
 

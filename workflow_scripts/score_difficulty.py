@@ -24,7 +24,8 @@ log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
-    network, scale = snakemake.params.model, snakemake.params.scale
+    settings = snakemake.params.settings
+    network, scale = settings["model"], settings["scale"]
     use_threads(snakemake.threads)
     device = choose_device(snakemake.config["compute"]["device"])
     model = build(network["arch"], scale, **network["options"])
@@ -33,7 +34,7 @@ def main(snakemake: Any) -> None:
 
     windows = read_windows(snakemake.input.windows)
     images = PackedImages(snakemake.input.packed)
-    mse = score_sub_images(model, images, windows, batch=snakemake.params.batch, device=device)
+    mse = score_sub_images(model, images, windows, batch=settings["batch"], device=device)
     log.info("MSE: mean %.3g, median %.3g, largest %.3g", mse.mean(), np.median(mse), mse.max())
     scores = Scores(
         mse=mse,

@@ -1,0 +1,275 @@
+"""The workflow as a workflow: real Snakemake on a tiny configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from workflow import Project, job_counts
+
+pytestmark = pytest.mark.workflow
+
+TINY_JOBS = {
+    "make_manifest": 2, "check_data": 1, "pack_images": 2, "crop_sub_images": 1, "train_reference": 1,
+    "score_difficulty": 1, "compute_thresholds": 1, "write_class_shards": 1, "train_uniform": 5,
+    "train_inverse": 4, "attribute_parameters": 1, "deliver_weights": 3, "evaluate": 3, "evaluate_bicubic": 1,
+    "table_classes": 1, "table_4": 1, "figure_1": 1,
+}  # fmt: skip
+MODELS = [f"tiny_x4_{method}_seed0" for method in ("baseline", "alternating", "bspa")]
+
+
+@pytest.fixture(scope="session")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything has been made once."""
+    project = Project.copy(root, tmp_path_factory.mktemp("finished") / "bspa")
+    assert project.jobs() == TINY_JOBS
+    assert job_counts(project.run().stdout) == TINY_JOBS
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project to edit."""
+    return Project.copy(finished.folder, tmp_path / "bspa")
+
+
+@pytest.fixture
+def fresh(root: Path, tmp_path: Path) -> Project:
+    """A project in which nothing has been made."""
+    return Project.copy(root, tmp_path / "bspa")
+
+
+# ---- a full run ----------------------------------------------------------------------------------------
+
+
+def test_a_second_run_does_nothing(finished: Project) -> None:
+    assert "Nothing to be done" in finished.run().stdout
+
+
+def test_table_4_has_a_bicubic_row_and_every_run(finished: Project) -> None:
+    table = pd.read_csv(finished.folder / "results/tables/table4.csv")
+    assert list(table.columns) == [
+        "scale", "model", "method", "parameters", "steps", "device_seconds",
+        "tiny_test_psnr", "tiny_test_ssim",
+    ]  # fmt: skip
+    assert list(table["method"]) == ["bicubic", "baseline", "alternating", "bspa"]
+    # 2 photographs x repeat 6 in batches of 4 are 3 steps an epoch, for 4 epochs, however they are sampled.
+    assert list(table["steps"]) == [0, 12, 12, 12]
+    assert table["tiny_test_psnr"].between(5, 60).all()
+    for suffix in ("md", "tex"):
+        assert (finished.folder / f"results/tables/table4.{suffix}").stat().st_size > 0
+
+
+def test_classes_share_out_every_sub_image(finished: Project) -> None:
+    classes = pd.read_csv(finished.folder / "results/tables/classes.csv")
+    with h5py.File(finished.folder / "results/difficulty/tiny_train/x4/scores.h5") as scores:
+        assert classes["N_k"].sum() == len(scores["mse"])
+    assert list(classes["k"]) == [1, 2, 3, 4]
+    assert classes["t_k"].is_monotonic_increasing
+    assert abs(classes["P_k"].sum() - 1) < 1e-12
+
+
+def test_delivered_weights_say_how_they_were_made(finished: Project) -> None:
+    with safe_open(finished.folder / f"results/models/{MODELS[2]}.safetensors", "pt") as file:
+        header = file.metadata()
+    assert header["architecture"] == "fsrcnn"
+    assert json.loads(header["options"]) == {"d": 8, "s": 4, "m": 1}
+    assert (header["scale"], header["method"], header["steps"]) == ("4", "bspa", "12")
+
+
+def test_a_mask_freezes_the_share_of_equation_11(finished: Project) -> None:
+    summary = json.loads((finished.folder / f"results/training/{MODELS[2]}/cycle1/mask.json").read_text())
+    assert summary["fraction"] == 0.5 * 2 / 4  # beta * e / T
+    assert summary["frozen"] == round(0.25 * summary["units"])
+
+
+def test_every_job_leaves_a_log(finished: Project) -> None:
+    logs = list((finished.folder / "results/logs").rglob("*.log"))
+    assert len(logs) == sum(TINY_JOBS.values())
+
+
+# ---- reruns --------------------------------------------------------------------------------------------
+
+
+def test_editing_beta_reruns_attribution_and_what_follows(project: Project) -> None:
+    changed = project.overlay("beta", {"methods": {"bspa": {"attribution": {"beta": 0.25}}}})
+    assert project.jobs(configs=[changed]) == {
+        "attribute_parameters": 1, "train_uniform": 1, "train_inverse": 1, "deliver_weights": 1,
+        "evaluate": 1, "table_4": 1,
+    }  # fmt: skip
+
+
+def test_editing_the_number_of_classes_does_not_score_again(project: Project) -> None:
+    jobs = project.jobs(configs=[project.overlay("k", {"class_splits": {"default": {"classes": 5}}})])
+    assert not {"train_reference", "score_difficulty", "pack_images", "crop_sub_images"} & set(jobs)
+    assert {"compute_thresholds", "write_class_shards", "table_classes", "figure_1"} <= set(jobs)
+    # Each alternating recipe: both inverse stages, the uniform stage after the first, nothing before it.
+    assert (jobs["train_inverse"], jobs["train_uniform"], jobs["deliver_weights"]) == (4, 2, 2)
+
+
+def test_editing_a_docstring_or_a_comment_reruns_nothing(project: Project) -> None:
+    project.edit("bspa/losses.py", '"""Mean absolute error', '"""The mean absolute error')
+    project.edit("bspa/attribution.py", "# backward() adds", "# As is known, backward() adds")
+    assert project.jobs() == {}
+
+
+def test_editing_the_loss_reruns_training(project: Project) -> None:
+    project.edit("bspa/losses.py", "l1_loss(output.float(), target)", "mse_loss(output.float(), target)")
+    jobs = project.jobs()
+    assert (jobs["train_uniform"], jobs["train_inverse"], jobs["train_reference"]) == (5, 4, 1)
+    assert not {"make_manifest", "pack_images", "crop_sub_images", "evaluate_bicubic"} & set(jobs)
+
+
+def test_editing_the_metrics_reruns_evaluation_only(project: Project) -> None:
+    project.edit("bspa/metrics.py", "65.481", "65.482")
+    jobs = project.jobs()
+    assert set(jobs) <= {"evaluate", "evaluate_bicubic", "table_4"}
+    assert jobs["evaluate"] == 3
+
+
+def test_a_new_benchmark_is_evaluated_and_nothing_is_trained(project: Project) -> None:
+    more = {"sources": {"more": {"kind": "builtin", "photos": ["camera"]}}}
+    changed = project.overlay("more", {**more, "data": {"benchmarks": ["tiny_test", "more"]}})
+    assert project.jobs(configs=[changed]) == {
+        "make_manifest": 1, "check_data": 1, "pack_images": 1, "evaluate": 3, "evaluate_bicubic": 1,
+        "table_4": 1,
+    }  # fmt: skip
+
+
+def test_where_it_computes_does_not_matter(project: Project) -> None:
+    changed = project.overlay("here", {"compute": {"device": "cpu", "save_every_seconds": 5.0, "threads": 2}})
+    assert project.jobs(configs=[changed]) == {}
+
+
+def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
+    stage = f"results/training/{MODELS[1]}/cycle2/inverse.safetensors"
+    (project.folder / stage).unlink()
+    expected = {"train_inverse": 1, "deliver_weights": 1, "evaluate": 1, "table_4": 1}
+    assert project.jobs() == expected
+
+
+# ---- being killed --------------------------------------------------------------------------------------
+
+SLOW = {"training": {"repeat": 800}, "compute": {"save_every_seconds": 0.1}}
+TARGET = f"results/models/{MODELS[2]}.safetensors"
+
+
+def kill_during(project: Project, stage: str, slow: str, *, orphan: bool = False) -> None:
+    """Start Snakemake and kill it, and unless ``orphan`` its scripts, once ``stage`` has saved a state."""
+    state = project.folder / "results/.state/training" / MODELS[2] / stage / "state.safetensors"
+    state.unlink(missing_ok=True)
+    with subprocess.Popen(
+        project.command(TARGET, configs=[slow]),
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        limit = time.monotonic() + 120
+        while not state.exists():
+            assert process.poll() is None, f"{stage} ended before it saved a state"
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        if orphan:
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_killed_stages_end_bit_identical(finished: Project, tmp_path: Path) -> None:
+    undisturbed = Project.copy(finished.folder, tmp_path / "undisturbed")
+    slow = undisturbed.overlay("slow", SLOW)
+    undisturbed.run("results/shards/tiny_train/x4/default", configs=[slow])
+    killed = Project.copy(undisturbed.folder, tmp_path / "killed")
+    undisturbed.run(TARGET, configs=[slow])
+    for stage, orphan in (("cycle1/uniform", False), ("cycle1/inverse", True), ("cycle2/inverse", False)):
+        kill_during(killed, stage, slow, orphan=orphan)
+    # The default profile has rerun-incomplete; an orphan still at work is waited for.
+    output = killed.run(TARGET, "--rerun-incomplete", configs=[slow]).stdout
+    assert job_counts(output) == {"train_inverse": 1, "deliver_weights": 1}
+    assert (killed.folder / TARGET).read_bytes() == (undisturbed.folder / TARGET).read_bytes()
+    log = killed.folder / "results/logs/training" / MODELS[2] / "cycle2_inverse.log"
+    assert "continuing at step" in log.read_text()
+    assert not list((killed.folder / "results/.state").rglob("*.safetensors"))
+
+
+# ---- bad input -----------------------------------------------------------------------------------------
+
+
+def fails(project: Project, values: dict[str, object]) -> str:
+    """Run with an overlay that must fail before anything is made but manifests; return the output."""
+    done = project.run(configs=[project.overlay("bad", values)], check=False)
+    assert done.returncode == 1, done.stdout[-3000:]
+    made = [p for p in (project.folder / "results").rglob("*") if p.suffix in (".h5", ".safetensors")]
+    assert not made
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def test_an_unknown_key_is_one_clear_error(fresh: Project) -> None:
+    output = fails(fresh, {"trainig": {"epochs": 3}})
+    assert "trainig: unknown key; did you mean 'training'?" in output
+    assert not (fresh.folder / "results").exists()
+
+
+def test_a_broken_benchmark_photograph_stops_before_any_training(fresh: Project) -> None:
+    folder = fresh.folder / "photos"
+    folder.mkdir()
+    Image.effect_mandelbrot((200, 160), (-3, -2.5, 2, 2.5), 100).convert("RGB").save(folder / "good.png")
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:-3000])
+    source = {"kind": "folder", "path": "photos"}
+    output = fails(fresh, {"sources": {"bad": source}, "data": {"benchmarks": ["bad"]}})
+    assert "photos/cut.png" in output
+    assert "truncated" in output
+
+
+def test_a_pair_whose_sizes_do_not_match_stops_before_any_training(fresh: Project) -> None:
+    folder = fresh.folder / "pairs"
+    folder.mkdir()
+    Image.new("RGB", (120, 80), "red").save(folder / "1_HR.png")
+    Image.new("RGB", (30, 21), "red").save(folder / "1_LR.png")
+    source = {"kind": "folder", "path": "pairs", "hr": "*_HR.png", "lr": "*_LR.png"}
+    output = fails(fresh, {"sources": {"bad": source}, "data": {"benchmarks": ["bad"]}})
+    assert "1_LR.png" in output
+    assert "30x21" in output
+
+
+def test_more_classes_than_sub_images_stop_before_any_training(fresh: Project) -> None:
+    output = fails(fresh, {"class_splits": {"default": {"classes": 100000}}})
+    assert "100000" in output
+    assert "sub-images" in output
+
+
+# ---- the other configurations --------------------------------------------------------------------------
+
+
+def test_the_papers_configuration_plans_every_run(root: Path, tmp_path: Path) -> None:
+    project = Project.copy(root, tmp_path / "bspa")
+    jobs = project.jobs(configs=["configs/paper.yaml"], tiny=False)
+    runs = 3 * 3 * 2  # scales, networks, methods
+    assert jobs["deliver_weights"] == runs
+    assert jobs["evaluate"] == runs * 6
+    assert jobs["evaluate_bicubic"] == 3 * 6
+    assert jobs["train_uniform"] == 9 + 9 * 4
+    assert (jobs["train_inverse"], jobs["attribute_parameters"]) == (9 * 4, 9 * 3)
+    assert (jobs["train_reference"], jobs["write_class_shards"]) == (3, 3)
+
+
+def test_the_bsds_configuration_plans_given_pairs(root: Path, data: Path, tmp_path: Path) -> None:
+    project = Project.copy(root, tmp_path / "bspa")
+    paths = {"bsds400": data / "train/bsds400"}
+    paths |= {name.lower(): data / "benchmarks" / name / "x{scale}" for name in ("Set5", "Set14")}
+    here = project.overlay("here", {"sources": {name: {"path": str(path)} for name, path in paths.items()}})
+    jobs = project.jobs(configs=["configs/bsds.yaml", here], tiny=False)
+    assert jobs["evaluate"] == 2 * 4 * 2
+    assert jobs["make_manifest"] == 3
