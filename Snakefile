@@ -49,6 +49,7 @@ rule all:
         tables(),
         figures(),
         models(),
+        snapshots(),
 
 
 include: "rules/data.smk"

@@ -54,6 +54,8 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ValueError(f"compute.device: {name!r}, but only cuda:0 to cuda:{visible - 1} are visible")
     index = _lease([int(number)] if number else list(range(visible)))
     torch.cuda.set_device(index)
+    # float32 is to mean float32; where less will do, the precision is bfloat16.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     log.info("device: cuda:%d, %s", index, torch.cuda.get_device_name(index))
     return torch.device("cuda", index)
 

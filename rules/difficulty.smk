@@ -1,33 +1,17 @@
 """The difficulty of sub-images, their classes, and the shards that inverse sampling draws from (Section 3.2)."""
 
-GIVEN = [key.removeprefix("x") for key in settings.reference.weights]
-TRAINED = [str(scale) for scale in settings.scales if str(scale) not in GIVEN]
-
-
-def reference_settings(wildcards):
-    """The reference is trained as the baseline is: uniform sampling and L1."""
-    name = settings.reference.model
-    return plain(
-        settings.training_of(name).model_dump(),
-        **network(name),
-        scale=int(wildcards.scale),
-        seed=settings.reference.seed,
-        loss="l1",
-        precision=settings.compute.precision,
-        patch=grid(wildcards.scale).size,
-        first_epoch=0,
-        counts=True,
-    )
-
 
 rule import_reference:
-    input:
-        checked=ancient("results/data/checked.txt"),
     output:
         "results/reference/x{scale}.safetensors",
     log:
         log_of("import_reference/x{scale}"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
+    priority: 100
+    resources:
+        gate=1,
     params:
         settings=lambda w: plain(
             network(settings.reference.model),
@@ -55,6 +39,8 @@ rule train_reference:
         log_of("train_reference/x{scale}"),
     benchmark:
         benchmark_of("train_reference/x{scale}")
+    conda:
+        "../envs/bspa.yaml"
     threads: THREADS
     resources:
         gpu=1,
@@ -81,6 +67,8 @@ rule score_difficulty:
         log_of("score_difficulty/{source}_x{scale}"),
     benchmark:
         benchmark_of("score_difficulty/{source}_x{scale}")
+    conda:
+        "../envs/bspa.yaml"
     threads: THREADS
     resources:
         gpu=1,
@@ -102,6 +90,8 @@ rule compute_thresholds:
         "results/difficulty/{source}/x{scale}/{split}/thresholds.csv",
     log:
         log_of("compute_thresholds/{source}_x{scale}_{split}"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         settings=lambda w: plain(SPLITS[w.split]),
@@ -123,6 +113,8 @@ rule write_class_shards:
         log_of("write_class_shards/{source}_x{scale}_{split}"),
     benchmark:
         benchmark_of("write_class_shards/{source}_x{scale}_{split}")
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         code=code("write_class_shards"),

@@ -11,6 +11,8 @@ rule evaluate:
         log_of(f"evaluate/{RUN}_{{benchmark}}"),
     benchmark:
         benchmark_of(f"evaluate/{RUN}_{{benchmark}}")
+    conda:
+        "../envs/bspa.yaml"
     threads: THREADS
     resources:
         gpu=1,
@@ -31,6 +33,8 @@ rule evaluate_bicubic:
         "results/evaluation/bicubic_x{scale}/{benchmark}.csv",
     log:
         log_of("evaluate_bicubic/x{scale}_{benchmark}"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         settings=lambda w: plain(scale=int(w.scale), border=settings.data.border),

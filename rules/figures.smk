@@ -10,6 +10,8 @@ rule figure_1:
         png=report("results/figures/figure1.png", caption="../report/figure1.rst", category="Difficulty"),
     log:
         log_of("figure_1"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         settings=plain(source=settings.data.train, scale=max(settings.scales), split=used_splits()[0]),

@@ -1,43 +1,6 @@
 """The paper's tables, and the table of classes."""
 
 
-def used_splits():
-    """The class splits of the recipes in the tables, the first recipe's first; `default` where none samples by class."""
-    methods = [settings.methods[name] for name in settings.tables.table4.methods]
-    used = dict.fromkeys(method.class_split for method in methods if method.sampling != "uniform")
-    return list(used) or list(SPLITS)[:1]
-
-
-def class_rows():
-    return [{"scale": scale, "split": split} for scale in settings.scales for split in used_splits()]
-
-
-def table4_rows():
-    """One row of scores each: bicubic interpolation first, then every run, on every benchmark."""
-    bicubic = [
-        dict(scale=scale, model="bicubic", label="bicubic", method="bicubic", seed=0, benchmark=benchmark)
-        for scale in settings.scales
-        for benchmark in settings.data.benchmarks
-    ]
-    trained = [
-        dict(
-            run,
-            label=settings.models[run["model"]].label or run["model"],
-            method_label=settings.methods[run["method"]].label or run["method"],
-            benchmark=benchmark,
-        )
-        for run in runs()
-        for benchmark in settings.data.benchmarks
-    ]
-    return bicubic + trained
-
-
-def evaluation_of(row):
-    if row["model"] == "bicubic":
-        return "results/evaluation/bicubic_x{scale}/{benchmark}.csv".format(**row)
-    return f"results/evaluation/{RUN}/{{benchmark}}.csv".format(**row)
-
-
 rule table_classes:
     input:
         thresholds=[
@@ -52,6 +15,8 @@ rule table_classes:
         ),
     log:
         log_of("table_classes"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         rows=class_rows(),
@@ -64,6 +29,7 @@ rule table_classes:
 
 rule table_4:
     input:
+        checked="results/data/checked.txt",
         evaluations=[evaluation_of(row) for row in table4_rows()],
         runs=[f"results/models/{RUN}.json".format(**run) for run in runs()],
     output:
@@ -72,6 +38,8 @@ rule table_4:
         tex="results/tables/table4.tex",
     log:
         log_of("table_4"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         rows=table4_rows(),

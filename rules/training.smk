@@ -1,104 +1,5 @@
 """Training: uniform and inverse stages and the attribution between them, chained by cycle (Section 3, Algorithm 1)."""
 
-CYCLE = f"results/training/{RUN}/cycle{{cycle}}"
-TRAIN_PACKED = f"results/data/{settings.data.train}/x{{scale}}.h5"
-
-
-def cycles_of(wildcards):
-    return plan_cycles(settings, wildcards.model, wildcards.method)
-
-
-def cycle_of(wildcards):
-    cycles = cycles_of(wildcards)
-    number = int(wildcards.cycle)
-    if number > len(cycles):
-        raise WorkflowError(
-            f"{wildcards.method} on {wildcards.model} has {len(cycles)} cycles; cycle {number} was asked for"
-        )
-    return cycles[number - 1]
-
-
-def file_of_cycle(wildcards, number, name):
-    return CYCLE.format(**{**wildcards, "cycle": number}) + f"/{name}.safetensors"
-
-
-def before(wildcards, phase):
-    """What a stage starts from: the previous snapshot, and the mask that holds in it; nothing for the first."""
-    number = int(wildcards.cycle)
-    files = {}
-    if phase == "inverse" and cycle_of(wildcards).uniform:
-        files["previous"] = file_of_cycle(wildcards, number, "uniform")
-    elif number > 1:
-        last = cycles_of(wildcards)[number - 2].last_phase
-        files["previous"] = file_of_cycle(wildcards, number - 1, last)
-    attribution = settings.methods[wildcards.method].attribution
-    if attribution and number > 1 and phase in attribution.phases:
-        files["mask"] = file_of_cycle(wildcards, number - 1, "mask")
-    return files
-
-
-def stage_settings(wildcards, phase):
-    """Everything that decides what a stage computes, besides its inputs."""
-    cycle = cycle_of(wildcards)
-    values = settings.training_of(wildcards.model)
-    method = settings.methods[wildcards.method]
-    stage = cycle.uniform if phase == "uniform" else cycle.inverse
-    return plain(
-        values.model_dump(exclude={"epochs"}),
-        **network(wildcards.model),
-        scale=int(wildcards.scale),
-        seed=int(wildcards.seed),
-        loss=method.loss,
-        precision=settings.compute.precision,
-        patch=grid(wildcards.scale).size,
-        first_epoch=stage.first_epoch,
-        epochs=stage.epochs,
-        counts=stage.counts,
-    )
-
-
-def attribution_settings(wildcards):
-    """The settings of one attribution: the share of frozen units is beta * e / T."""
-    attribution = settings.methods[wildcards.method].attribution
-    values = settings.training_of(wildcards.model)
-    return plain(
-        attribution.model_dump(exclude={"phases"}),
-        **network(wildcards.model),
-        scale=int(wildcards.scale),
-        seed=int(wildcards.seed),
-        loss=settings.methods[wildcards.method].loss,
-        batch=values.batch,
-        patch=grid(wildcards.scale).size,
-        cycle=int(wildcards.cycle),
-        epoch=cycle_of(wildcards).end_epoch,
-        total_epochs=cycles_of(wildcards)[-1].end_epoch,
-    )
-
-
-def previous_mask(wildcards):
-    """With `update: cumulative`, the mask that the next one extends."""
-    attribution = settings.methods[wildcards.method].attribution
-    number = int(wildcards.cycle)
-    if attribution.update == "cumulative" and number > 1:
-        return {"keep": file_of_cycle(wildcards, number - 1, "mask")}
-    return {}
-
-
-def stages_of(wildcards):
-    """The stages of a run, in order, without suffix."""
-    return [
-        CYCLE.format(**{**wildcards, "cycle": number}) + f"/{phase}"
-        for number, cycle in enumerate(cycles_of(wildcards), 1)
-        for phase in ("uniform", "inverse")
-        if getattr(cycle, phase)
-    ]
-
-
-def masks_of(wildcards):
-    """The attributions of a run whose masks a later cycle uses."""
-    count = len(cycles_of(wildcards)) if settings.methods[wildcards.method].attribution else 1
-    return [CYCLE.format(**{**wildcards, "cycle": number}) + "/mask" for number in range(1, count)]
-
 
 rule train_uniform:
     input:
@@ -111,6 +12,8 @@ rule train_uniform:
         log_of(f"training/{RUN}/cycle{{cycle}}_uniform"),
     benchmark:
         benchmark_of(f"training/{RUN}/cycle{{cycle}}_uniform")
+    conda:
+        "../envs/bspa.yaml"
     threads: THREADS
     resources:
         gpu=1,
@@ -137,6 +40,8 @@ rule train_inverse:
         log_of(f"training/{RUN}/cycle{{cycle}}_inverse"),
     benchmark:
         benchmark_of(f"training/{RUN}/cycle{{cycle}}_inverse")
+    conda:
+        "../envs/bspa.yaml"
     threads: THREADS
     resources:
         gpu=1,
@@ -164,6 +69,8 @@ rule attribute_parameters:
         log_of(f"training/{RUN}/cycle{{cycle}}_attribution"),
     benchmark:
         benchmark_of(f"training/{RUN}/cycle{{cycle}}_attribution")
+    conda:
+        "../envs/bspa.yaml"
     threads: THREADS
     resources:
         gpu=1,
@@ -187,6 +94,8 @@ rule deliver_weights:
         summary=f"results/models/{RUN}.json",
     log:
         log_of(f"deliver_weights/{RUN}"),
+    conda:
+        "../envs/bspa.yaml"
     threads: 1
     params:
         settings=lambda w: plain(

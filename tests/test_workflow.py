@@ -145,6 +145,17 @@ def test_a_new_benchmark_is_evaluated_and_nothing_is_trained(project: Project) -
     }  # fmt: skip
 
 
+def test_a_new_benchmark_does_not_hide_another_change(project: Project) -> None:
+    """Of jobs behind one that must run, Snakemake does not look for other reasons (as with ancient())."""
+    values = {
+        "sources": {"more": {"kind": "builtin", "photos": ["camera"]}},
+        "data": {"benchmarks": ["tiny_test", "more"]},
+        "training": {"learning_rate": 0.002},
+    }
+    jobs = project.jobs(configs=[project.overlay("more", values)])
+    assert (jobs["train_reference"], jobs["train_uniform"], jobs["train_inverse"]) == (1, 5, 4)
+
+
 def test_where_it_computes_does_not_matter(project: Project) -> None:
     changed = project.overlay("here", {"compute": {"device": "cpu", "save_every_seconds": 5.0, "threads": 2}})
     assert project.jobs(configs=[changed]) == {}
