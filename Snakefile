@@ -23,7 +23,7 @@ import os
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from bspa.config import code_digest, load_config, plan_cycles
+from bspa.config import code_digest, hold, load_config, plan_cycles
 
 min_version("9.27")
 
@@ -42,6 +42,14 @@ include: "rules/common.smk"
 
 localrules:
     all,
+
+
+# Snakemake's own lock outlives a run that was killed; this one is the system's and does not (profiles/: nolock).
+onstart:
+    try:
+        hold(".snakemake/bspa.lock", "running this workflow here")
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 rule all:

@@ -49,6 +49,25 @@ def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
             os.close(handle)
 
 
+def hold(path: str | os.PathLike[str], what: str) -> None:
+    """Hold the lock file ``path`` until this process ends, however it ends.
+
+    Raises:
+        ValueError: another process holds it; the message calls what it does ``what``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 200, 0).decode() or "another process"
+        os.close(handle)
+        raise ValueError(f"{holder} is {what} ({path}); wait for it, or stop it") from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
 def _is_at(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())

@@ -178,17 +178,21 @@ def kill_during(project: Project, stage: str, slow: str, *, orphan: bool = False
     """Start Snakemake and kill it, and unless ``orphan`` its scripts, once ``stage`` has saved a state."""
     state = project.folder / "results/.state/training" / MODELS[2] / stage / "state.safetensors"
     state.unlink(missing_ok=True)
-    with subprocess.Popen(
-        project.command(TARGET, configs=[slow]),
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    output = project.folder / "killed.log"
+    with (
+        output.open("w") as file,
+        subprocess.Popen(
+            project.command(TARGET, configs=[slow]),
+            cwd=project.folder,
+            env=project.environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
         limit = time.monotonic() + 120
         while not state.exists():
-            assert process.poll() is None, f"{stage} ended before it saved a state"
+            assert process.poll() is None, output.read_text()[-3000:]
             assert time.monotonic() < limit
             time.sleep(0.01)
         if orphan:

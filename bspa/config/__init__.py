@@ -7,5 +7,6 @@ from bspa.config.code import code_digest
 from bspa.config.load import load_config
 from bspa.config.plan import Cycle, Phase, plan_cycles
 from bspa.config.schema import Config
+from bspa.locks import hold
 
-__all__ = ["Config", "Cycle", "Phase", "code_digest", "load_config", "plan_cycles"]
+__all__ = ["Config", "Cycle", "Phase", "code_digest", "hold", "load_config", "plan_cycles"]
