@@ -301,7 +301,7 @@ class Tables(Section):
 
 
 class Compute(Section):
-    """Where and how to compute. Only `precision` can change results, so only it makes stages run again."""
+    """Where and how to compute. Only `precision` and `tile` can change results and make jobs run again."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:N."""
