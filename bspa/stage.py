@@ -74,15 +74,15 @@ def run_stage(
         journal: CSV file to write: step, epoch, loss, learning_rate, samples_per_second, device_seconds.
     """
     use_threads(threads)
-    key = stage_key({"settings": dict(settings), "code": code}, inputs)
+    device = choose_device(compute["device"])
+    precision = choose_precision(settings["precision"], device)
+    key = stage_key({"settings": {**settings, "precision": precision.name}, "code": code}, inputs)
     with open_progress(state, key) as progress:
         if Path(snapshot).exists() and Path(journal).exists() and load_snapshot(snapshot)[1]["key"] == key:
             # Outputs are deleted before a job starts: these are of an orphan that we have waited for.
             log.info("%s: finished by another process", name)
             progress.remove()
             return
-        device = choose_device(compute["device"])
-        precision = choose_precision(settings["precision"], device)
         stage = Stage(
             name=name,
             first_epoch=settings["first_epoch"],

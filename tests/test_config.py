@@ -89,6 +89,15 @@ def test_all_mistakes_come_at_once_with_their_file(values: dict[str, Any], tmp_p
     assert f"{second}: scales.0" in str(caught.value)
 
 
+def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("training: {epochs: 3}\n")
+    with pytest.raises(ValueError, match=r"--config: training.epochs: 'x'"):
+        load_config(put(values, "training.epochs", "x"), [str(file)])
+
+
 def test_an_empty_config_lists_what_is_missing() -> None:
     with pytest.raises(ValueError, match="the config has") as caught:
         load_config({})

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bspa.config.schema import Config, Method, Training
+from bspa.config.schema import Config, Method, Model, Source, Training
 
 
 def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
@@ -35,16 +35,13 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
         problems = list(_inconsistencies(config))
     if problems:
         lines = [
-            "  " + _where(key, files) + ".".join(map(str, key)) + (": " if key else "") + text
+            "  " + _where(key, values, files) + ".".join(map(str, key)) + (": " if key else "") + text
             for key, text in problems
         ]
         count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         raise ValueError("\n".join([f"the config has {count}:", *lines]))
     assert config is not None
     return config
-
-
-_TAGS = {"builtin", "folder", "archive", "fsrcnn", "edsr", "rcan", "msrresnet"}
 
 
 def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -177,7 +174,9 @@ def _number_hint(value: str) -> str:
     mantissa, e, exponent = value.lower().partition("e")
     if e and "." not in mantissa:
         return f" (YAML reads {value} as text: write {mantissa}.0e{exponent})"
-    return f" (write {number:g} without quotes)"
+    return (
+        f" (write {number:g} without quotes; numbers inside --config arrive as text, so use a file for them)"
+    )
 
 
 def _yaml_type(value: object) -> str:
@@ -229,16 +228,32 @@ def _tags_of(section: Any) -> tuple[Any, ...]:
     )
 
 
-def _where(key: Sequence[str | int], files: Sequence[str]) -> str:
-    """Name the last file that sets ``key``, or else its nearest parent."""
+_TAGS = {
+    tag for union in (Source, Model) for section in get_args(get_args(union)[0]) for tag in _tags_of(section)
+}
+
+
+def _where(key: Sequence[str | int], values: Mapping[str, Any], files: Sequence[str]) -> str:
+    """Name the file that ``key`` has its value from; else, of a key that is missing, its nearest parent's."""
+    contents = {file: yaml.safe_load(Path(file).read_text(encoding="utf-8")) for file in reversed(files)}
     for length in range(len(key), 0, -1):
-        for file in reversed(files):
-            current: Any = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-            for part in key[:length]:
-                try:
-                    current = current[part]
-                except (KeyError, IndexError, TypeError):
-                    break
-            else:
-                return f"{file}: "
+        value = _look_up(values, key[:length])
+        holders = [file for file in contents if _look_up(contents[file], key[:length]) is not _MISSING]
+        if length == len(key) and value is not _MISSING:
+            same = (file for file in holders if _look_up(contents[file], key) == value)
+            return f"{next(same, '--config')}: "
+        if holders:
+            return f"{holders[0]}: "
     return ""
+
+
+_MISSING = object()
+
+
+def _look_up(section: Any, key: Sequence[str | int]) -> Any:
+    for part in key:
+        try:
+            section = section[part]
+        except (KeyError, IndexError, TypeError):
+            return _MISSING
+    return section
