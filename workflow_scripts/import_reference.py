@@ -26,12 +26,14 @@ def main(snakemake: Any) -> None:
     digest = fetch([weights["file"]], local, sha256=weights["sha256"], size=None, state=state)
     if weights["sha256"] is None:
         log.info("sha256 is %s; pin it: reference.weights.x%d.sha256: %s", digest, scale, digest)
-    state_dict, metadata = load_weights(local)
+    try:
+        state_dict, metadata = load_weights(local)
+    finally:
+        local.unlink()
     model = build(settings["arch"], scale, **settings["options"])
     load_into(model, state_dict, path=weights["file"], metadata=metadata)
     header = {"architecture": settings["arch"], "scale": str(scale), "sha256_of_source": digest}
     save_weights(snakemake.output[0], model.state_dict(), header)
-    local.unlink()
 
 
 if __name__ == "__main__":
