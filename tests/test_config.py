@@ -89,6 +89,16 @@ def test_all_mistakes_come_at_once_with_their_file(values: dict[str, Any], tmp_p
     assert f"{second}: scales.0" in str(caught.value)
 
 
+def test_a_mistake_that_recipes_inherit_is_told_once(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="one mistake") as caught:
+        load_config(put(values, "methods.bspa.attribution.beta", 1.5))
+    assert "methods.bspa.attribution.beta: 1.5" in str(caught.value)
+    broken = put(values, "methods.bspa.attribution.beta", 1.5)
+    with pytest.raises(ValueError, match="2 mistakes") as caught:
+        load_config(put(broken, "methods.fig.attribution.beta", 2.5))
+    assert "methods.fig.attribution.beta: 2.5" in str(caught.value)
+
+
 def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

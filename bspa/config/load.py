@@ -30,7 +30,8 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:
-        problems = [(_location(e), _describe(e)) for e in error.errors() if not _repeats(e)]
+        found = [(_location(e), _describe(e)) for e in error.errors() if not _repeats(e)]
+        problems = [problem for problem in found if not _inherited(*problem, values, found)]
     if config is not None:
         problems = list(_inconsistencies(config))
     if problems:
@@ -115,6 +116,18 @@ def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
 def _repeats(error: ErrorDetails) -> bool:
     """Whether this is the second of the two errors that `auto`-or-number settings give."""
     return error["loc"][-1:] == ("literal['auto']",)
+
+
+def _inherited(
+    key: tuple[str | int, ...],
+    text: str,
+    values: Mapping[str, Any],
+    problems: Sequence[tuple[tuple[str | int, ...], str]],
+) -> bool:
+    """Whether this is the mistake of the recipe that a recipe extends, which is told already."""
+    base = _look_up(values, (*key[:2], "extends"))
+    own = _look_up(values, key) is not _MISSING
+    return key[:1] == ("methods",) and not own and (("methods", base, *key[2:]), text) in problems
 
 
 def _location(error: ErrorDetails) -> tuple[str | int, ...]:
