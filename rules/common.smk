@@ -39,14 +39,23 @@ def code(script):
     return code_digest(Path(workflow.basedir) / "workflow_scripts" / f"{script}.py")
 
 
-def compute_threads():
-    """Threads of a heavy job: the real cores, whatever --cores says."""
-    if settings.compute.threads == "auto":
-        return len(os.sched_getaffinity(0))
-    return settings.compute.threads
+def compute_threads(share=1):
+    """Threads of a heavy job: the real cores, or as few as --cores allows, divided among ``share`` jobs."""
+    if settings.compute.threads != "auto":
+        return settings.compute.threads
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, available("_cores", cores)) // share)
+
+
+def available(resource, default):
+    """How much of a resource this run of Snakemake may use."""
+    amount = workflow.global_resources.get(resource)
+    return default if amount is None or amount.value is None else amount.value
 
 
 THREADS = compute_threads()
+# Jobs that compute on a GPU leave cores to each other: with all cores each, one would run at a time.
+GPU_THREADS = compute_threads(share=max(1, available("gpu", 1)))
 
 
 def network(model):

@@ -41,7 +41,7 @@ rule train_reference:
         benchmark_of("train_reference/x{scale}")
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
+    threads: GPU_THREADS
     resources:
         gpu=1,
     params:
@@ -69,7 +69,7 @@ rule score_difficulty:
         benchmark_of("score_difficulty/{source}_x{scale}")
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
+    threads: GPU_THREADS
     resources:
         gpu=1,
     params:

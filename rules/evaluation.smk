@@ -13,7 +13,7 @@ rule evaluate:
         benchmark_of(f"evaluate/{RUN}_{{benchmark}}")
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
+    threads: GPU_THREADS
     resources:
         gpu=1,
     params:

@@ -14,7 +14,7 @@ rule train_uniform:
         benchmark_of(f"training/{RUN}/cycle{{cycle}}_uniform")
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
+    threads: GPU_THREADS
     resources:
         gpu=1,
     params:
@@ -42,7 +42,7 @@ rule train_inverse:
         benchmark_of(f"training/{RUN}/cycle{{cycle}}_inverse")
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
+    threads: GPU_THREADS
     resources:
         gpu=1,
     params:
@@ -71,7 +71,7 @@ rule attribute_parameters:
         benchmark_of(f"training/{RUN}/cycle{{cycle}}_attribution")
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
+    threads: GPU_THREADS
     resources:
         gpu=1,
     params:

@@ -161,6 +161,20 @@ def test_where_it_computes_does_not_matter(project: Project) -> None:
     assert project.jobs(configs=[changed]) == {}
 
 
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_jobs_on_several_gpus_leave_each_other_cores(fresh: Project, gpus: int) -> None:
+    """With all cores each, only one would run at a time."""
+    with (fresh.folder / "Snakefile").open("a") as file:
+        file.write('\nfor r in workflow.rules:\n    print("threads", r.name, r.resources["_cores"].value)\n')
+    here = fresh.overlay("here", {"compute": {"threads": "auto"}})
+    output = fresh.run("--dry-run", "--resources", f"gpu={gpus}", "gate=1000", configs=[here]).stdout
+    threads = dict(line.split()[1:] for line in output.splitlines() if line.startswith("threads "))
+    cores = min(2, len(os.sched_getaffinity(0)))  # --cores 2
+    assert threads["pack_images"] == str(cores)
+    for rule in ("train_reference", "score_difficulty", "train_uniform", "train_inverse", "evaluate"):
+        assert threads[rule] == str(max(1, cores // gpus)), rule
+
+
 def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
     stage = f"results/training/{MODELS[1]}/cycle2/inverse.safetensors"
     (project.folder / stage).unlink()

@@ -308,7 +308,7 @@ class Compute(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; auto is bfloat16 where the hardware has it. All else is float32."""
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """CPU threads of a heavy job; auto: the real cores."""
+    """CPU threads of a heavy job; auto: the real cores, divided among the GPUs for jobs that use one."""
     save_every_seconds: float = Field(default=60.0, gt=0)
     """How often a stage in progress saves its state."""
     tile: Annotated[int, Field(ge=16)] | Literal["auto"] = "auto"
