@@ -163,6 +163,12 @@ GIVEN = [key.removeprefix("x") for key in settings.reference.weights]
 TRAINED = [str(scale) for scale in settings.scales if str(scale) not in GIVEN]
 
 
+def given_weights(wildcards):
+    """The given file, so that a change of it is noticed; nothing where it is an address."""
+    file = settings.reference.weights[f"x{wildcards.scale}"].file
+    return [] if "://" in file else [file]
+
+
 def reference_settings(wildcards):
     """The reference is trained as the baseline is: uniform sampling and L1."""
     name = settings.reference.model

@@ -2,6 +2,8 @@
 
 
 rule import_reference:
+    input:
+        given_weights,
     output:
         "results/reference/x{scale}.safetensors",
     log:

@@ -12,9 +12,13 @@ from pathlib import Path
 import h5py
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from workflow import Project, job_counts
+
+from bspa.models import build
+from bspa.weights import save_weights
 
 pytestmark = pytest.mark.workflow
 
@@ -173,6 +177,16 @@ def test_jobs_on_several_gpus_leave_each_other_cores(fresh: Project, gpus: int) 
     assert threads["pack_images"] == str(cores)
     for rule in ("train_reference", "score_difficulty", "train_uniform", "train_inverse", "evaluate"):
         assert threads[rule] == str(max(1, cores // gpus)), rule
+
+
+def test_given_weights_that_change_are_taken_again(fresh: Project) -> None:
+    weights, reference = fresh.folder / "given.safetensors", "results/reference/x4.safetensors"
+    given = fresh.overlay("given", {"reference": {"weights": {"x4": {"file": weights.name}}}})
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_weights(weights, build("msrresnet", 4, blocks=1, channels=8).state_dict(), {})
+        assert job_counts(fresh.run(reference, configs=[given]).stdout) == {"import_reference": 1}
+    assert fresh.jobs(reference, configs=[given]) == {}
 
 
 def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
