@@ -38,6 +38,7 @@ _SUFFIXES = {
 _DECODERS = [kind for kind in _SUFFIXES if kind != "MPO"]  # MPO is found by the decoder of JPEG
 PHOTO_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes))
 """Suffixes, in lower case, of the files that are taken for photographs; capitals are accepted too."""
+_PNG_END = b"IEND\xaeB`\x82"  # the last chunk: its type and checksum
 
 
 def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -85,6 +86,8 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
             if frames > 1 and image.format != "MPO":
                 raise ValueError(f"holds {frames} pictures; save the one that you want as a file of its own")
             image.load()
+            if image.format == "PNG" and _PNG_END not in data:  # the samples may be whole: Pillow is content
+                raise ValueError("breaks off before the end of the PNG file")
             return _to_rgb(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError as error:
         kinds = "PNG, JPEG, WebP, BMP or TIFF"

@@ -191,6 +191,13 @@ def test_broken_off_files_are_refused(kind, share):
         decode_photo(data[: int(share * len(data))], "broken.img")
 
 
+@pytest.mark.parametrize("lost", [1, 4, 12, 20])
+def test_a_png_that_lacks_its_last_bytes_is_refused(lost):
+    data = encoded(Image.fromarray(COLOURS), format="PNG")
+    with pytest.raises(ValueError, match=r"photo\.png: breaks off|photo\.png: .*truncated"):
+        decode_photo(data[:-lost], "photo.png")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 @settings(max_examples=150, deadline=None)
 @given(kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), data=st.data())

@@ -28,6 +28,8 @@ def main(snakemake: Any) -> None:
         log.info("sha256 is %s; pin it: reference.weights.x%d.sha256: %s", digest, scale, digest)
     try:
         state_dict, metadata = load_weights(local)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(local), weights["file"])) from error
     finally:
         local.unlink()
     model = build(settings["arch"], scale, **settings["options"])
