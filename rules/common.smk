@@ -149,9 +149,11 @@ def minimum_side(wildcards):
 
 def manifest_settings(wildcards):
     side, reason = minimum_side(wildcards)
+    source = source_values(wildcards)
     return plain(
-        source=source_values(wildcards),
-        scales=list(settings.scales),
+        source=source,
+        # Of no use but to given pairs: without them, a new scale is no reason to train the others again.
+        scales=list(settings.scales) if source.get("lr") else [],
         minimum_side=side,
         minimum_side_reason=reason,
     )

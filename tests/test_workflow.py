@@ -160,6 +160,14 @@ def test_a_new_benchmark_does_not_hide_another_change(project: Project) -> None:
     assert (jobs["train_reference"], jobs["train_uniform"], jobs["train_inverse"]) == (1, 5, 4)
 
 
+def test_a_new_scale_leaves_the_others_alone(project: Project) -> None:
+    values = {"scales": [2, 4], "sub_images": {"x2": {"size": 32, "step": 32, "threshold": 24}}}
+    jobs = project.jobs(configs=[project.overlay("more", values)])
+    trained = ("train_reference", "train_uniform", "train_inverse", "attribute_parameters", "deliver_weights")
+    assert {name: jobs[name] for name in trained} == {name: TINY_JOBS[name] for name in trained}
+    assert "make_manifest" not in jobs
+
+
 def test_where_it_computes_does_not_matter(project: Project) -> None:
     changed = project.overlay("here", {"compute": {"device": "cpu", "save_every_seconds": 5.0, "threads": 2}})
     assert project.jobs(configs=[changed]) == {}
