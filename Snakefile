@@ -21,15 +21,17 @@ Path grammar, in data order (results/ is the root of everything made):
 import os
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import min_version
+from snakemake.utils import min_version, update_config
 
-from bspa.config import code_digest, hold, load_config, plan_cycles
+from bspa.config import code_digest, hold, load_config, plan_cycles, typed
 
 min_version("9.27")
 
 
 configfile: os.path.join(workflow.basedir, "config.yaml")
 
+
+update_config(config, typed(workflow.config_settings.config))
 
 try:
     settings = load_config(config, workflow.configfiles)

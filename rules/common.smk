@@ -127,11 +127,14 @@ def source_files(wildcards):
     folders = [Path(source.path.replace("{scale}", str(scale))).expanduser() for scale in settings.scales]
     nested = any("/" in pattern for pattern in (source.hr, source.lr) if pattern)
     files = {file for folder in folders for file in (folder.rglob("*") if nested else folder.glob("*"))}
-    # What is no plain file is left for make_manifest to complain about; Snakemake cannot name files with braces.
+    # What cannot be read is left for make_manifest to complain about; Snakemake cannot name files with braces.
     return sorted(
         str(file)
         for file in files
-        if file.is_file() and not file.name.startswith(".") and not {"{", "}"} & set(str(file))
+        if file.is_file()
+        and os.access(file, os.R_OK)
+        and not file.name.startswith(".")
+        and not {"{", "}"} & set(str(file))
     )
 
 
@@ -142,8 +145,10 @@ def minimum_side(wildcards):
     if name in (settings.data.train, settings.data.validation):
         sides += [(grid(scale).size, f"sub-images of {grid(scale).size} pixels") for scale in settings.scales]
     if name in settings.data.benchmarks:
-        scale = max(settings.scales)
-        sides.append((11 + 2 * scale, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
+        for scale in settings.scales:
+            needed = 11 + 2 * scale
+            side = needed + -needed % scale  # the image is cut to a multiple of the scale first
+            sides.append((side, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
     return max(sides)
 
 

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bspa.config import Config, load_config
+from bspa.config import Config, load_config, typed
 
 
 @pytest.fixture
@@ -106,6 +106,14 @@ def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file(
     file.write_text("training: {epochs: 3}\n")
     with pytest.raises(ValueError, match=r"--config: training.epochs: 'x'"):
         load_config(put(values, "training.epochs", "x"), [str(file)])
+
+
+def test_numbers_inside_config_on_the_command_line_are_numbers(values: dict[str, Any]) -> None:
+    given = {"epochs": "3", "learning_rate": "2.0e-4", "betas": ["0.9", "0.99"]}
+    read = typed({"training": given, "seeds": ["0", "1"], "name": "null"})
+    assert read["training"] == {"epochs": 3, "learning_rate": 2e-4, "betas": [0.9, 0.99]}
+    assert (read["seeds"], read["name"]) == ([0, 1], None)
+    assert typed(3) == 3
 
 
 def test_an_empty_config_lists_what_is_missing() -> None:

@@ -295,6 +295,16 @@ def test_a_pair_whose_sizes_do_not_match_stops_before_any_training(fresh: Projec
     assert "30x21" in output
 
 
+def test_a_benchmark_too_small_to_be_scored_stops_before_any_training(fresh: Project) -> None:
+    folder = fresh.folder / "photos"
+    folder.mkdir()
+    Image.new("RGB", (19, 40), "red").save(folder / "small.png")  # cut to 16 pixels, 8 inside the border
+    source = {"kind": "folder", "path": "photos"}
+    output = fails(fresh, {"sources": {"bad": source}, "data": {"benchmarks": ["bad"]}})
+    assert "small.png" in output
+    assert "19x40" in output
+
+
 def test_more_classes_than_sub_images_stop_before_any_training(fresh: Project) -> None:
     output = fails(fresh, {"class_splits": {"default": {"classes": 100000}}})
     assert "100000" in output

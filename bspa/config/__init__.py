@@ -4,9 +4,9 @@ Nothing here imports torch or numpy: it runs each time the DAG is built.
 """
 
 from bspa.config.code import code_digest
-from bspa.config.load import load_config
+from bspa.config.load import load_config, typed
 from bspa.config.plan import Cycle, Phase, plan_cycles
 from bspa.config.schema import Config
 from bspa.locks import hold
 
-__all__ = ["Config", "Cycle", "Phase", "code_digest", "hold", "load_config", "plan_cycles"]
+__all__ = ["Config", "Cycle", "Phase", "code_digest", "hold", "load_config", "plan_cycles", "typed"]

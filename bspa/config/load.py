@@ -45,6 +45,19 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
     return config
 
 
+def typed(value: Any) -> Any:
+    """Read the texts inside a value of ``--config`` as YAML: Snakemake leaves nested numbers as text there.
+
+    >>> typed({"epochs": "3", "phases": ["uniform"]})
+    {'epochs': 3, 'phases': ['uniform']}
+    """
+    if isinstance(value, Mapping):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
 def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield what each section alone cannot see."""
 
@@ -187,9 +200,7 @@ def _number_hint(value: str) -> str:
     mantissa, e, exponent = value.lower().partition("e")
     if e and "." not in mantissa:
         return f" (YAML reads {value} as text: write {mantissa}.0e{exponent})"
-    return (
-        f" (write {number:g} without quotes; numbers inside --config arrive as text, so use a file for them)"
-    )
+    return f" (write {number:g} without quotes)"
 
 
 def _yaml_type(value: object) -> str:

@@ -32,8 +32,7 @@ Running again redoes the stages that depend on a changed value and nothing else.
 - **Mappings merge, lists replace.** An overlay need only name what differs. `data: {benchmarks: [set5]}`
   keeps `data.train` and drops every other benchmark.
 - **Several files** may follow `--configfile`, and a later one wins; so the target stands before it, or after
-  `--`. `--config` on the command line wins over all files, but Snakemake reads numbers inside lists and
-  sections as text there (`--config "training={epochs: 3}"`), which is refused: use a file.
+  `--`. `--config` on the command line wins over all files: `--config "training={epochs: 3}"`.
 - **An overlay cannot take a key away.** A source that changes its `kind`, or a network that changes its
   `arch`, keeps the other kind's keys and is refused: give it a new name.
 - **Recipes extend recipes.** In `methods`, `extends: NAME` starts from another recipe's values; nested
