@@ -57,7 +57,8 @@ def train_and_score(
     model = build(arch, SCALE, **options)
     device = choose_device("auto")
     stage = Stage(
-        name=f"{network} {precision} seed {seed}", first_epoch=0, epochs=4, counts=True, loss="l1",
+        name=f"{network} {precision} seed {seed}", first_epoch=0, epochs=4, counts=True, total_epochs=4,
+        loss="l1",
         steps_per_epoch=steps // 4, learning_rate=1e-3, halve_every=1, betas=(0.9, 0.999), epsilon=1e-8,
     )  # fmt: skip
     with open_progress(folder / "state", "bench") as progress:

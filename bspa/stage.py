@@ -2,7 +2,7 @@
 
 The settings are one plain dict, as the rule gives it: ``arch``, ``options``, ``scale``, ``seed``, ``patch``
 (HR pixels), ``batch``, ``repeat``, ``loss``, ``precision``, ``learning_rate``, ``halve_every``, ``betas``,
-``epsilon``, ``first_epoch``, ``epochs``, ``counts``.
+``epsilon``, ``first_epoch``, ``epochs``, ``counts``, ``total_epochs``.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def run_stage(
             first_epoch=settings["first_epoch"],
             epochs=settings["epochs"],
             counts=settings["counts"],
+            total_epochs=settings["total_epochs"],
             steps_per_epoch=steps_per_epoch(images, settings["repeat"], settings["batch"]),
             learning_rate=settings["learning_rate"],
             halve_every=settings["halve_every"],

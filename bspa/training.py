@@ -51,7 +51,9 @@ class Stage:
     epochs: int
     """Length of this stage."""
     counts: bool
-    """Whether the stage's own epochs count; if not, the learning rate stays that of ``first_epoch``."""
+    """Whether the stage's own epochs count; if not, they all pass within the last epoch that did."""
+    total_epochs: int
+    """T; a run that is made longer, to match another's steps, keeps the learning rate of its last epoch."""
     steps_per_epoch: int
     learning_rate: float
     halve_every: int
@@ -66,12 +68,12 @@ class Stage:
         return self.epochs * self.steps_per_epoch
 
     def epoch(self, step: int) -> int:
-        """Counted epochs of the run before ``step`` of this stage."""
-        return self.first_epoch + (step // self.steps_per_epoch if self.counts else 0)
+        """Number of the run's epoch that ``step`` of this stage is in, from 0."""
+        return self.first_epoch + (step // self.steps_per_epoch if self.counts else -1)
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of ``step`` of this stage."""
-        return self.learning_rate * 0.5 ** (self.epoch(step) // self.halve_every)
+        return self.learning_rate * 0.5 ** (min(self.epoch(step), self.total_epochs - 1) // self.halve_every)
 
 
 def steps_per_epoch(images: int, repeat: int, batch: int) -> int:

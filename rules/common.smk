@@ -189,6 +189,7 @@ def reference_settings(wildcards):
         patch=grid(wildcards.scale).size,
         first_epoch=0,
         counts=True,
+        total_epochs=settings.training_of(name).epochs,
     )
 
 
@@ -248,6 +249,7 @@ def stage_settings(wildcards, phase):
         first_epoch=stage.first_epoch,
         epochs=stage.epochs,
         counts=stage.counts,
+        total_epochs=values.epochs,
     )
 
 

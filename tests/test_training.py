@@ -24,7 +24,8 @@ from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
 from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
 
 STAGE = Stage(
-    name="tested", first_epoch=0, epochs=3, counts=True, steps_per_epoch=4, learning_rate=1e-3, halve_every=2,
+    name="tested", first_epoch=0, epochs=3, counts=True, total_epochs=3,
+    steps_per_epoch=4, learning_rate=1e-3, halve_every=2,
     betas=(0.9, 0.999), epsilon=1e-8, loss="l1",
 )  # fmt: skip
 
@@ -108,14 +109,22 @@ def test_a_stage_is_plain_adam_on_l1(tmp_path: Path) -> None:
 def test_the_papers_epoch_is_50_steps() -> None:
     assert steps_per_epoch(800, 1, 16) == 50
     assert steps_per_epoch(801, 1, 16) == 51
-    paper = replace(STAGE, epochs=400, steps_per_epoch=50, learning_rate=2e-4, halve_every=200)
+    paper = replace(
+        STAGE, epochs=400, total_epochs=400, steps_per_epoch=50, learning_rate=2e-4, halve_every=200
+    )
     assert paper.steps == 20_000
     assert [paper.learning_rate_at(s) for s in (0, 9_999, 10_000, 19_999)] == [2e-4, 2e-4, 1e-4, 1e-4]
 
 
-def test_uncounted_epochs_do_not_move_the_learning_rate() -> None:
-    stage = replace(STAGE, first_epoch=1, epochs=10, counts=False)
-    assert {stage.learning_rate_at(step) for step in range(stage.steps)} == {1e-3}
+def test_uncounted_epochs_have_the_learning_rate_of_the_last_counted_one() -> None:
+    for first_epoch, rate in ((1, 1e-3), (2, 1e-3), (3, 0.5e-3)):
+        stage = replace(STAGE, first_epoch=first_epoch, epochs=10, counts=False)
+        assert {stage.learning_rate_at(step) for step in range(stage.steps)} == {rate}
+
+
+def test_a_run_made_longer_is_not_halved_again() -> None:
+    stage = replace(STAGE, epochs=8, total_epochs=4)
+    assert [stage.learning_rate_at(4 * e) for e in range(8)] == [1e-3] * 2 + [0.5e-3] * 6
 
 
 def test_two_stages_equal_one_long_stage(tmp_path: Path) -> None:
