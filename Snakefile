@@ -31,6 +31,7 @@ min_version("9.27")
 configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
+# Snakemake leaves numbers inside lists and sections of --config as text.
 update_config(config, typed(workflow.config_settings.config))
 
 try:
