@@ -161,8 +161,8 @@ def train_stage(
         save_every_seconds: how often the partial state is saved; SIGTERM and SIGINT save it at once.
 
     Raises:
-        ValueError: the loss is not finite (naming stage, step and learning rate; the partial state from
-            before is kept), or a snapshot or mask is of another network.
+        ValueError: the loss or a weight is not finite (naming stage, step and learning rate; the partial
+            state from before is kept), or a snapshot or mask is of another network.
         SystemExit: SIGTERM or SIGINT came; the partial state is saved.
     """
     model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -192,6 +192,13 @@ def train_stage(
             losses=list(journal.losses),
         )
 
+    def good_state() -> Progress:
+        """A finite loss can have an infinite gradient: what that leaves is neither saved nor delivered."""
+        reached = state()
+        if not _is_finite(reached):
+            raise _diverged(stage, step - 1, "the weights are no longer finite", progress)
+        return reached
+
     losses: list[Tensor] = []
     saved = time.monotonic()
     with stop_signals() as stopped:
@@ -213,9 +220,9 @@ def train_stage(
                 losses.clear()
                 for back, value in enumerate(reversed(values)):
                     if not math.isfinite(value):
-                        if readings == 1:  # the bad step was not taken: this is the last good state
-                            progress.save(state())
-                        raise _diverged(stage, step - back, value, progress)
+                        if readings == 1 and _is_finite(last := state()):
+                            progress.save(last)  # the bad step was not taken
+                        raise _diverged(stage, step - back, f"the loss is {value}", progress)
                 journal.add(values, batch=len(hr))
             hold.before_step()
             optimiser.step()
@@ -227,7 +234,7 @@ def train_stage(
             # Partial states stand at readings, so that none holds a step whose loss was not looked at.
             if not losses and (stopped() or time.monotonic() - saved > save_every_seconds):
                 journal.pause()
-                progress.save(state())
+                progress.save(good_state())
                 if stopped():
                     log.warning("%s: stopped at step %d of %d, state saved", stage.name, step, stage.steps)
                     raise SystemExit(128 + stopped())
@@ -236,14 +243,18 @@ def train_stage(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         journal.pause()
-    return state()
+    return good_state()
 
 
-def _diverged(stage: Stage, step: int, value: float, progress: ProgressFolder) -> ValueError:
+def _is_finite(progress: Progress) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in progress.snapshot.weights.values())
+
+
+def _diverged(stage: Stage, step: int, what: str, progress: ProgressFolder) -> ValueError:
     kept = progress.folder / "state.safetensors"
     where = f"the last good state is {kept}" if kept.exists() else "no state was saved yet"
     return ValueError(
-        f"{stage.name}: the loss is {value} at step {step} (epoch {stage.epoch(step)}), "
+        f"{stage.name}: {what} at step {step} (epoch {stage.epoch(step)}), "
         f"learning rate {stage.learning_rate_at(step):g}; {where}. "
         "Lower training.learning_rate, or set compute.precision: float32"
     )

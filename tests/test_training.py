@@ -233,6 +233,17 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path:
     assert_same(train(tmp_path).snapshot, train(tmp_path / "undisturbed").snapshot)
 
 
+def test_weights_that_are_not_finite_are_neither_saved_nor_delivered(tmp_path: Path) -> None:
+    """The last step's gradient is infinite, though its loss is finite."""
+    model = network()
+    steps = iter(range(100))
+    weight = model.head_conv[0].weight
+    weight.register_hook(lambda gradient: gradient * (float("inf") if next(steps) == 11 else 1.0))
+    with pytest.raises(ValueError, match="tested: the weights are no longer finite at step 11"):
+        train(tmp_path, model=model)
+    assert not (tmp_path / "state.safetensors").exists()
+
+
 def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import time
