@@ -41,9 +41,10 @@ class FSRCNN(Network):
         """Return the expanded features: (n, d, h, w)."""
         return self.body_conv(self.head_conv(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Super-resolve (n, 3, h, w)."""
-        return self.tail_conv(self.features(x))
+    def upscale(self, features: Tensor, x: Tensor) -> Tensor:
+        """Upsample the features; ``x`` itself is not needed."""
+        del x
+        return self.tail_conv(features)
 
 
 def convolution(inputs: int, outputs: int, *, kernel: int) -> nn.Sequential:

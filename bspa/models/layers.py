@@ -49,6 +49,14 @@ class Network(nn.Module):
         """Return what the body makes of ``x``, before upsampling: (n, feature_channels, h, w)."""
         raise NotImplementedError
 
+    def upscale(self, features: Tensor, x: Tensor) -> Tensor:
+        """Turn the features of ``x`` into its super-resolved image (n, 3, s*h, s*w)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Super-resolve (n, 3, h, w)."""
+        return self.upscale(self.features(x), x)
+
     @property
     def receptive_radius(self) -> int | None:
         """LR pixels on each side of a pixel that its s x s output pixels depend on; None: the whole image.
@@ -136,6 +144,7 @@ class HeadBodyTail(Network):
         x = self.head(self.sub_mean(255 * x))
         return x + self.body(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Super-resolve (n, 3, h, w)."""
-        return self.add_mean(self.tail(self.features(x))) / 255
+    def upscale(self, features: Tensor, x: Tensor) -> Tensor:
+        """Upsample the features and add the mean colour; ``x`` itself is not needed."""
+        del x
+        return self.add_mean(self.tail(features)) / 255

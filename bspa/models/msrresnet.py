@@ -39,9 +39,9 @@ class MSRResNet(Network):
         """Return the last block's output: (n, channels, h, w)."""
         return self.body(self.lrelu(self.conv_first(x)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Super-resolve (n, 3, h, w)."""
-        y = self.lrelu(self.shuffle1(self.upconv1(self.features(x))))
+    def upscale(self, features: Tensor, x: Tensor) -> Tensor:
+        """Upsample the features and add the bilinearly upsampled ``x``."""
+        y = self.lrelu(self.shuffle1(self.upconv1(features)))
         if self.scale == 4:
             y = self.lrelu(self.shuffle2(self.upconv2(y)))
         y = self.conv_last(self.lrelu(self.conv_hr(y)))
