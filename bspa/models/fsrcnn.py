@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bspa.models.layers import ExactConvTranspose2d, Network
+from bspa.models.layers import ExactUpscale2d, Network
 
 PRELU_SLOPE = 0.25  # of a new PReLU
 
@@ -24,11 +24,7 @@ class FSRCNN(Network):
             *(convolution(s, s, kernel=3) for _ in range(m)),
             convolution(s, d, kernel=1),
         )
-        # Centres the 9 x 9 kernel on the s x s output pixels of an LR pixel as well as the scale lets it.
-        padding = (10 - scale) // 2
-        self.tail_conv = ExactConvTranspose2d(
-            d, 3, 9, stride=scale, padding=padding, output_padding=scale + 2 * padding - 9
-        )
+        self.tail_conv = ExactUpscale2d(d, 3, kernel=9, scale=scale)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=PRELU_SLOPE)
