@@ -6,7 +6,8 @@ In: the difficulty scores, the classes' sizes and thresholds. Out: the figure as
 from typing import Any
 
 from bspa.difficulty import read_classes
-from bspa.figures import figure_1, save_figure
+from bspa.figures.long_tail import figure_1
+from bspa.figures.style import save_figure
 from bspa.jobs import run_job
 from bspa.scores import read_scores
 

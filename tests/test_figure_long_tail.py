@@ -10,7 +10,8 @@ from matplotlib.patches import StepPatch
 from PIL import Image
 
 from bspa.difficulty import split_classes
-from bspa.figures import figure_1, save_figure
+from bspa.figures.long_tail import figure_1
+from bspa.figures.style import save_figure
 
 
 @pytest.fixture(scope="module")

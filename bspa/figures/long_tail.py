@@ -1,9 +1,8 @@
-"""The paper's figures, at the width of a column."""
+"""Figure 1: the long tail of difficulty, and its classes."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from typing import Any
 
 import matplotlib as mpl
@@ -14,28 +13,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from bspa.atomic import atomic_path
 from bspa.difficulty import Classes
+from bspa.figures.style import BLUE, COLUMN_INCHES, SKY, STYLE, VERMILION
 
-# Okabe and Ito's palette: told apart with any colour vision.
-BLUE, SKY, VERMILION = "#0072B2", "#56B4E9", "#D55E00"
-
-STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
-    "font.size": 7,
-    "axes.labelsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "pdf.fonttype": 42,  # embedded TrueType, which publishers ask for
-}
-COLUMN_INCHES = 3.3
 BINS = 120
 # The few hardest sub-images would stretch the axis to several times its length.
 SHOWN = 0.99
@@ -110,15 +90,3 @@ def _draw_shares(axes: Axes, sizes: NDArray[np.int64]) -> None:
 
 def _colour(k: int) -> str:
     return (SKY, BLUE)[k % 2]
-
-
-def save_figure(
-    figure: Figure, pdf: str | os.PathLike[str], png: str | os.PathLike[str], *, dpi: int = 300
-) -> None:
-    """Write ``figure`` as PDF and as PNG; equal figures give equal bytes, since neither is dated."""
-    with mpl.rc_context(STYLE):
-        with atomic_path(pdf) as temporary:
-            undated = {"CreationDate": None, "Creator": None, "Producer": None}
-            figure.savefig(temporary, format="pdf", metadata=undated)
-        with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
