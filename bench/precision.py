@@ -20,6 +20,7 @@ import torch
 from bspa.devices import choose_device, choose_precision, use_threads
 from bspa.evaluation import evaluate
 from bspa.inference import super_resolve
+from bspa.losses import image_objective, l1
 from bspa.models import build
 from bspa.packed import PackedImages, write_packed
 from bspa.progress import open_progress
@@ -58,7 +59,6 @@ def train_and_score(
     device = choose_device("auto")
     stage = Stage(
         name=f"{network} {precision} seed {seed}", first_epoch=0, epochs=4, counts=True, total_epochs=4,
-        loss="l1",
         steps_per_epoch=steps // 4, learning_rate=1e-3, halve_every=1, betas=(0.9, 0.999), epsilon=1e-8,
     )  # fmt: skip
     with open_progress(folder / "state", "bench") as progress:
@@ -66,6 +66,7 @@ def train_and_score(
             model,
             UniformSampler(train, patch=64, batch=16, seed=seed),
             stage,
+            objective=image_objective(l1),
             initial=None,
             precision=choose_precision(precision, device),
             device=device,

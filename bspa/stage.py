@@ -8,9 +8,10 @@ The settings are one plain dict, as the rule gives it: ``arch``, ``options``, ``
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 
 from bspa.atomic import atomic_path
 from bspa.devices import choose_device, choose_precision, use_threads
+from bspa.losses import LOSSES, Objective, image_objective
 from bspa.models import build
 from bspa.progress import open_progress, stage_key
-from bspa.snapshots import load_snapshot, save_snapshot
+from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
 from bspa.training import Sampler, Stage, steps_per_epoch, train_stage
 from bspa.weights import load_weights
 
@@ -40,44 +42,93 @@ def load_masks(path: str | Path) -> dict[str, Tensor]:
     return {name.removeprefix("mask."): t for name, t in tensors.items() if name.startswith("mask.")}
 
 
+class Inputs(Protocol):
+    """A job's input files."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Give them all; their content is in the key of the partial state."""
+        ...
+
+    def get(self, name: str, /) -> str | None:
+        """Return a file or None: ``previous``, the snapshot to go on from; ``mask``, the one that holds."""
+        ...
+
+
+class Outputs(Protocol):
+    """What a training job writes."""
+
+    snapshot: str
+    journal: str
+    """CSV: step, epoch, loss, learning_rate, samples_per_second, device_seconds."""
+
+
+class Params(Protocol):
+    """What decides a training job's result, besides its inputs."""
+
+    settings: Mapping[str, Any]
+    """See the module's docstring."""
+    state: str
+    """Folder of the partial state."""
+    code: str
+    """Digest of the code."""
+
+
+class Job(Protocol):
+    """The part of Snakemake's job object that a training stage uses."""
+
+    input: Inputs
+    output: Outputs
+    params: Params
+    threads: int
+    config: Mapping[str, Any]
+    """``compute`` holds ``device`` and ``save_every_seconds``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What a stage trains, from where, and what it minimises."""
+
+    model: nn.Module
+    objective: Objective
+    initial: Snapshot | None
+    """None at the start of a run."""
+
+
+PrepareTask = Callable[[Mapping[str, Any], str | None, torch.device], Task]
+
+
+def plain_task(settings: Mapping[str, Any], previous: str | None, device: torch.device) -> Task:
+    """Train the network itself, on the loss of ``settings`` between its image and HR."""
+    del device
+    return Task(
+        model=build_seeded(settings),
+        objective=image_objective(LOSSES[settings["loss"]]),
+        initial=load_snapshot(previous)[0] if previous else None,
+    )
+
+
 def run_stage(
-    name: str,
-    settings: Mapping[str, Any],
-    sampler: Sampler,
-    *,
-    images: int,
-    inputs: Sequence[str],
-    previous: str | None,
-    mask: str | None,
-    state: str,
-    code: str,
-    compute: Mapping[str, Any],
-    threads: int,
-    snapshot: str,
-    journal: str,
+    job: Job, sampler: Sampler, *, images: int, name: str, prepare: PrepareTask = plain_task
 ) -> None:
     """Train one stage and write its snapshot and its journal.
 
     Args:
-        name: for messages.
-        settings: see the module's docstring.
+        job: files, settings and threads, as Snakemake gives them to a script.
         sampler: what to train on.
         images: number of training photographs; sets the steps of an epoch, whichever the sampler.
-        inputs: every file that the stage reads, for the key of its partial state.
-        previous: snapshot to go on from, or None.
-        mask: attribution whose mask holds, or None.
-        state: folder of the partial state.
-        code: digest of the code.
-        compute: ``device`` and ``save_every_seconds``.
-        threads: CPU threads.
-        snapshot: safetensors file to write.
-        journal: CSV file to write: step, epoch, loss, learning_rate, samples_per_second, device_seconds.
+        name: for messages.
+        prepare: makes the stage's task from its settings, the file of the previous snapshot and the device.
     """
-    use_threads(threads)
+    settings, compute = job.params.settings, job.config["compute"]
+    snapshot, journal = job.output.snapshot, job.output.journal
+    previous, mask = job.input.get("previous"), job.input.get("mask")
+    use_threads(job.threads)
     device = choose_device(compute["device"])
     precision = choose_precision(settings["precision"], device)
-    key = stage_key({"settings": {**settings, "precision": precision.name}, "code": code}, inputs)
-    with open_progress(state, key) as progress:
+    key = stage_key(
+        {"settings": {**settings, "precision": precision.name}, "code": job.params.code}, list(job.input)
+    )
+    with open_progress(job.params.state, key) as progress:
         if Path(snapshot).exists() and Path(journal).exists() and load_snapshot(snapshot)[1]["key"] == key:
             # Outputs are deleted before a job starts: these are of an orphan that we have waited for.
             log.info("%s: finished by another process", name)
@@ -94,13 +145,14 @@ def run_stage(
             halve_every=settings["halve_every"],
             betas=tuple(settings["betas"]),
             epsilon=settings["epsilon"],
-            loss=settings["loss"],
         )
+        task = prepare(settings, previous, device)
         end = train_stage(
-            build_seeded(settings),
+            task.model,
             sampler,
             stage,
-            initial=load_snapshot(previous)[0] if previous else None,
+            objective=task.objective,
+            initial=task.initial,
             initial_path=previous or "",
             frozen=load_masks(mask) if mask else None,
             precision=precision,

@@ -1,6 +1,6 @@
 """One training stage: from a snapshot to the next, on one sampler.
 
-Section 4.1 (Adam, L1, step decay) and the freezing of Section 3.3. Shape legend: n samples, h and w pixels.
+Section 4.1 (Adam, step decay) and the freezing of Section 3.3. Shape legend: n samples, h and w pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bspa.devices import Precision
-from bspa.losses import LOSSES
+from bspa.losses import Objective
 from bspa.progress import Progress, ProgressFolder
 from bspa.snapshots import Snapshot, restore_snapshot, take_snapshot
 
@@ -60,7 +60,6 @@ class Stage:
     """Epochs after which the learning rate is halved, again and again."""
     betas: tuple[float, float]
     epsilon: float
-    loss: str
 
     @property
     def steps(self) -> int:
@@ -137,6 +136,7 @@ def train_stage(
     sampler: Sampler,
     stage: Stage,
     *,
+    objective: Objective,
     initial: Snapshot | None,
     initial_path: str = "",
     frozen: Mapping[str, Tensor] | None = None,
@@ -151,6 +151,7 @@ def train_stage(
         model: the freshly initialised network; overwritten by ``initial``, or by the partial state.
         sampler: gives the batch of each step, numbered over the whole run.
         stage: see `Stage`.
+        objective: what is minimised.
         initial: the snapshot to go on from (weights, Adam's moments), or None at the start of a run.
         initial_path: the file it came from, for messages.
         frozen: parameter name -> bool mask; masked weights do not change by a single bit.
@@ -180,7 +181,6 @@ def train_stage(
         log.info("%s: %d steps, learning rate %g", stage.name, stage.steps, stage.learning_rate_at(0))
     step = done.step if done else 0
     journal = Journal(stage, done)
-    loss_function = LOSSES[stage.loss]
     readings = STEPS_BETWEEN_READINGS[device.type]
 
     def state() -> Progress:
@@ -207,9 +207,7 @@ def train_stage(
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate_at(step)
             lr, hr = (to_device(images, device) for images in sampler.batch(before + step))
-            with precision.autocast():
-                output = model(lr)
-            loss = loss_function(output, hr)
+            loss = objective(model, lr, hr, precision)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             losses.append(loss.detach())

@@ -18,15 +18,17 @@ import torch
 from torch import nn
 
 from bspa.devices import choose_device, choose_precision
+from bspa.losses import Objective, image_objective, l1
 from bspa.models import build
 from bspa.progress import Progress, open_progress, stage_key
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
 from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
 
+L1 = image_objective(l1)
 STAGE = Stage(
     name="tested", first_epoch=0, epochs=3, counts=True, total_epochs=3,
     steps_per_epoch=4, learning_rate=1e-3, halve_every=2,
-    betas=(0.9, 0.999), epsilon=1e-8, loss="l1",
+    betas=(0.9, 0.999), epsilon=1e-8,
 )  # fmt: skip
 
 
@@ -61,12 +63,13 @@ def train(
     precision: str = "float32",
     save_every_seconds: float = 1e9,
     model: nn.Module | None = None,
+    objective: Objective = L1,
 ) -> Progress:
     device = choose_device("cpu")
     with open_progress(folder, "key") as progress:
         return train_stage(
-            model or network(), sampler or Noise(), stage, initial=initial, frozen=frozen,
-            precision=choose_precision(precision, device), device=device, progress=progress,
+            model or network(), sampler or Noise(), stage, objective=objective, initial=initial,
+            frozen=frozen, precision=choose_precision(precision, device), device=device, progress=progress,
             save_every_seconds=save_every_seconds,
         )  # fmt: skip
 

@@ -18,21 +18,8 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     shards = open_shards(snakemake.input.shards)
     sampler = InverseSampler(shards, batch=settings["batch"], seed=settings["seed"])
-    run_stage(
-        "{model} x{scale} {method} seed {seed}, cycle {cycle}, inverse".format(**snakemake.wildcards),
-        settings,
-        sampler,
-        images=len(PackedImages(snakemake.input.packed)),
-        inputs=list(snakemake.input),
-        previous=snakemake.input.get("previous"),
-        mask=snakemake.input.get("mask"),
-        state=snakemake.params.state,
-        code=snakemake.params.code,
-        compute=snakemake.config["compute"],
-        threads=snakemake.threads,
-        snapshot=snakemake.output.snapshot,
-        journal=snakemake.output.journal,
-    )
+    name = "{model} x{scale} {method} seed {seed}, cycle {cycle}, inverse".format(**snakemake.wildcards)
+    run_stage(snakemake, sampler, images=len(PackedImages(snakemake.input.packed)), name=name)
 
 
 if __name__ == "__main__":

@@ -18,21 +18,8 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
     sampler = UniformSampler(images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"])
-    run_stage(
-        f"reference {settings['arch']} x{settings['scale']}",
-        settings,
-        sampler,
-        images=len(images),
-        inputs=list(snakemake.input),
-        previous=None,
-        mask=None,
-        state=snakemake.params.state,
-        code=snakemake.params.code,
-        compute=snakemake.config["compute"],
-        threads=snakemake.threads,
-        snapshot=snakemake.output.snapshot,
-        journal=snakemake.output.journal,
-    )
+    name = f"reference {settings['arch']} x{settings['scale']}"
+    run_stage(snakemake, sampler, images=len(images), name=name)
     snapshot, _ = load_snapshot(snakemake.output.snapshot)
     save_weights(
         snakemake.output.weights,

@@ -16,21 +16,8 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
     sampler = UniformSampler(images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"])
-    run_stage(
-        "{model} x{scale} {method} seed {seed}, cycle {cycle}, uniform".format(**snakemake.wildcards),
-        settings,
-        sampler,
-        images=len(images),
-        inputs=list(snakemake.input),
-        previous=snakemake.input.get("previous"),
-        mask=snakemake.input.get("mask"),
-        state=snakemake.params.state,
-        code=snakemake.params.code,
-        compute=snakemake.config["compute"],
-        threads=snakemake.threads,
-        snapshot=snakemake.output.snapshot,
-        journal=snakemake.output.journal,
-    )
+    name = "{model} x{scale} {method} seed {seed}, cycle {cycle}, uniform".format(**snakemake.wildcards)
+    run_stage(snakemake, sampler, images=len(images), name=name)
 
 
 if __name__ == "__main__":
