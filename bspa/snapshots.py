@@ -1,4 +1,4 @@
-"""A training run at one instant: weights, the optimiser's moments, and how many steps led here.
+"""A training run at one instant: weights, their average, Adam's moments, and how many steps led here.
 
 Sampling is a pure function of (seed, step), and nothing else in training draws random numbers, so the step
 count stands for every random generator and for the position in the data.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,22 @@ class Snapshot:
     """Adam's ``exp_avg`` and ``exp_avg_sq``, each by parameter name; empty before the first step."""
     optimiser_steps: int
     """Steps since the weights were initialised, over all stages."""
+    average: Mapping[str, Tensor] = field(default_factory=dict)
+    """Moving average of the trainable weights; empty where none is kept."""
+
+    @property
+    def delivered(self) -> dict[str, Tensor]:
+        """The state dict for users: the averaged weights where there are such, else the last."""
+        return {**self.weights, **self.average}
 
 
-def take_snapshot(model: nn.Module, optimiser: torch.optim.Adam, optimiser_steps: int) -> Snapshot:
-    """Copy the state of ``model`` and ``optimiser`` to the CPU."""
+def take_snapshot(
+    model: nn.Module,
+    optimiser: torch.optim.Adam,
+    optimiser_steps: int,
+    average: Mapping[str, Tensor] | None = None,
+) -> Snapshot:
+    """Copy the state of ``model`` and ``optimiser`` to the CPU, and the ``average`` of the weights."""
     moments: dict[str, dict[str, Tensor]] = {moment: {} for moment in MOMENTS}
     for name, parameter in model.named_parameters():
         state = optimiser.state.get(parameter)
@@ -40,7 +52,8 @@ def take_snapshot(model: nn.Module, optimiser: torch.optim.Adam, optimiser_steps
             for moment in MOMENTS:
                 moments[moment][name] = _copy(state[moment])
     weights = {name: _copy(value) for name, value in model.state_dict().items()}
-    return Snapshot(weights=weights, moments=moments, optimiser_steps=optimiser_steps)
+    averages = {name: _copy(value) for name, value in (average or {}).items()}
+    return Snapshot(weights=weights, moments=moments, optimiser_steps=optimiser_steps, average=averages)
 
 
 def restore_snapshot(snapshot: Snapshot, model: nn.Module, optimiser: torch.optim.Adam, *, path: str) -> None:
@@ -66,6 +79,7 @@ def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, metadata: Ma
     tensors = {f"weights.{name}": value for name, value in snapshot.weights.items()}
     for moment, values in snapshot.moments.items():
         tensors |= {f"{moment}.{name}": value for name, value in values.items()}
+    tensors |= {f"average.{name}": value for name, value in snapshot.average.items()}
     header = {"format": FORMAT, "optimiser_steps": str(snapshot.optimiser_steps)}
     save_weights(path, tensors, {**metadata, **header})
 
@@ -80,13 +94,17 @@ def load_snapshot(path: str | os.PathLike[str]) -> tuple[Snapshot, dict[str, str
     if metadata.get("format") != FORMAT:
         found = metadata.get("format")
         raise ValueError(f"{path}: not a training snapshot (format {found!r}, not {FORMAT!r})")
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, **{moment: {} for moment in MOMENTS}}
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in ("weights", "average", *MOMENTS)}
     for key, value in tensors.items():
         part, _, name = key.partition(".")
         parts[part][name] = value
-    weights = parts.pop("weights")
-    steps = int(metadata["optimiser_steps"])
-    return Snapshot(weights=weights, moments=parts, optimiser_steps=steps), metadata
+    snapshot = Snapshot(
+        weights=parts["weights"],
+        moments={moment: parts[moment] for moment in MOMENTS},
+        optimiser_steps=int(metadata["optimiser_steps"]),
+        average=parts["average"],
+    )
+    return snapshot, metadata
 
 
 def _copy(tensor: Tensor) -> Tensor:

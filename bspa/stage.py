@@ -2,7 +2,8 @@
 
 The settings are one plain dict, as the rule gives it: ``arch``, ``options``, ``scale``, ``seed``, ``patch``
 (HR pixels), ``batch``, ``repeat``, ``loss``, ``precision``, ``learning_rate``, ``halve_every``, ``betas``,
-``epsilon``, ``first_epoch``, ``epochs``, ``counts``, ``total_epochs``.
+``epsilon``, ``ema`` (decay of the weights' moving average, or None), ``first_epoch``, ``epochs``, ``counts``,
+``total_epochs``.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ def run_stage(
             halve_every=settings["halve_every"],
             betas=tuple(settings["betas"]),
             epsilon=settings["epsilon"],
+            ema=settings["ema"],
         )
         task = prepare(settings, previous, device)
         end = train_stage(
@@ -161,6 +163,8 @@ def run_stage(
             save_every_seconds=compute["save_every_seconds"],
         )
         metadata = {"key": key, "precision": precision.name, "device": device.type}
+        if stage.ema is not None:
+            metadata["ema"] = repr(stage.ema)
         with atomic_path(journal) as temporary:
             pd.DataFrame(end.rows).to_csv(temporary, index=False)
         save_snapshot(snapshot, end.snapshot, metadata)

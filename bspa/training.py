@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bspa.devices import Precision
 from bspa.losses import Objective
@@ -60,6 +61,8 @@ class Stage:
     """Epochs after which the learning rate is halved, again and again."""
     betas: tuple[float, float]
     epsilon: float
+    ema: float | None = None
+    """Decay of the moving average of the weights; None: none is kept."""
 
     @property
     def steps(self) -> int:
@@ -115,6 +118,25 @@ class FrozenWeights:
             parameter.copy_(torch.where(mask, values, parameter))
 
 
+class MovingAverage:
+    """Exponential moving average of a model's trainable weights: a = decay * a + (1 - decay) * weight."""
+
+    def __init__(self, model: nn.Module, decay: float, start: Mapping[str, Tensor]):
+        """Go on from ``start``, the average by parameter name; from the weights themselves if it is empty."""
+        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if start and start.keys() != trainable.keys():
+            raise ValueError("the averaged weights are of another network")
+        self.values = {name: parameter.detach().clone() for name, parameter in trainable.items()}
+        for name, value in start.items():
+            self.values[name].copy_(value)
+        self._pairs = list(self.values.values()), [p.detach() for p in trainable.values()]
+        self._update = get_ema_multi_avg_fn(decay)
+
+    def after_step(self) -> None:
+        """Take in the weights as they are now."""
+        self._update(*self._pairs, None)
+
+
 def to_device(images: Array, device: torch.device) -> Tensor:
     """Turn (n, h, w, 3) uint8 into float32 (n, 3, h, w) in [0, 1], channels last in memory."""
     pixels = torch.from_numpy(images)
@@ -152,7 +174,7 @@ def train_stage(
         sampler: gives the batch of each step, numbered over the whole run.
         stage: see `Stage`.
         objective: what is minimised.
-        initial: the snapshot to go on from (weights, Adam's moments), or None at the start of a run.
+        initial: the snapshot to go on from (weights, Adam's moments, average), or None at the start of a run.
         initial_path: the file it came from, for messages.
         frozen: parameter name -> bool mask; masked weights do not change by a single bit.
         precision: arithmetic of the convolutions.
@@ -179,13 +201,17 @@ def train_stage(
         log.info("%s: continuing at step %d of %d", stage.name, done.step, stage.steps)
     else:
         log.info("%s: %d steps, learning rate %g", stage.name, stage.steps, stage.learning_rate_at(0))
+    average = None
+    if stage.ema is not None:
+        latest = done.snapshot if done else initial
+        average = MovingAverage(model, stage.ema, latest.average if latest else {})
     step = done.step if done else 0
     journal = Journal(stage, done)
     readings = STEPS_BETWEEN_READINGS[device.type]
 
     def state() -> Progress:
         return Progress(
-            snapshot=take_snapshot(model, optimiser, before + step),
+            snapshot=take_snapshot(model, optimiser, before + step, average and average.values),
             step=step,
             device_seconds=journal.device_seconds,
             rows=list(journal.rows),
@@ -225,6 +251,8 @@ def train_stage(
             hold.before_step()
             optimiser.step()
             hold.after_step()
+            if average:
+                average.after_step()
             step += 1
             if epoch_ends or step == stage.steps:
                 journal.close_row(step)

@@ -23,6 +23,7 @@ from bspa.models import build
 from bspa.progress import Progress, open_progress, stage_key
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
 from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
+from bspa.weights import load_weights
 
 L1 = image_objective(l1)
 STAGE = Stage(
@@ -76,6 +77,9 @@ def train(
 
 def assert_same(a: Snapshot, b: Snapshot) -> None:
     assert a.optimiser_steps == b.optimiser_steps
+    assert a.average.keys() == b.average.keys()
+    for name, value in a.average.items():
+        assert torch.equal(value, b.average[name]), ("average", name)
     for name, value in a.weights.items():
         assert torch.equal(value, b.weights[name]), name
     for moment, values in a.moments.items():
@@ -198,6 +202,80 @@ def test_a_frozen_stage_resumes_with_the_same_weights_frozen(tmp_path: Path) -> 
     with pytest.raises(SystemExit):
         train(tmp_path / "cut", initial=warm, frozen=frozen, sampler=Noise(signal_at=12 + 7))
     assert_same(train(tmp_path / "cut", initial=warm, frozen=frozen).snapshot, whole.snapshot)
+
+
+# ---- the moving average of the weights -----------------------------------------------------------------
+
+AVERAGED = replace(STAGE, ema=0.9)
+
+
+class Watched(Noise):
+    """Keeps the weights as they are when each batch is asked for."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.weights: list[dict[str, torch.Tensor]] = []
+
+    def batch(self, iteration: int) -> tuple[np.ndarray, np.ndarray]:
+        self.weights.append({n: p.detach().double().clone() for n, p in self.model.named_parameters()})
+        return super().batch(iteration)
+
+
+def test_the_average_is_that_of_a_plain_loop(tmp_path: Path) -> None:
+    model = network()
+    watched = Watched(model)
+    end = train(tmp_path, stage=AVERAGED, model=model, sampler=watched).snapshot
+    seen = [*watched.weights, {name: value.double() for name, value in end.weights.items()}]
+    assert end.average.keys() == seen[0].keys()
+    for name, averaged in end.average.items():
+        expected = seen[0][name]
+        for weights in seen[1:]:
+            expected = 0.9 * expected + 0.1 * weights[name]
+        assert averaged.dtype == torch.float32
+        torch.testing.assert_close(averaged.double(), expected, rtol=1e-5, atol=1e-7)
+        assert not torch.equal(averaged, end.weights[name]), name
+
+
+def test_averaging_changes_no_weight_and_is_absent_when_off(tmp_path: Path) -> None:
+    plain, averaged = train(tmp_path / "a").snapshot, train(tmp_path / "b", stage=AVERAGED).snapshot
+    assert plain.average == {}
+    assert plain.delivered == plain.weights
+    assert_same(plain, replace(averaged, average={}))
+    save_snapshot(tmp_path / "plain.safetensors", plain, {})
+    names = load_weights(tmp_path / "plain.safetensors")[0]
+    assert not any(name.startswith("average.") for name in names)
+    assert all(torch.equal(averaged.delivered[n], averaged.average[n]) for n in averaged.average)
+
+
+def test_fixed_weights_are_delivered_with_the_averaged_ones(tmp_path: Path) -> None:
+    model = build("edsr", 4, blocks=1, channels=4)
+    end = train(tmp_path, stage=AVERAGED, model=model).snapshot
+    assert set(end.weights) - set(end.average) == {
+        f"{part}_mean.{name}" for part in ("sub", "add") for name in ("weight", "bias")
+    }
+    assert end.delivered.keys() == model.state_dict().keys()
+
+
+def test_the_average_is_carried_through_stages_and_partial_states(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", stage=AVERAGED).snapshot
+    first = train(tmp_path / "first", stage=replace(AVERAGED, epochs=1)).snapshot
+    save_snapshot(tmp_path / "s.safetensors", first, {})
+    loaded, _ = load_snapshot(tmp_path / "s.safetensors")
+    rest = replace(AVERAGED, first_epoch=1, epochs=2)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", stage=rest, initial=loaded, sampler=Noise(signal_at=7))
+    assert_same(train(tmp_path / "cut", stage=rest, initial=loaded).snapshot, whole)
+
+
+def test_an_average_of_another_network_is_refused(tmp_path: Path) -> None:
+    end = train(tmp_path / "a").snapshot
+    other = replace(end, average={"nothing": torch.zeros(1)})
+    with pytest.raises(ValueError, match="averaged weights are of another network"):
+        train(tmp_path / "b", stage=AVERAGED, initial=other)
+
+
+# ---- partial states ------------------------------------------------------------------------------------
 
 
 def test_partial_state_of_other_settings_is_not_continued(tmp_path: Path) -> None:

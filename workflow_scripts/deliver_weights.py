@@ -1,7 +1,8 @@
 """The weights of a finished run as users load them: one safetensors file, how it was made in its header.
 
 In: the run's last snapshot; the journals of its stages and the summaries of its attributions, for the time
-they took. Out: the weights, and a JSON summary (parameters, steps, device_seconds, precision, device).
+they took. Out: the weights (their moving average where the run kept one), and a JSON summary (parameters,
+steps, device_seconds, precision, device, ema).
 """
 
 import json
@@ -21,7 +22,8 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     snapshot, stage = load_snapshot(snakemake.input.snapshot)
     model = build(settings["arch"], settings["scale"], **settings["options"])
-    load_into(model, dict(snapshot.weights), path=snakemake.input.snapshot)
+    load_into(model, snapshot.delivered, path=snakemake.input.snapshot)
+    ema = float(stage["ema"]) if snapshot.average else None
 
     stages = [pd.read_csv(journal)["device_seconds"].iloc[-1] for journal in snakemake.input.journals]
     attributions = [json.loads(Path(f).read_text())["device_seconds"] for f in snakemake.input.attributions]
@@ -31,6 +33,7 @@ def main(snakemake: Any) -> None:
         "device_seconds": round(float(sum(stages) + sum(attributions)), 3),
         "precision": stage["precision"],
         "device": stage["device"],
+        "ema": ema,
     }
     header = {
         "format": "bspa-weights-1",
@@ -42,10 +45,11 @@ def main(snakemake: Any) -> None:
         "seed": str(settings["seed"]),
         "steps": str(snapshot.optimiser_steps),
         "precision": stage["precision"],
+        "weights": "last" if ema is None else f"average, decay {ema:g}",
         "trained_on": settings["trained_on"],
         "input": "RGB in [0, 1], (n, 3, h, w)",
     }
-    save_weights(snakemake.output.weights, snapshot.weights, header)
+    save_weights(snakemake.output.weights, snapshot.delivered, header)
     write_text(snakemake.output.summary, json.dumps(summary, indent=1) + "\n")
 
 

@@ -23,7 +23,7 @@ def main(snakemake: Any) -> None:
     snapshot, _ = load_snapshot(snakemake.output.snapshot)
     save_weights(
         snakemake.output.weights,
-        snapshot.weights,
+        snapshot.delivered,
         {"architecture": settings["arch"], "scale": str(settings["scale"])},
     )
 
