@@ -1,14 +1,15 @@
-"""Open an HDF5 file of ours, or say what is wrong with it; map its pixels into memory."""
+"""Open an HDF5 file of ours, or say what is wrong with it; map its values into memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 
 @contextmanager
@@ -32,14 +33,16 @@ def open_format(path: str | os.PathLike[str], kind: str, version: int, *, rule: 
         raise ValueError(f"cannot use {path} ({error}); remove it and let {rule} make it again") from error
 
 
-def memory_map(path: str | os.PathLike[str], dataset: h5py.Dataset) -> NDArray[np.uint8]:
-    """Map a contiguous uint8 ``dataset`` of the file ``path``: nothing is read before it is touched.
+def memory_map(
+    path: str | os.PathLike[str], dataset: h5py.Dataset, dtype: DTypeLike = np.uint8
+) -> NDArray[Any]:
+    """Map a contiguous ``dataset`` of the file ``path``: nothing is read before it is touched.
 
     Raises:
-        ValueError: the dataset is chunked or not uint8, or the file ends before it does.
+        ValueError: the dataset is chunked or not of ``dtype``, or the file ends before it does.
     """
     offset = dataset.id.get_offset()
-    if offset is None or dataset.dtype != np.uint8:
-        raise ValueError(f"{dataset.name} is not a contiguous uint8 dataset")
+    if offset is None or dataset.dtype != dtype:
+        raise ValueError(f"{dataset.name} is not a contiguous {np.dtype(dtype)} dataset")
     # As a plain array: each slice of a memmap object costs several microseconds more.
-    return np.memmap(path, np.uint8, "r", offset, dataset.shape).view(np.ndarray)
+    return np.memmap(path, dtype, "r", offset, dataset.shape).view(np.ndarray)

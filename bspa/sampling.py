@@ -1,4 +1,4 @@
-"""Training batches: uniform sampling (Eq. 1) and inverse sampling (Eq. 4), cropped and augmented.
+"""Training batches: uniform sampling (Eq. 1), inverse sampling (Eq. 4) and informative patches (SamplingAug).
 
 A batch is a pure function of seed, stream and iteration: the random numbers come from a counter-based
 generator whose counter is the iteration, so a stage that resumes at step n needs nothing but n.
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from bspa.difficulty import inverse_probabilities
 from bspa.packed import PackedImages
+from bspa.random_numbers import RandomNumbers, pick
+from bspa.selections import Selection
 from bspa.shards import ClassShard
 
 Pixels = NDArray[np.uint8]
@@ -21,30 +23,6 @@ Batch = tuple[Pixels, Pixels]
 
 TRANSFORMS = 8
 HORIZONTAL_FLIP, VERTICAL_FLIP, TRANSPOSE = 1, 2, 4
-
-
-class RandomNumbers:
-    """Uniform random numbers that are a pure function of (seed, stream, iteration)."""
-
-    def __init__(self, seed: int, stream: str):
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be 0 or more")
-        # Streams differ by the spawn key: the same seed gives unrelated numbers in each.
-        self._key = np.random.SeedSequence(seed, spawn_key=tuple(stream.encode())).generate_state(
-            2, np.uint64
-        )
-
-    def table(self, iteration: int, rows: int, columns: int) -> NDArray[np.float64]:
-        """Return (rows, columns) numbers in [0, 1), multiples of 2^-53."""
-        # One iteration owns 2^128 counter values. Raw bits, since numpy promises these to stay the same.
-        generator = np.random.Philox(key=self._key, counter=[0, 0, iteration, 0])
-        bits = generator.random_raw(rows * columns)
-        return (bits >> np.uint64(11)).astype(np.float64).reshape(rows, columns) * 2.0**-53
-
-
-def pick(numbers: NDArray[np.float64], choices: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Turn numbers in [0, 1) into equally likely whole numbers 0 .. ``choices`` - 1."""
-    return (numbers * choices).astype(np.int64)
 
 
 def augment(patch: Pixels, transform: int, out: Pixels) -> None:
@@ -69,24 +47,13 @@ def augment(patch: Pixels, transform: int, out: Pixels) -> None:
         out[...] = patch
 
 
-class UniformSampler:
-    """Patches cropped from whole images: an image uniformly, then a window uniformly (Eq. 1).
+class _Cropper:
+    """Cuts batches of patches out of whole images, LR and HR together."""
 
-    Windows lie anywhere on the LR pixel grid; each is flipped horizontally, flipped vertically and
-    transposed with probability 1/2 each.
+    positions: NDArray[np.int64]
+    """(n, 2) how many windows fit along the height and the width of each image, in LR pixels."""
 
-    Args:
-        images: where to crop.
-        patch: side of the HR patch in pixels, a multiple of the scale.
-        batch: samples in a batch.
-        seed: of the random numbers, 0 or more.
-        stream: name of the sequence; samplers with the same seed and other names are independent.
-
-    Raises:
-        ValueError: the patch is no multiple of the scale, or larger than an image.
-    """
-
-    def __init__(self, images: PackedImages, *, patch: int, batch: int, seed: int, stream: str = "uniform"):
+    def __init__(self, images: PackedImages, patch: int, batch: int):
         scale = images.scale
         if batch < 1:
             raise ValueError(f"batch is {batch}; it must be 1 or more")
@@ -105,17 +72,19 @@ class UniformSampler:
                     "take it out of the source or lower the patch size"
                 )
         self._scale, self._patch, self._batch = scale, patch, batch
-        # Window positions along height and width, in LR pixels.
-        side = patch // scale
-        self._positions = np.array([image.shape[:2] for image in self._lr], np.int64) - side + 1
-        self._random = RandomNumbers(seed, stream)
+        self.positions = np.array([image.shape[:2] for image in self._lr], np.int64) - patch // scale + 1
 
-    def batch(self, iteration: int, out: Batch | None = None) -> Batch:
-        """Return LR (n, p, p, 3) and HR (n, P, P, 3) uint8, C-contiguous; written into ``out`` if given."""
-        numbers = self._random.table(iteration, self._batch, 4)
-        image = pick(numbers[:, 0], len(self._hr))
-        corners = pick(numbers[:, 1:3], self._positions[image])
-        transforms = pick(numbers[:, 3], TRANSFORMS)
+    def __len__(self) -> int:
+        return len(self._hr)
+
+    def crop(
+        self,
+        image: NDArray[np.int64],
+        corners: NDArray[np.integer],
+        transforms: NDArray[np.int64],
+        out: Batch | None,
+    ) -> Batch:
+        """Return a batch of patches: (n,) images, (n, 2) top and left in LR pixels, (n,) see `augment`."""
         size, scale = self._patch, self._scale
         side = size // scale
         lr, hr = _buffers(self._batch, side, size, out)
@@ -125,6 +94,87 @@ class UniformSampler:
             top, left = top * scale, left * scale
             augment(self._hr[i][top : top + size, left : left + size], transform, hr[n])
         return lr, hr
+
+
+class UniformSampler:
+    """Patches cropped from whole images: an image uniformly, then a window uniformly (Eq. 1).
+
+    Windows lie anywhere on the LR pixel grid; each is flipped horizontally, flipped vertically and
+    transposed with probability 1/2 each.
+
+    Args:
+        images: where to crop.
+        patch: side of the HR patch in pixels, a multiple of the scale.
+        batch: samples in a batch.
+        seed: of the random numbers, 0 or more.
+        stream: name of the sequence; samplers with the same seed and other names are independent.
+
+    Raises:
+        ValueError: the patch is no multiple of the scale, or larger than an image.
+    """
+
+    def __init__(self, images: PackedImages, *, patch: int, batch: int, seed: int, stream: str = "uniform"):
+        self._cropper, self._batch = _Cropper(images, patch, batch), batch
+        self._random = RandomNumbers(seed, stream)
+
+    def batch(self, iteration: int, out: Batch | None = None) -> Batch:
+        """Return LR (n, p, p, 3) and HR (n, P, P, 3) uint8, C-contiguous; written into ``out`` if given."""
+        numbers = self._random.table(iteration, self._batch, 4)
+        image = pick(numbers[:, 0], len(self._cropper))
+        corners = pick(numbers[:, 1:3], self._cropper.positions[image])
+        return self._cropper.crop(image, corners, pick(numbers[:, 3], TRANSFORMS), out)
+
+
+class InformativeSampler:
+    """Informative patches of whole images (SamplingAug): an image uniformly, then one of its chosen offsets.
+
+    The chosen offsets of an image are equally likely; the augmentation is that of `UniformSampler`.
+
+    Args:
+        images: where to crop.
+        selection: the offsets to crop at.
+        patch: side of the HR patch in pixels, that of the selection.
+        batch: samples in a batch.
+        seed: of the random numbers, 0 or more.
+        stream: name of the sequence; samplers with the same seed and other names are independent.
+
+    Raises:
+        ValueError: the selection is for other images, another scale or another size of patch.
+    """
+
+    def __init__(
+        self,
+        images: PackedImages,
+        selection: Selection,
+        *,
+        patch: int,
+        batch: int,
+        seed: int,
+        stream: str = "informative",
+    ):
+        self._cropper, self._batch = _Cropper(images, patch, batch), batch
+        advice = "remove its file and let select_patches make it again"
+        if (selection.patch, selection.scale) != (patch, images.scale):
+            raise ValueError(
+                f"the selection is for patches of {selection.patch} HR pixels at scale {selection.scale}, "
+                f"not {patch} at scale {images.scale}; {advice}"
+            )
+        if len(selection) != len(images):
+            raise ValueError(f"the selection is for {len(selection)} images, not {len(images)}; {advice}")
+        for i, name in enumerate(images.ids):
+            corners, positions = selection.of_image(i), self._cropper.positions[i]
+            if not len(corners) or corners.min() < 0 or (corners.max(axis=0) >= positions).any():
+                raise ValueError(f"the selection does not fit image {name}; {advice}")
+        self._offsets, self._starts = selection.offsets, selection.bounds[:-1]
+        self._counts = np.diff(selection.bounds)
+        self._random = RandomNumbers(seed, stream)
+
+    def batch(self, iteration: int, out: Batch | None = None) -> Batch:
+        """Return LR (n, p, p, 3) and HR (n, P, P, 3) uint8, C-contiguous; written into ``out`` if given."""
+        numbers = self._random.table(iteration, self._batch, 3)
+        image = pick(numbers[:, 0], len(self._cropper))
+        corners = self._offsets[self._starts[image] + pick(numbers[:, 1], self._counts[image])]
+        return self._cropper.crop(image, corners, pick(numbers[:, 2], TRANSFORMS), out)
 
 
 class InverseSampler:

@@ -1,0 +1,22 @@
+"""How informative every patch of the training photographs is (SamplingAug).
+
+In: packed images; the patch of `sub_images: xSCALE: size`, in HR pixels.
+Out: HDF5 with a map for each image: the mean square error (RGB in [0, 1]) of the bilinear enlargement over
+the inner part of the patch at every LR offset.
+"""
+
+from typing import Any
+
+from bspa.informative import write_maps
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    images = PackedImages(snakemake.input.packed)
+    write_maps(snakemake.output[0], images, patch=settings["patch"], threads=snakemake.threads)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,28 @@
+"""The patches that informative sampling draws on: some of the hardest of every photograph (SamplingAug).
+
+In: the map of every image; a section of `patch_selections` of the config.
+Out: HDF5 with the offsets of the chosen patches, in LR pixels, image after image.
+"""
+
+from typing import Any
+
+from bspa.informative import ErrorMaps
+from bspa.jobs import run_job
+from bspa.patch_selection import select_patches
+from bspa.selections import write_selection
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    selection = select_patches(
+        ErrorMaps(snakemake.input.maps),
+        share=settings["share"],
+        selection=settings["selection"],
+        overlap=settings["overlap"],
+        seed=settings["seed"],
+    )
+    write_selection(snakemake.output[0], selection)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

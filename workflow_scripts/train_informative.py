@@ -1,0 +1,32 @@
+"""A training stage on the most informative patches of every photograph (SamplingAug).
+
+In: packed training images; the chosen patches; the previous snapshot, unless the run begins here; the mask
+that holds, if any.
+Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
+"""
+
+from typing import Any
+
+from bspa.jobs import run_job
+from bspa.packed import PackedImages
+from bspa.sampling import InformativeSampler
+from bspa.selections import read_selection
+from bspa.stage import run_stage
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    images = PackedImages(snakemake.input.packed)
+    sampler = InformativeSampler(
+        images,
+        read_selection(snakemake.input.selection),
+        patch=settings["patch"],
+        batch=settings["batch"],
+        seed=settings["seed"],
+    )
+    name = "{model} x{scale} {method} seed {seed}, cycle {cycle}, informative".format(**snakemake.wildcards)
+    run_stage(snakemake, sampler, images=len(images), name=name)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
