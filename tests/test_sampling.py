@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from coordinates import CoordinateImages, coordinates, same_place
 from scipy.stats import chisquare
 
 from bspa.difficulty import inverse_probabilities
-from bspa.sampling import InverseSampler, RandomNumbers, UniformSampler, augment, pick
+from bspa.random_numbers import RandomNumbers, pick
+from bspa.sampling import InformativeSampler, InverseSampler, UniformSampler, augment
+from bspa.selections import Selection
 
 # Every test has a fixed seed, so it passes always or never; a fair sampler fails one seed in 10,000.
 P_VALUE = 1e-4
@@ -31,6 +35,23 @@ def uniform(images=None, *, patch=8, batch=16, seed=0, **options):
 def inverse(members=(60, 30, 10), *, batch=16, seed=0, **options):
     shards = [FakeShard(k, n) for k, n in enumerate(members)]
     return InverseSampler(shards, batch=batch, seed=seed, **options)
+
+
+CHOSEN = [[(0, 0), (16, 28), (3, 5), (4, 5)], [(28, 12), (7, 7)]]
+
+
+def select(*chosen, patch=8, scale=2):
+    """Select offsets, given for each image."""
+    offsets = np.concatenate([np.reshape(offsets, (-1, 2)) for offsets in chosen]).astype(np.int32)
+    bounds = np.cumsum([0, *map(len, chosen)])
+    how = {"share": 0.1, "selection": "greedy", "overlap": 0.5, "seed": 0}
+    return Selection(offsets=offsets, bounds=bounds, patch=patch, scale=scale, **how)
+
+
+def informative(images=None, selection=None, *, patch=8, batch=16, seed=0, **options):
+    images = images or CoordinateImages((40, 64), (64, 32), scale=2)
+    selection = selection or select(*CHOSEN)
+    return InformativeSampler(images, selection, patch=patch, batch=batch, seed=seed, **options)
 
 
 def drawn(sampler, iterations):
@@ -89,7 +110,30 @@ def test_uniform_sampling_is_uniform_over_images_then_windows_and_reaches_every_
             assert_distributed(counts.ravel())
 
 
-@pytest.mark.parametrize("sampler", [uniform(), inverse()], ids=["uniform", "inverse"])
+def test_informative_sampling_draws_images_uniformly_and_then_chosen_offsets_alone():
+    lr, _ = drawn(informative(batch=64), 100)
+    image, top, left = lr[:, 0, 0, 2], lr[..., 0].min(axis=(1, 2)), lr[..., 1].min(axis=(1, 2))
+    assert_distributed(np.bincount(image))
+    for i, chosen in enumerate(CHOSEN):
+        of_image = image == i
+        places = list(zip(top[of_image].tolist(), left[of_image].tolist(), strict=True))
+        assert set(places) == set(chosen)
+        assert_distributed([places.count(place) for place in chosen])
+
+
+@pytest.mark.parametrize(("scale", "patch"), [(2, 8), (3, 12), (4, 8)])
+def test_informative_lr_patches_lie_where_their_hr_patches_do(scale, patch):
+    images = CoordinateImages((48, 60), (36, 24), scale=scale)
+    selection = select([(0, 0), (3, 7)], [(2, 1)], patch=patch, scale=scale)
+    lr, hr = drawn(informative(images, selection, patch=patch), 10)
+    assert lr.shape == (160, patch // scale, patch // scale, 3)
+    assert hr.shape == (160, patch, patch, 3)
+    assert same_place(lr, hr, scale)
+
+
+@pytest.mark.parametrize(
+    "sampler", [uniform(), inverse(), informative()], ids=["uniform", "inverse", "informative"]
+)
 def test_the_eight_orientations_are_equally_likely(sampler):
     lr, hr = drawn(sampler, 300)
     assert np.array_equal(orientation(lr), orientation(hr))
@@ -113,7 +157,7 @@ def test_inverse_patches_correspond():
     assert same_place(lr, hr, 2)
 
 
-@pytest.mark.parametrize("make", [uniform, inverse])
+@pytest.mark.parametrize("make", [uniform, inverse, informative])
 def test_a_batch_depends_on_nothing_but_seed_stream_and_iteration(make):
     first = make(seed=7)
     expected = [first.batch(iteration) for iteration in range(6)]
@@ -125,7 +169,7 @@ def test_a_batch_depends_on_nothing_but_seed_stream_and_iteration(make):
             assert np.array_equal(hr, expected[iteration][1])
 
 
-@pytest.mark.parametrize("make", [uniform, inverse])
+@pytest.mark.parametrize("make", [uniform, inverse, informative])
 def test_seeds_streams_and_iterations_give_other_batches(make):
     batches = [make(seed=s, stream=t).batch(i)[1] for s in (0, 1, 2**40) for t in ("a", "b") for i in (0, 1)]
     assert len({batch.tobytes() for batch in batches}) == len(batches)
@@ -138,6 +182,15 @@ def test_random_numbers_stay_the_same_from_release_to_release():
         [0.31635107638204685, 0.5019792814628725],
         [0.6206418965924319, 0.20533347537270463],
     ]
+
+
+def test_uniform_batches_stay_the_same_from_release_to_release():
+    digest = hashlib.sha256()
+    sampler = uniform(CoordinateImages((40, 64), (64, 32), (16, 16), scale=2), seed=5)
+    for iteration in range(50):
+        for array in sampler.batch(iteration):
+            digest.update(array.tobytes())
+    assert digest.hexdigest() == "f84733645f29e01ed16117a579374686e00e5f6680dcfe6b119930b7103e5aaa"
 
 
 def test_random_numbers_of_neighbouring_iterations_do_not_overlap():
@@ -167,7 +220,7 @@ def test_augment_flips_then_transposes(transform):
     assert np.array_equal(out, expected)
 
 
-@pytest.mark.parametrize("make", [uniform, inverse])
+@pytest.mark.parametrize("make", [uniform, inverse, informative])
 def test_batches_are_contiguous_bytes_and_fill_the_buffers_given(make):
     sampler = make()
     lr, hr = sampler.batch(4)
@@ -193,6 +246,17 @@ def test_batches_are_contiguous_bytes_and_fill_the_buffers_given(make):
         (lambda: uniform(batch=0), "batch is 0"),
         (lambda: inverse(batch=0), "batch is 0"),
         (lambda: uniform(seed=-1), "seed is -1"),
+        (lambda: informative(batch=0), "batch is 0"),
+        (
+            lambda: informative(patch=12),
+            "selection is for patches of 8 HR pixels at scale 2, not 12 at scale 2; remove its file",
+        ),
+        (lambda: informative(selection=select(*CHOSEN, scale=4)), "at scale 4, not 8 at scale 2"),
+        (lambda: informative(selection=select(CHOSEN[0])), "selection is for 1 images, not 2"),
+        (lambda: informative(selection=select(CHOSEN[0], [(29, 0)])), "does not fit image photo1"),
+        (lambda: informative(selection=select([(0, 29)], CHOSEN[1])), "does not fit image photo0"),
+        (lambda: informative(selection=select([(-1, 0)], CHOSEN[1])), "does not fit image photo0"),
+        (lambda: informative(selection=select([], CHOSEN[1])), "does not fit image photo0"),
         (lambda: inverse(()), "class shards of one size are needed"),
         (lambda: UniformSampler(CoordinateImages(scale=2), patch=8, batch=1, seed=0), "no image"),
         (
