@@ -42,7 +42,7 @@ def take_snapshot(
     model: nn.Module,
     optimiser: torch.optim.Adam,
     optimiser_steps: int,
-    average: Mapping[str, Tensor] | None = None,
+    average: Mapping[str, Tensor],
 ) -> Snapshot:
     """Copy the state of ``model`` and ``optimiser`` to the CPU, and the ``average`` of the weights."""
     moments: dict[str, dict[str, Tensor]] = {moment: {} for moment in MOMENTS}
@@ -52,7 +52,7 @@ def take_snapshot(
             for moment in MOMENTS:
                 moments[moment][name] = _copy(state[moment])
     weights = {name: _copy(value) for name, value in model.state_dict().items()}
-    averages = {name: _copy(value) for name, value in (average or {}).items()}
+    averages = {name: _copy(value) for name, value in average.items()}
     return Snapshot(weights=weights, moments=moments, optimiser_steps=optimiser_steps, average=averages)
 
 

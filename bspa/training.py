@@ -211,7 +211,7 @@ def train_stage(
 
     def state() -> Progress:
         return Progress(
-            snapshot=take_snapshot(model, optimiser, before + step, average and average.values),
+            snapshot=take_snapshot(model, optimiser, before + step, average.values if average else {}),
             step=step,
             device_seconds=journal.device_seconds,
             rows=list(journal.rows),
