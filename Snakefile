@@ -11,11 +11,15 @@ Path grammar, in data order (results/ is the root of everything made):
     difficulty/{source}/x{scale}/scores.h5                      MSE of each sub-image
     difficulty/{source}/x{scale}/{split}/thresholds.csv         k, N_k, t_k, P_k
     shards/{source}/x{scale}/{split}/class*.h5                  sub-images by class
-    training/{run}/cycle{cycle}/{uniform,inverse}.safetensors   snapshots; {run} = {model}_x{scale}_{method}_seed{seed}
+    informative/{source}/x{scale}/maps.h5, {selection}.h5       SamplingAug's error maps and chosen patches
+    training/{run}/cycle{cycle}/{stage}.safetensors             snapshots; {run} = {model}_x{scale}_{method}_seed{seed},
+                                                                {stage} = uniform, inverse, informative, uncertainty, weighted
     training/{run}/cycle{cycle}/mask.safetensors                importance and frozen weights
     models/{run}.safetensors                                    delivered weights
     evaluation/{run}/{benchmark}.csv                            scores of each image
-    tables/, figures/                                           the paper's
+    perceptual/{run}/{benchmark}.csv                            NIQE and LPIPS of each image
+    sub_image_scores/{run}/{source}.h5                          MSE of each sub-image under a trained network
+    tables/, figures/                                           the paper's, and your own
 """
 
 import os
@@ -23,7 +27,7 @@ import os
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, update_config
 
-from bspa.config import code_digest, hold, load_config, plan_cycles, typed
+from bspa.config import code_digest, hold, load_config, lpips_available, plan_cycles, typed
 
 min_version("9.27")
 
@@ -65,6 +69,7 @@ rule all:
 
 include: "rules/data.smk"
 include: "rules/difficulty.smk"
+include: "rules/informative.smk"
 include: "rules/training.smk"
 include: "rules/evaluation.smk"
 include: "rules/tables.smk"

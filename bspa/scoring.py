@@ -5,7 +5,12 @@ Shape legend: n sub-images, P and p pixels of an HR and an LR sub-image.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +18,57 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bspa.crops import check_windows, crop_pairs
+from bspa.models import build
 from bspa.packed import PackedImages
 from bspa.reporting import Reporter
-from bspa.sub_images import Windows
+from bspa.scores import Scores
+from bspa.sub_images import Windows, read_windows
+from bspa.weights import load_into, load_weights
 
 log = logging.getLogger("bspa")
+
+
+def score_by_weights(
+    weights: str | os.PathLike[str],
+    network: Mapping[str, Any],
+    *,
+    packed: str | os.PathLike[str],
+    windows: str | os.PathLike[str],
+    scale: int,
+    batch: int,
+    device: torch.device,
+) -> Scores:
+    """Score every sub-image by the network whose weights a file holds.
+
+    Args:
+        weights: file of the network's weights.
+        network: ``arch`` and ``options`` of `bspa.models.build`.
+        packed: file of packed images.
+        windows: file of their sub-images.
+        scale: of the images and the network.
+        batch: see `score_sub_images`.
+        device: where to compute.
+
+    Raises:
+        ValueError: the weights are of another network, and as `score_sub_images`.
+    """
+    model = build(network["arch"], scale, **network["options"])
+    values, metadata = load_weights(weights)
+    load_into(model, values, path=str(weights), metadata=metadata)
+    grid = read_windows(windows)
+    mse = score_sub_images(model, PackedImages(packed), grid, batch=batch, device=device)
+    log.info("MSE: mean %.3g, median %.3g, largest %.3g", mse.mean(), np.median(mse), mse.max())
+    return Scores(
+        mse=mse,
+        image=grid.image,
+        top=grid.top,
+        left=grid.left,
+        size=grid.size,
+        step=grid.step,
+        threshold=grid.threshold,
+        scale=scale,
+        reference_sha256=hashlib.sha256(Path(weights).read_bytes()).hexdigest(),
+    )
 
 
 @torch.inference_mode()

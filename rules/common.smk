@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.iocontainers import Wildcards
 
 SPLITS = settings.class_splits
+TABLES = [name for name, table in settings.tables.items() if table]
 RUN = "{model}_x{scale}_{method}_seed{seed}"
 
 
@@ -18,10 +19,12 @@ wildcard_constraints:
     benchmark=any_of(settings.data.benchmarks),
     scale="[234]",
     split=any_of(SPLITS),
+    selection=any_of(settings.patch_selections) or "(?!)",
     model=any_of(settings.models),
     method=any_of(settings.methods),
     seed="0|[1-9][0-9]*",
     cycle="[1-9][0-9]*",
+    table=any_of(TABLES) or "(?!)",
 
 
 def plain(section=None, **more):
@@ -67,30 +70,24 @@ def grid(scale):
     return settings.sub_images[f"x{scale}"]
 
 
-def runs():
-    """The runs of Table 4: (model, scale, method, seed)."""
-    table = settings.tables.table4
-    return [
-        dict(model=model, scale=scale, method=method, seed=seed)
-        for scale in settings.scales
-        for model in table.models
-        for method in table.methods
-        for seed in settings.seeds
-    ]
+def run_wildcards(run):
+    """The wildcards of a run, for functions of wildcards."""
+    return Wildcards(fromdict={name: str(value) for name, value in run._asdict().items()})
 
 
 def models():
-    return [f"results/models/{RUN}.safetensors".format(**run) for run in runs()]
+    return [f"results/models/{RUN}.safetensors".format(**run._asdict()) for run in settings.runs()]
 
 
 def tables():
     return ["results/tables/classes.csv"] + [
-        f"results/tables/table4.{suffix}" for suffix in ("csv", "md", "tex")
+        f"results/tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex")
     ]
 
 
 def figures():
-    return [f"results/figures/figure1.{suffix}" for suffix in ("pdf", "png")]
+    names = ["figure1", *(name for name, figure in settings.figures if figure)]
+    return [f"results/figures/{name}.{suffix}" for name in names for suffix in ("pdf", "png")]
 
 
 def log_of(name):
@@ -213,37 +210,54 @@ def cycle_of(wildcards):
     return cycles[number - 1]
 
 
-def file_of_cycle(wildcards, number, name):
-    return f"{CYCLE}/{name}.safetensors".format(**{**wildcards, "cycle": number})
+def stage_of(wildcards, number, phase):
+    """A stage's files, without suffix."""
+    return f"{CYCLE}/{phase}".format(**{**wildcards, "cycle": number})
+
+
+def stages_of(wildcards):
+    """The stages of a run, in order, without suffix."""
+    return [
+        stage_of(wildcards, number, phase.name)
+        for number, cycle in enumerate(cycles_of(wildcards), 1)
+        for phase in cycle.phases
+    ]
+
+
+def mask_of(wildcards, number):
+    return f"{CYCLE}/mask.safetensors".format(**{**wildcards, "cycle": number})
+
+
+def masks_of(wildcards):
+    """The attributions of a run whose masks a later cycle uses, without suffix."""
+    count = len(cycles_of(wildcards)) if settings.methods[wildcards.method].attribution else 1
+    return [f"{CYCLE}/mask".format(**{**wildcards, "cycle": number}) for number in range(1, count)]
 
 
 def before(wildcards, phase):
     """What a stage starts from: the previous snapshot, and the mask that holds in it; nothing for the first."""
     number = int(wildcards.cycle)
-    files = {}
-    if phase == "inverse" and cycle_of(wildcards).uniform:
-        files["previous"] = file_of_cycle(wildcards, number, "uniform")
-    elif number > 1:
-        last = cycles_of(wildcards)[number - 2].last_phase
-        files["previous"] = file_of_cycle(wildcards, number - 1, last)
+    stages = stages_of(wildcards)
+    this = stages.index(stage_of(wildcards, number, phase))
+    files = {"previous": f"{stages[this - 1]}.safetensors"} if this else {}
     attribution = settings.methods[wildcards.method].attribution
     if attribution and number > 1 and phase in attribution.phases:
-        files["mask"] = file_of_cycle(wildcards, number - 1, "mask")
+        files["mask"] = mask_of(wildcards, number - 1)
     return files
 
 
 def stage_settings(wildcards, phase):
     """Everything that decides what a stage computes, besides its inputs."""
-    cycle = cycle_of(wildcards)
+    stage = cycle_of(wildcards).phase(phase)
+    if stage is None:
+        raise WorkflowError(f"{wildcards.method}: cycle {wildcards.cycle} has no stage {phase!r}")
     values = settings.training_of(wildcards.model)
-    method = settings.methods[wildcards.method]
-    stage = cycle.uniform if phase == "uniform" else cycle.inverse
     return plain(
         values.model_dump(exclude={"epochs"}),
         **network(wildcards.model),
         scale=int(wildcards.scale),
         seed=int(wildcards.seed),
-        loss=method.loss,
+        loss=phase if phase in ("uncertainty", "weighted") else "l1",
         precision=settings.compute.precision,
         patch=grid(wildcards.scale).size,
         first_epoch=stage.first_epoch,
@@ -262,7 +276,7 @@ def attribution_settings(wildcards):
         **network(wildcards.model),
         scale=int(wildcards.scale),
         seed=int(wildcards.seed),
-        loss=settings.methods[wildcards.method].loss,
+        loss="l1",
         batch=values.batch,
         patch=grid(wildcards.scale).size,
         cycle=int(wildcards.cycle),
@@ -276,33 +290,37 @@ def previous_mask(wildcards):
     attribution = settings.methods[wildcards.method].attribution
     number = int(wildcards.cycle)
     if attribution.update == "cumulative" and number > 1:
-        return {"keep": file_of_cycle(wildcards, number - 1, "mask")}
+        return {"keep": mask_of(wildcards, number - 1)}
     return {}
 
 
-def stages_of(wildcards):
-    """The stages of a run, in order, without suffix."""
-    return [
-        f"{CYCLE}/{phase}".format(**{**wildcards, "cycle": number})
-        for number, cycle in enumerate(cycles_of(wildcards), 1)
-        for phase in ("uniform", "inverse")
-        if getattr(cycle, phase)
-    ]
+# ---- evaluation ------------------------------------------------------------
+
+LPIPS = lpips_available()
 
 
-def masks_of(wildcards):
-    """The attributions of a run whose masks a later cycle uses."""
-    count = len(cycles_of(wildcards)) if settings.methods[wildcards.method].attribution else 1
-    return [f"{CYCLE}/mask".format(**{**wildcards, "cycle": number}) for number in range(1, count)]
+def niqe_model(wildcards):
+    return {"niqe": "results/perceptual/niqe_model.npz"} if settings.perceptual.niqe else {}
+
+
+def given_niqe_model(wildcards):
+    """The given file, so that a change of it is noticed; nothing where it is an address."""
+    file = settings.perceptual.niqe.file
+    return [] if "://" in file else [str(Path(file).expanduser())]
 
 
 # ---- tables ----------------------------------------------------------------
 
+QUALITY = ("psnr", "ssim")
+PERCEPTUAL = ("niqe", "lpips")
+
 
 def used_splits():
-    """The class splits of the recipes in the tables, the first recipe's first; `default` where none samples by class."""
-    methods = [settings.methods[name] for name in settings.tables.table4.methods]
-    used = dict.fromkeys(method.class_split for method in methods if method.sampling != "uniform")
+    """The class splits of the recipes that are shown, the first recipe's first; any where none samples by class."""
+    methods = [settings.methods[name] for name in dict.fromkeys(run.method for run in settings.runs())]
+    used = dict.fromkeys(
+        method.class_split for method in methods if method.sampling in ("inverse", "alternating")
+    )
     return list(used) or list(SPLITS)[:1]
 
 
@@ -310,36 +328,139 @@ def class_rows():
     return [{"scale": scale, "split": split} for scale in settings.scales for split in used_splits()]
 
 
-def table4_rows():
-    """One row of scores each: bicubic interpolation first, then every run, on every benchmark."""
-    bicubic = [
-        dict(scale=scale, model="bicubic", label="bicubic", method="bicubic", seed=0, benchmark=benchmark)
-        for scale in settings.scales
-        for benchmark in settings.data.benchmarks
+def label_of(section, name):
+    return section[name].label or name
+
+
+def table_runs(table):
+    """The runs of a table: the same for every metric and benchmark."""
+    return [
+        dict(model=model, scale=scale, method=method, seed=seed)
+        for scale in table.scales or settings.scales
+        for model in table.models
+        for method in table.methods
+        for seed in settings.seeds
     ]
-    trained = [
+
+
+def table_evaluations(table):
+    """What each file of scores in a table is of: bicubic interpolation first, then every run."""
+    kinds = [
+        metrics for metrics in (QUALITY, PERCEPTUAL) if any(metric in table.metrics for metric in metrics)
+    ]
+    rows = [
+        dict(model="bicubic", label="bicubic", scale=scale, method="bicubic", method_label="bicubic", seed=0)
+        for scale in table.scales or settings.scales
+    ]
+    rows += [
         dict(
             run,
-            label=settings.models[run["model"]].label or run["model"],
-            method_label=settings.methods[run["method"]].label or run["method"],
-            benchmark=benchmark,
+            label=label_of(settings.models, run["model"]),
+            method_label=label_of(settings.methods, run["method"]),
         )
-        for run in runs()
-        for benchmark in settings.data.benchmarks
+        for run in table_runs(table)
     ]
-    return bicubic + trained
+    return [
+        dict(row, benchmark=benchmark, metrics=list(metrics))
+        for row in rows
+        for benchmark in table.benchmarks or settings.data.benchmarks
+        for metrics in kinds
+    ]
 
 
 def evaluation_of(row):
-    if row["model"] == "bicubic":
-        return "results/evaluation/bicubic_x{scale}/{benchmark}.csv".format(**row)
-    return f"results/evaluation/{RUN}/{{benchmark}}.csv".format(**row)
+    folder = "perceptual" if row["metrics"] == list(PERCEPTUAL) else "evaluation"
+    run = "bicubic_x{scale}" if row["model"] == "bicubic" else RUN
+    return f"results/{folder}/{run}/{{benchmark}}.csv".format(**row)
+
+
+def table_settings(wildcards):
+    table = settings.table(wildcards.table)
+    return plain(
+        table=wildcards.table,
+        caption=table.caption,
+        paper=table.paper,
+        metrics=list(table.metrics),
+        benchmarks=list(table.benchmarks or settings.data.benchmarks),
+        baseline=table.methods[0],
+        seeds=list(settings.seeds),
+        trained_on=settings.data.train,
+        evaluations=table_evaluations(table),
+        runs=table_runs(table),
+    )
+
+
+# ---- figures ---------------------------------------------------------------
+
+FIGURE_SCALE = max(settings.scales)
+
+
+def figure_runs(figure):
+    """The runs that a figure shows, network by network."""
+    methods = getattr(figure, "methods", None) or [figure.method]
+    names = getattr(figure, "models", None) or [figure.model]
+    return [
+        dict(model=model, scale=FIGURE_SCALE, method=method, seed=settings.seeds[0])
+        for model in names
+        for method in methods
+    ]
+
+
+def figure_label(figure, source):
+    """What a figure is of, for its corner."""
+    return f"{label_of(settings.models, figure.model)} x{FIGURE_SCALE}, {source}"
+
+
+def figure_weights(figure):
+    return [f"results/models/{RUN}.safetensors".format(**run) for run in figure_runs(figure)]
+
+
+def figure_scores(figure, source):
+    return [f"results/sub_image_scores/{RUN}/{source}.h5".format(**run) for run in figure_runs(figure)]
+
+
+def figure_methods(figure):
+    return [label_of(settings.methods, method) for method in figure.methods]
+
+
+def training_stages():
+    """The stages of the runs whose curves are drawn: file without suffix, and what it is of."""
+    stages = []
+    for run in figure_runs(settings.figures.training):
+        wildcards = Wildcards(fromdict={name: str(value) for name, value in run.items()})
+        stages += [
+            (
+                stage_of(wildcards, number, phase.name),
+                dict(
+                    model=run["model"],
+                    model_label=label_of(settings.models, run["model"]),
+                    method=run["method"],
+                    method_label=label_of(settings.methods, run["method"]),
+                    cycle=number,
+                    phase=phase.name,
+                ),
+            )
+            for number, cycle in enumerate(cycles_of(wildcards), 1)
+            for phase in cycle.phases
+        ]
+    return stages
+
+
+def attribution_masks():
+    """The masks of the run whose layers are drawn: of every cycle that ends with an attribution."""
+    (run,) = figure_runs(settings.figures.attribution)
+    wildcards = Wildcards(fromdict={name: str(value) for name, value in run.items()})
+    return [
+        mask_of(wildcards, number)
+        for number, cycle in enumerate(cycles_of(wildcards), 1)
+        if cycle.phase("inverse")
+    ]
 
 
 def snapshots():
     """Every stage of every run, so that one whose file is deleted is trained again."""
     files = []
-    for run in runs():
-        wildcards = Wildcards(fromdict={name: str(value) for name, value in run.items()})
+    for run in settings.runs():
+        wildcards = run_wildcards(run)
         files += [f"{stage}.safetensors" for stage in stages_of(wildcards) + masks_of(wildcards)]
     return files

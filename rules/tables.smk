@@ -11,7 +11,7 @@ rule table_classes:
         report(
             "results/tables/classes.csv",
             caption="../report/classes.rst",
-            category="Difficulty",
+            category="Tables",
         ),
     log:
         log_of("table_classes"),
@@ -27,25 +27,26 @@ rule table_classes:
         "../workflow_scripts/table_classes.py"
 
 
-rule table_4:
+rule table:
     input:
         checked="results/data/checked.txt",
-        evaluations=[evaluation_of(row) for row in table4_rows()],
-        runs=[f"results/models/{RUN}.json".format(**run) for run in runs()],
+        evaluations=lambda w: [evaluation_of(row) for row in table_evaluations(settings.table(w.table))],
+        runs=lambda w: [
+            f"results/models/{RUN}.json".format(**run) for run in table_runs(settings.table(w.table))
+        ],
     output:
-        csv=report("results/tables/table4.csv", caption="../report/table4.rst", category="Comparison"),
-        md="results/tables/table4.md",
-        tex="results/tables/table4.tex",
+        csv=report("results/tables/{table}.csv", caption="../report/table.rst", category="Tables"),
+        md="results/tables/{table}.md",
+        tex="results/tables/{table}.tex",
     log:
-        log_of("table_4"),
+        log_of("table/{table}"),
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        rows=table4_rows(),
-        runs=runs(),
-        code=code("table_4"),
+        settings=table_settings,
+        code=code("table"),
     message:
-        "Table 4: methods compared"
+        "Table {wildcards.table}"
     script:
-        "../workflow_scripts/table_4.py"
+        "../workflow_scripts/table.py"

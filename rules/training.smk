@@ -1,4 +1,4 @@
-"""Training: uniform and inverse stages and the attribution between them, chained by cycle (Section 3, Algorithm 1)."""
+"""Training: stages and the attribution between them, chained by cycle (Section 3, Algorithm 1); the compared methods."""
 
 
 rule train_uniform:
@@ -54,6 +54,90 @@ rule train_inverse:
         "cycle {wildcards.cycle}, inverse sampling"
     script:
         "../workflow_scripts/train_inverse.py"
+
+
+rule train_informative:
+    input:
+        unpack(lambda w: before(w, "informative")),
+        packed=TRAIN_PACKED,
+        selection=lambda w: (
+            f"results/informative/{settings.data.train}/x{w.scale}/{settings.methods[w.method].patch_selection}.h5"
+        ),
+    output:
+        snapshot=f"{CYCLE}/informative.safetensors",
+        journal=f"{CYCLE}/informative.csv",
+    log:
+        log_of(f"training/{RUN}/cycle{{cycle}}_informative"),
+    benchmark:
+        benchmark_of(f"training/{RUN}/cycle{{cycle}}_informative")
+    conda:
+        "../envs/bspa.yaml"
+    threads: GPU_THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=lambda w: stage_settings(w, "informative"),
+        state=f"results/.state/training/{RUN}/cycle{{cycle}}/informative",
+        code=code("train_informative"),
+    message:
+        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "cycle {wildcards.cycle}, informative patches"
+    script:
+        "../workflow_scripts/train_informative.py"
+
+
+rule train_uncertainty:
+    input:
+        unpack(lambda w: before(w, "uncertainty")),
+        packed=TRAIN_PACKED,
+    output:
+        snapshot=f"{CYCLE}/uncertainty.safetensors",
+        journal=f"{CYCLE}/uncertainty.csv",
+    log:
+        log_of(f"training/{RUN}/cycle{{cycle}}_uncertainty"),
+    benchmark:
+        benchmark_of(f"training/{RUN}/cycle{{cycle}}_uncertainty")
+    conda:
+        "../envs/bspa.yaml"
+    threads: GPU_THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=lambda w: stage_settings(w, "uncertainty"),
+        state=f"results/.state/training/{RUN}/cycle{{cycle}}/uncertainty",
+        code=code("train_uncertainty"),
+    message:
+        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "cycle {wildcards.cycle}, UDN's first step"
+    script:
+        "../workflow_scripts/train_uncertainty.py"
+
+
+rule train_weighted:
+    input:
+        unpack(lambda w: before(w, "weighted")),
+        packed=TRAIN_PACKED,
+    output:
+        snapshot=f"{CYCLE}/weighted.safetensors",
+        journal=f"{CYCLE}/weighted.csv",
+    log:
+        log_of(f"training/{RUN}/cycle{{cycle}}_weighted"),
+    benchmark:
+        benchmark_of(f"training/{RUN}/cycle{{cycle}}_weighted")
+    conda:
+        "../envs/bspa.yaml"
+    threads: GPU_THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=lambda w: stage_settings(w, "weighted"),
+        state=f"results/.state/training/{RUN}/cycle{{cycle}}/weighted",
+        code=code("train_weighted"),
+    message:
+        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "cycle {wildcards.cycle}, UDN's second step"
+    script:
+        "../workflow_scripts/train_weighted.py"
 
 
 rule attribute_parameters:

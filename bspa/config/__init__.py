@@ -7,6 +7,17 @@ from bspa.config.code import code_digest
 from bspa.config.load import load_config, typed
 from bspa.config.plan import Cycle, Phase, plan_cycles
 from bspa.config.schema import Config
+from bspa.extras import lpips_available
 from bspa.locks import hold
 
-__all__ = ["Config", "Cycle", "Phase", "code_digest", "hold", "load_config", "plan_cycles", "typed"]
+__all__ = [
+    "Config",
+    "Cycle",
+    "Phase",
+    "code_digest",
+    "hold",
+    "load_config",
+    "lpips_available",
+    "plan_cycles",
+    "typed",
+]

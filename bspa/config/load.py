@@ -63,7 +63,7 @@ def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
 
     def unknown(key: tuple[str | int, ...], name: str, known: Mapping[str, Any], what: str) -> Iterator[Any]:
         if name not in known:
-            yield key, f"{name!r} is not one of `{what}`{_nearest(name, list(known))}"
+            yield key, _unknown(name, known, what)
 
     for number, scale in enumerate(config.scales):
         grid = config.sub_images.get(f"x{scale}")  # type: ignore[call-overload]
@@ -108,22 +108,97 @@ def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
             yield ("reference", "weights", scale_key, "file"), f"{weights.file!r} is not a file"
 
     for name, method in config.methods.items():
-        split = method.class_split
+        for own, text in _recipe_problems(config, name, method):
+            yield ("methods", name, *own), text
+    for place, name, known, what in _references(config):
+        yield from unknown(place, name, known, what)
+    yield from _shown_problems(config)
+
+
+def _recipe_problems(config: Config, name: str, method: Method) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what is wrong with a recipe, by keys within it."""
+    chosen: dict[str, tuple[str, str, Mapping[str, Any]]] = {
+        "inverse": ("class_split", "class_splits", config.class_splits),
+        "alternating": ("class_split", "class_splits", config.class_splits),
+        "informative": ("patch_selection", "patch_selections", config.patch_selections),
+    }
+    if method.sampling in chosen:
+        key, what, known = chosen[method.sampling]
+        if getattr(method, key) not in known:
+            yield (key,), _unknown(getattr(method, key), known, what)
+    if method.attribution is not None and method.sampling != "alternating":
+        yield ("attribution",), f"needs sampling: alternating, but sampling is {method.sampling}"
+    if method.loss == "uncertainty":
         if method.sampling != "uniform":
-            yield from unknown(("methods", name, "class_split"), split, config.class_splits, "class_splits")
-        if method.attribution is not None and method.sampling != "alternating":
-            text = f"needs sampling: alternating, but sampling is {method.sampling}"
-            yield ("methods", name, "attribution"), text
-        if method.match_steps is not None:
-            key = ("methods", name, "match_steps")
-            yield from unknown(key, method.match_steps, config.methods, "methods")
-            other = config.methods.get(method.match_steps)
-            if other is not None and (other.match_steps is not None or method.match_steps == name):
-                yield key, f"{method.match_steps!r} itself matches another recipe; name one that does not"
-    for number, name in enumerate(config.tables.table4.models):
-        yield from unknown(("tables", "table4", "models", number), name, config.models, "models")
-    for number, name in enumerate(config.tables.table4.methods):
-        yield from unknown(("tables", "table4", "methods", number), name, config.methods, "methods")
+            yield ("loss",), f"uncertainty needs sampling: uniform, but sampling is {method.sampling}"
+        for model in sorted({run.model for run in config.runs() if run.method == name} & set(config.models)):
+            epochs = config.models[model].training.get("epochs", config.training.epochs)
+            if isinstance(epochs, int) and epochs <= (method.uncertainty_epochs or 1):
+                text = (
+                    f"{method.uncertainty_epochs} leaves no epoch for the second step: {model} has {epochs}"
+                )
+                yield ("uncertainty_epochs",), text
+    if method.match_steps is not None:
+        other = config.methods.get(method.match_steps)
+        if other is None:
+            yield ("match_steps",), _unknown(method.match_steps, config.methods, "methods")
+        elif other.match_steps is not None or method.match_steps == name:
+            yield (
+                ("match_steps",),
+                f"{method.match_steps!r} itself matches another recipe; name one that does not",
+            )
+
+
+Reference = tuple[tuple[str | int, ...], str, Mapping[str, Any], str]
+
+
+def _references(config: Config) -> Iterator[Reference]:
+    """Yield every name in tables and figures, with what it must be one of."""
+    shown: dict[tuple[str, str], Any] = {("tables", name): table for name, table in config.tables.items()}
+    shown |= {("figures", name): figure for name, figure in config.figures}
+    known: dict[str, Mapping[str, Any]] = {
+        "models": config.models,
+        "methods": config.methods,
+        "benchmarks": dict.fromkeys(config.data.benchmarks),
+    }
+    for key, section in shown.items():
+        for name, what in (("model", "models"), ("method", "methods")):
+            if hasattr(section, name):
+                yield (*key, name), getattr(section, name), known[what], what
+        for what, names in known.items():
+            for number, name in enumerate(getattr(section, what, None) or []):
+                where = "data.benchmarks" if what == "benchmarks" else what
+                yield (*key, what, number), name, names, where
+        if hasattr(section, "class_split"):
+            yield (*key, "class_split"), section.class_split, config.class_splits, "class_splits"
+        for number, region in enumerate(getattr(section, "regions", [])):
+            if hasattr(region, "benchmark"):
+                place = (*key, "regions", number, "benchmark")
+                yield place, region.benchmark, known["benchmarks"], "data.benchmarks"
+
+
+def _shown_problems(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what is wrong with tables and figures besides names."""
+    for name, table in config.tables.items():
+        for number, scale in enumerate((table.scales if table else None) or []):
+            if scale not in config.scales:
+                yield ("tables", name, "scales", number), f"{scale} is not one of scales: {config.scales}"
+        for key in ("models", "methods", "benchmarks", "scales", "metrics"):
+            values = getattr(table, key, None) or []
+            for number, value in enumerate(values):
+                if value in values[:number]:
+                    yield ("tables", name, key, number), f"{value!r} stands here twice"
+    figure = config.figures.attribution
+    method = config.methods.get(figure.method) if figure else None
+    if figure and method and method.attribution is None:
+        yield ("figures", "attribution", "method"), f"{figure.method!r} has no attribution to show"
+    niqe = config.perceptual.niqe
+    if niqe and "://" not in niqe.file and not Path(niqe.file).expanduser().is_file():
+        yield ("perceptual", "niqe", "file"), f"{niqe.file!r} is not a file"
+
+
+def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
+    return f"{name!r} is not one of `{what}`{_nearest(name, list(known))}"
 
 
 def _repeats(error: ErrorDetails) -> bool:

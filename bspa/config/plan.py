@@ -11,63 +11,65 @@ from bspa.config.schema import Config, Method
 class Phase:
     """A training stage."""
 
+    name: str
+    """uniform, inverse, informative (SamplingAug), uncertainty or weighted (UDN's steps)."""
     first_epoch: int
     """Counted epochs before it."""
     epochs: int
     """Its length."""
-    counts: bool
+    counts: bool = True
     """Whether its epochs count towards T."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cycle:
-    """Uniform training, then inverse training; one of them may be missing."""
+    """Stages that follow each other up to an attribution, or to the end."""
 
-    uniform: Phase | None
-    inverse: Phase | None
+    phases: tuple[Phase, ...]
     end_epoch: int
     """e of Eq. 11: counted epochs when its attribution is made."""
 
-    @property
-    def last_phase(self) -> str:
-        """Name of the stage that the cycle ends with."""
-        return "inverse" if self.inverse else "uniform"
+    def phase(self, name: str) -> Phase | None:
+        """Return the stage of this name, if the cycle has it."""
+        return next((phase for phase in self.phases if phase.name == name), None)
 
 
 def plan_cycles(config: Config, model: str, method: str) -> list[Cycle]:
     """Lay out the cycles of a recipe for a network, until its T epochs are used.
 
-    The first cycle is number 1 in file names and element 0 here. A recipe with one sampler is one cycle of
-    one long stage.
+    The first cycle is number 1 in file names and element 0 here. Only a recipe that alternates has several.
     """
     recipe = config.methods[method]
     total = config.training_of(model).epochs
     if recipe.match_steps is not None:
         matched = _lay_out(config.methods[recipe.match_steps], total)
-        total = sum(p.epochs for c in matched for p in (c.uniform, c.inverse) if p)
+        total = sum(phase.epochs for cycle in matched for phase in cycle.phases)
     return _lay_out(recipe, total)
 
 
 def _lay_out(recipe: Method, total: int) -> list[Cycle]:
-    if recipe.sampling != "alternating":
-        phase = Phase(first_epoch=0, epochs=total, counts=True)
-        uniform = recipe.sampling == "uniform"
-        return [
-            Cycle(uniform=phase if uniform else None, inverse=None if uniform else phase, end_epoch=total)
-        ]
+    if recipe.sampling == "alternating":
+        return _alternate(recipe, total)
+    if recipe.loss == "uncertainty":
+        first = min(recipe.uncertainty_epochs or max(1, total // 2), total)
+        phases = [Phase(name="uncertainty", first_epoch=0, epochs=first)]
+        if first < total:
+            phases.append(Phase(name="weighted", first_epoch=first, epochs=total - first))
+        return [Cycle(phases=tuple(phases), end_epoch=total)]
+    return [Cycle(phases=(Phase(name=recipe.sampling, first_epoch=0, epochs=total),), end_epoch=total)]
+
+
+def _alternate(recipe: Method, total: int) -> list[Cycle]:
     cycles = []
     epoch = 0
     while epoch < total:
         uniform_epochs = min(recipe.uniform_epochs, total - epoch)
-        uniform_phase = Phase(first_epoch=epoch, epochs=uniform_epochs, counts=True)
+        phases = [Phase(name="uniform", first_epoch=epoch, epochs=uniform_epochs)]
         epoch += uniform_epochs
-        inverse_epochs = recipe.inverse_epochs
-        if recipe.count_inverse:
-            inverse_epochs = min(inverse_epochs, total - epoch)
-        inverse_phase = None
+        counts = recipe.count_inverse
+        inverse_epochs = min(recipe.inverse_epochs, total - epoch) if counts else recipe.inverse_epochs
         if inverse_epochs:
-            counts = recipe.count_inverse
-            inverse_phase = Phase(first_epoch=epoch, epochs=inverse_epochs, counts=counts)
+            phases.append(Phase(name="inverse", first_epoch=epoch, epochs=inverse_epochs, counts=counts))
             epoch += inverse_epochs if counts else 0
-        cycles.append(Cycle(uniform=uniform_phase, inverse=inverse_phase, end_epoch=epoch))
+        cycles.append(Cycle(phases=tuple(phases), end_epoch=epoch))
     return cycles

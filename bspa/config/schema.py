@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Scale = Literal[2, 3, 4]
 ScaleKey = Literal["x2", "x3", "x4"]
 Sampling = Literal["uniform", "inverse"]
+Metric = Literal["psnr", "ssim", "niqe", "lpips"]
 
 
 class Section(BaseModel):
@@ -59,6 +60,8 @@ class ArchiveSource(Section):
     """Which of `archives`."""
     folder: str = ""
     """Folder inside the archive; with given HR/LR pairs it may hold {scale}."""
+    images: int | None = Field(default=None, ge=1)
+    """How many photographs it holds, for `snakemake plan` before they are there; null: unknown."""
     hr: str | None = None
     """As in a folder source."""
     lr: str | None = None
@@ -114,6 +117,17 @@ class ClassSplit(Section):
     """The unbalanced factor N_1 / N_K."""
 
 
+class PatchSelection(Section):
+    """Which patches of each image SamplingAug trains on."""
+
+    share: float = Field(default=0.1, gt=0, le=1)
+    """p: the share of the patches of each image, the least well interpolated ones."""
+    selection: Literal["greedy", "nms", "darts"] = "greedy"
+    """greedy: the hardest ones; nms: the hardest that do not overlap much; darts: random ones that do not."""
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    """Largest intersection over union of two chosen patches, for nms and darts."""
+
+
 class Weights(Section):
     """Given weights."""
 
@@ -140,6 +154,8 @@ class Training(Section):
     """Of Adam."""
     epsilon: float = Field(default=1e-8, gt=0)
     """Of Adam."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a moving average of the weights to deliver, e.g. 0.999; null: the last weights."""
 
 
 class Network(Section):
@@ -267,37 +283,156 @@ class Method(Section):
 
     label: str | None = None
     """Its name in tables; null: the key."""
-    sampling: Literal["uniform", "inverse", "alternating"]
-    """What is sampled; alternating: uniform, then inverse, again and again."""
-    loss: Literal["l1"] = "l1"
-    """Training loss."""
+    sampling: Literal["uniform", "inverse", "alternating", "informative"]
+    """What is sampled; alternating: uniform and inverse by turns; informative: SamplingAug's patches."""
+    loss: Literal["l1", "uncertainty"] = "l1"
+    """Training loss; uncertainty: UDN's two steps, with sampling: uniform."""
     class_split: Name = "default"
     """Which of `class_splits`, for inverse sampling."""
+    patch_selection: Name = "default"
+    """Which of `patch_selections`, for informative sampling."""
     uniform_epochs: int = Field(default=50, ge=1)
     """Length of a uniform phase, for alternating."""
     inverse_epochs: int = Field(default=50, ge=1)
     """Length of an inverse phase, for alternating."""
     count_inverse: bool = True
     """Whether inverse epochs count towards `epochs` and the learning rate's decay."""
+    uncertainty_epochs: int | None = Field(default=None, ge=1)
+    """Length of UDN's first step, out of `epochs`; null: half of them."""
     attribution: Attribution | None = None
     """Freeze important weights after each cycle; null: never."""
     match_steps: Name | None = None
     """Train as many steps as this other recipe takes."""
 
 
-class Table4(Section):
-    """Table 4: methods compared on networks, scales and benchmarks."""
+class Table(Section):
+    """A table: methods compared on networks, scales and benchmarks."""
 
+    caption: str = ""
+    """What it shows, for the report."""
     models: list[Name] = Field(min_length=1)
     """Rows, by names of `models`."""
     methods: list[Name] = Field(min_length=1)
-    """Rows within a network, by names of `methods`; the first is the baseline."""
+    """Rows within a network, by names of `methods`; the others are compared with the first."""
+    scales: list[Scale] | None = None
+    """Groups of rows, out of `scales`; null: all."""
+    benchmarks: list[Name] | None = None
+    """Columns, out of `data.benchmarks`; null: all."""
+    metrics: list[Metric] = Field(default=["psnr", "ssim"], min_length=1)
+    """Scores in each column."""
+    paper: Annotated[int, Field(ge=1, le=6)] | None = None
+    """The paper's table whose values stand beside ours, where names of rows and columns agree; null: none."""
 
 
-class Tables(Section):
-    """What stands in the tables."""
+class ClassPsnr(Section):
+    """Figure 3: PSNR of each class of difficulty, by method."""
 
-    table4: Table4
+    model: Name
+    """One of `models`."""
+    methods: list[Name] = Field(min_length=2)
+    """Out of `methods`; the others are compared with the first."""
+    class_split: Name = "default"
+    """Which of `class_splits`."""
+
+
+class SubImageRegion(Section):
+    """A sub-image of `data.validation`."""
+
+    image: str
+    """The photograph's id: its file name without suffix."""
+    top: int = Field(ge=0)
+    """HR pixels above it."""
+    left: int = Field(ge=0)
+    """HR pixels left of it."""
+
+
+class ErrorMaps(Section):
+    """Figure 4: SR and its error on sub-images of `data.validation`, for two methods."""
+
+    model: Name
+    """One of `models`."""
+    methods: list[Name] = Field(min_length=2, max_length=2)
+    """Out of `methods`."""
+    count: int = Field(default=3, ge=1, le=8)
+    """How many sub-images, where `regions` is empty: those where the methods differ most."""
+    regions: list[SubImageRegion] = []
+    """Named sub-images."""
+
+
+class Histograms(Section):
+    """Figure 5: the training sub-images' error, for two methods."""
+
+    model: Name
+    """One of `models`."""
+    methods: list[Name] = Field(min_length=2, max_length=2)
+    """Out of `methods`: before and after."""
+
+
+class Region(SubImageRegion):
+    """A part of a benchmark's photograph."""
+
+    benchmark: Name
+    """One of `data.benchmarks`."""
+
+
+class Crops(Section):
+    """Figure 6: regions of benchmark photographs, compared across methods."""
+
+    model: Name
+    """One of `models`."""
+    methods: list[Name] = Field(min_length=1)
+    """Out of `methods`, after HR and bicubic interpolation."""
+    size: int = Field(default=64, ge=16)
+    """Side of a region in HR pixels."""
+    count: int = Field(default=2, ge=1, le=8)
+    """How many regions, where `regions` is empty: those that bicubic interpolation does worst."""
+    regions: list[Region] = []
+    """Named regions."""
+
+
+class TrainingCurves(Section):
+    """The training loss of each method, a panel for each network."""
+
+    models: list[Name] = Field(min_length=1)
+    """Out of `models`."""
+    methods: list[Name] = Field(min_length=1)
+    """Out of `methods`."""
+
+
+class AttributionMaps(Section):
+    """Importance and frozen share of each layer, cycle by cycle."""
+
+    model: Name
+    """One of `models`."""
+    method: Name
+    """One of `methods`, with attribution."""
+
+
+class Figures(Section):
+    """What the figures show, at the largest of `scales` and the first of `seeds`; null: no such figure."""
+
+    figure3: ClassPsnr | None = None
+    figure4: ErrorMaps | None = None
+    figure5: Histograms | None = None
+    figure6: Crops | None = None
+    training: TrainingCurves | None = None
+    attribution: AttributionMaps | None = None
+
+
+class PristineModel(Section):
+    """NIQE's model of good photographs: BasicSR's niqe_pris_params.npz."""
+
+    file: str
+    """Path or URL."""
+    sha256: Sha256 | None = None
+    """Digest of the file; null: not checked, the run prints what it saw."""
+
+
+class Perceptual(Section):
+    """What NIQE and LPIPS need."""
+
+    niqe: PristineModel | None = None
+    """The pristine model; null: NIQE is not computed, and tables say so."""
 
 
 class Compute(Section):
@@ -313,6 +448,15 @@ class Compute(Section):
     """How often a stage in progress saves its state."""
     tile: Annotated[int, Field(ge=16)] | Literal["auto"] = "auto"
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
+
+
+class Run(NamedTuple):
+    """A training run."""
+
+    model: str
+    scale: int
+    method: str
+    seed: int
 
 
 class Config(Section):
@@ -334,14 +478,20 @@ class Config(Section):
     """Ways to split sub-images into classes, by name; methods choose one."""
     models: dict[Name, Model]
     """Networks, by name."""
+    patch_selections: dict[Name, PatchSelection] = {}
+    """Ways to choose SamplingAug's patches, by name; methods choose one."""
     reference: Reference
     """The network that scores the difficulty."""
     training: Training
     """Optimisation, for every network that does not say otherwise."""
     methods: dict[Name, Method]
     """Recipes, by name; `extends: NAME` starts from another recipe's values."""
-    tables: Tables
-    """What stands in the tables."""
+    tables: dict[Name, Table | None]
+    """Tables by name, each a file results/tables/NAME.csv; null: no such table."""
+    figures: Figures = Figures()
+    """What the figures show."""
+    perceptual: Perceptual = Perceptual()
+    """What NIQE and LPIPS need."""
     compute: Compute = Compute()
     """Where and how to compute."""
 
@@ -351,6 +501,32 @@ class Config(Section):
         if isinstance(values, dict) and isinstance(values.get("methods"), dict):
             return {**values, "methods": resolve_extends(values["methods"])}
         return values
+
+    def table(self, name: str) -> Table:
+        """Return a table that is not null."""
+        table = self.tables[name]
+        assert table is not None
+        return table
+
+    def runs(self) -> list[Run]:
+        """List every training run that a table or a figure shows, each once."""
+        pairs = [
+            Run(model, scale, method, seed)
+            for table in self.tables.values()
+            if table
+            for scale in table.scales or self.scales
+            for model in table.models
+            for method in table.methods
+            for seed in self.seeds
+        ]
+        shown = [
+            Run(model, max(self.scales), method, self.seeds[0])
+            for _, figure in self.figures
+            if figure
+            for model in getattr(figure, "models", None) or [figure.model]
+            for method in getattr(figure, "methods", None) or [figure.method]
+        ]
+        return list(dict.fromkeys([*pairs, *shown]))
 
     def training_of(self, model: str) -> Training:
         """Return the training values of a network, its own over the common ones."""
