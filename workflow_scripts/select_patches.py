@@ -13,14 +13,7 @@ from bspa.selections import write_selection
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
-    selection = select_patches(
-        ErrorMaps(snakemake.input.maps),
-        share=settings["share"],
-        selection=settings["selection"],
-        overlap=settings["overlap"],
-        seed=settings["seed"],
-    )
+    selection = select_patches(ErrorMaps(snakemake.input.maps), **snakemake.params.settings)
     write_selection(snakemake.output[0], selection)
 
 
