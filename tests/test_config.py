@@ -58,6 +58,31 @@ def test_the_default_config_is_valid(values: dict[str, Any]) -> None:
         ("sub_images.x4.size", 66, ["sub_images.x4.size", "66", "not divisible by the scale 4", "64"]),
         ("data.train", "builtin_tran", ["data.train", "did you mean 'builtin_train'?"]),
         ("tables.table4.methods", ["bsps"], ["tables.table4.methods.0", "did you mean 'bspa'?"]),
+        ("tables.table4.models", ["edsr"], ["tables.table4.models.0", "'edsr'", "did you mean 'edsr_mini'?"]),
+        ("tables.table4.scales", [2], ["tables.table4.scales.0", "2", "[4]"]),
+        ("tables.table4.benchmarks", ["set5"], ["tables.table4.benchmarks.0", "'set5'", "data.benchmarks"]),
+        ("tables.table4.metrics", ["psnr", "mse"], ["tables.table4.metrics.1", "'mse'", "'lpips'"]),
+        ("tables.table4.methods", ["bspa", "bspa"], ["tables.table4.methods.1", "twice"]),
+        ("tables.table4.metric", ["psnr"], ["tables.table4.metric", "did you mean 'metrics'?"]),
+        ("tables.mine", {"models": ["fsrcnn"]}, ["tables.mine.methods", "required"]),
+        ("figures.figure7", {}, ["figures.figure7", "did you mean 'figure"]),
+        ("figures.figure3.model", "edsr", ["figures.figure3.model", "did you mean 'edsr_mini'?"]),
+        ("figures.figure3.class_split", "none", ["figures.figure3.class_split", "'none'", "classes5"]),
+        ("figures.figure4.methods", ["bspa"], ["figures.figure4.methods"]),
+        ("figures.attribution.method", "baseline", ["figures.attribution.method", "no attribution"]),
+        (
+            "figures.figure6.regions",
+            [{"benchmark": "set5", "image": "a", "top": 0, "left": 0}],
+            ["figures.figure6.regions.0.benchmark", "'set5'", "builtin_test"],
+        ),
+        ("patch_selections.default.share", 0.0, ["patch_selections.default.share", "greater than 0"]),
+        ("patch_selections.maps", {}, ["patch_selections.maps", "taken"]),
+        ("methods.sampling_aug.patch_selection", "x", ["methods.sampling_aug.patch_selection", "'x'"]),
+        ("methods.udn.sampling", "inverse", ["methods.udn.loss", "needs sampling: uniform"]),
+        ("methods.udn.uncertainty_epochs", 12, ["methods.udn.uncertainty_epochs", "12", "second step"]),
+        ("sub_images.x4.size", 20, ["methods.sampling_aug.sampling", "size 24 or more", "20"]),
+        ("training.ema", 1.0, ["training.ema", "less than 1"]),
+        ("perceptual.niqe", {"file": "none.npz"}, ["perceptual.niqe.file", "'none.npz'", "not a file"]),
         ("methods.bspa.extends", "altrnating", ["methods.bspa.extends", "'altrnating'"]),
         ("methods.alternating.extends", "bspa", ["circle"]),
         ("methods.baseline.attribution", {}, ["methods.baseline.attribution", "alternating"]),
@@ -141,3 +166,23 @@ def test_building_the_dag_needs_no_torch() -> None:
     code = "import sys, bspa.config; print(sorted({'torch', 'numpy', 'h5py', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_runs_are_those_of_tables_and_figures_each_once(values: dict[str, Any]) -> None:
+    for name in values["tables"]:
+        values["tables"][name] = None
+    values = put(
+        values, "tables.mine", {"models": ["fsrcnn"], "methods": ["baseline", "bspa"], "scales": [2]}
+    )
+    values |= {"scales": [2, 4], "seeds": [3, 5]}
+    values["figures"] = {"figure5": {"model": "fsrcnn", "methods": ["baseline", "bspa"]}}
+    runs = load_config(values).runs()
+    assert [tuple(run) for run in runs] == [
+        ("fsrcnn", 2, "baseline", 3),
+        ("fsrcnn", 2, "baseline", 5),
+        ("fsrcnn", 2, "bspa", 3),
+        ("fsrcnn", 2, "bspa", 5),
+        ("fsrcnn", 4, "baseline", 3),  # a figure's: the largest scale, the first seed
+        ("fsrcnn", 4, "bspa", 3),
+    ]
+    assert len(set(runs)) == len(runs)

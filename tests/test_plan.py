@@ -24,10 +24,13 @@ def config(root: Path, **method: Any) -> Config:
 
 
 def epochs(settings: Config, method: str = "tested") -> list[tuple[int | None, int | None, int]]:
-    return [
-        (c.uniform.epochs if c.uniform else None, c.inverse.epochs if c.inverse else None, c.end_epoch)
-        for c in plan_cycles(settings, "fsrcnn", method)
-    ]
+    """Return the lengths of each cycle's uniform and inverse phase, and its end."""
+    cycles = []
+    for cycle in plan_cycles(settings, "fsrcnn", method):
+        lengths = {phase.name: phase.epochs for phase in cycle.phases}
+        assert set(lengths) <= {"uniform", "inverse"}
+        cycles.append((lengths.get("uniform"), lengths.get("inverse"), cycle.end_epoch))
+    return cycles
 
 
 def test_the_default_alternation_is_four_cycles_of_the_baselines_length(root: Path) -> None:
@@ -40,7 +43,7 @@ def test_the_default_alternation_is_four_cycles_of_the_baselines_length(root: Pa
 def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(root: Path) -> None:
     settings = config(root, inverse_epochs=1, count_inverse=False)
     assert epochs(settings) == [(50, 1, 50 * k) for k in range(1, 9)]
-    phases = [p for c in plan_cycles(settings, "fsrcnn", "tested") for p in (c.uniform, c.inverse) if p]
+    phases = [p for c in plan_cycles(settings, "fsrcnn", "tested") for p in c.phases]
     assert [p.counts for p in phases] == [True, False] * 8
     assert [p.first_epoch for p in phases] == [
         0,
@@ -65,7 +68,7 @@ def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(root: Path) -> 
 @pytest.mark.parametrize(("uniform", "inverse"), [(30, 50), (150, 90), (1000, 1), (399, 5), (400, 50)])
 def test_counted_phases_use_exactly_the_epochs_there_are(root: Path, uniform: int, inverse: int) -> None:
     cycles = plan_cycles(config(root, uniform_epochs=uniform, inverse_epochs=inverse), "fsrcnn", "tested")
-    phases = [p for c in cycles for p in (c.uniform, c.inverse) if p]
+    phases = [p for c in cycles for p in c.phases]
     assert sum(p.epochs for p in phases) == 400
     assert all(p.epochs > 0 for p in phases)
     starts = [p.first_epoch for p in phases]
@@ -78,3 +81,19 @@ def test_a_recipe_can_match_the_steps_of_another(root: Path) -> None:
     values = settings.model_dump()
     values["methods"]["matched"] = {"sampling": "uniform", "match_steps": "tested"}
     assert epochs(load_config(values), "matched") == [(408, None, 408)]
+
+
+def test_sampling_aug_is_one_stage_and_udn_two_within_the_epochs(root: Path) -> None:
+    def stages(settings: Config, method: str) -> list[tuple[str, int, int]]:
+        (cycle,) = plan_cycles(settings, "fsrcnn", method)
+        assert cycle.end_epoch == 400
+        return [(phase.name, phase.first_epoch, phase.epochs) for phase in cycle.phases]
+
+    settings = config(root)
+    assert stages(settings, "sampling_aug") == [("informative", 0, 400)]
+    assert stages(settings, "udn") == [("uncertainty", 0, 200), ("weighted", 200, 200)]
+    uneven = {"sampling": "uniform", "loss": "uncertainty", "uncertainty_epochs": 100}
+    values = yaml.safe_load((root / "config.yaml").read_text())
+    values["training"] |= {"epochs": 400}
+    values["methods"]["udn"] = uneven
+    assert stages(load_config(values), "udn") == [("uncertainty", 0, 100), ("weighted", 100, 300)]

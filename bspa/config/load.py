@@ -107,6 +107,8 @@ def _inconsistencies(config: Config) -> Iterator[tuple[tuple[str | int, ...], st
         if "://" not in weights.file and not Path(weights.file).is_file():
             yield ("reference", "weights", scale_key, "file"), f"{weights.file!r} is not a file"
 
+    if "maps" in config.patch_selections:
+        yield ("patch_selections", "maps"), "the name is taken, by the file of maps; use another"
     for name, method in config.methods.items():
         for own, text in _recipe_problems(config, name, method):
             yield ("methods", name, *own), text
@@ -126,6 +128,13 @@ def _recipe_problems(config: Config, name: str, method: Method) -> Iterator[tupl
         key, what, known = chosen[method.sampling]
         if getattr(method, key) not in known:
             yield (key,), _unknown(getattr(method, key), known, what)
+    if method.sampling == "informative":
+        for scale in sorted({run.scale for run in config.runs() if run.method == name}):
+            size = config.sub_images[f"x{scale}"].size  # type: ignore[index]
+            least = (2 * (scale + 6) // scale + 1) * scale
+            if size < least:
+                text = f"informative needs sub_images.x{scale}.size {least} or more, not {size}"
+                yield ("sampling",), text
     if method.attribution is not None and method.sampling != "alternating":
         yield ("attribution",), f"needs sampling: alternating, but sampling is {method.sampling}"
     if method.loss == "uncertainty":

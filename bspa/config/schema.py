@@ -121,11 +121,13 @@ class PatchSelection(Section):
     """Which patches of each image SamplingAug trains on."""
 
     share: float = Field(default=0.1, gt=0, le=1)
-    """p: the share of the patches of each image, the least well interpolated ones."""
+    """p: the share of each image's patches, the worst interpolated ones, that are chosen from."""
     selection: Literal["greedy", "nms", "darts"] = "greedy"
-    """greedy: the hardest ones; nms: the hardest that do not overlap much; darts: random ones that do not."""
+    """greedy: all of them; nms: the hardest that overlap little; darts: random ones that overlap little."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
-    """Largest intersection over union of two chosen patches, for nms and darts."""
+    """Largest intersection over union of two chosen patches of an image, for nms and darts."""
+    seed: int = Field(default=0, ge=0)
+    """Of the random order of darts."""
 
 
 class Weights(Section):
