@@ -1,0 +1,79 @@
+"""What the runs of the config will take: optimiser steps, gradients of attributions, device time.
+
+In: nothing. The number of training photographs comes from the config, or from the source's manifest where
+there is one. Out: tables on the terminal. Each kind of step is measured for some seconds on the device at
+hand.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bspa.devices import choose_device, choose_precision, use_threads
+from bspa.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
+from bspa.jobs import run_job
+from bspa.manifest import cut_shapes, read_manifest, rows_for_scale
+from bspa.step_times import describe_device, measure_step
+from bspa.sub_images import count_windows
+
+log = logging.getLogger("bspa")
+
+UNKNOWN = """\
+It is not known how many photographs {train} has, so here are epochs, and no times. For these, either
+- set the number in the config: sources: {{{train}: {{images: NUMBER}}}}, or
+- fetch the photographs: snakemake {manifest}
+"""
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    train, runs = settings["train"], settings["runs"]
+    manifests = {
+        name: read_manifest(path) for name, path in settings["manifests"].items() if Path(path).exists()
+    }
+    images = settings["images"]
+    if images is None and train in manifests:
+        images = manifests[train]["id"].nunique()
+    if images is None:
+        print(UNKNOWN.format(train=train, manifest=settings["manifests"][train]))
+        print(runs_table([estimate_run(run, None, {}) for run in runs]))
+        return
+    scorings = [{**s, "sub_images": count_sub_images(s, manifests)} for s in settings["scorings"]]
+
+    use_threads(snakemake.threads)
+    device = choose_device(snakemake.config["compute"]["device"])
+    precision = choose_precision(settings["precision"], device)
+    works = distinct_works(runs, scorings)
+    times = {}
+    for number, work in enumerate(works, start=1):
+        log.info("measuring %d of %d: %s x%d, %s", number, len(works), work.model, work.scale, work.task)
+        times[work] = measure_step(work, device=device, precision=precision)
+    print(
+        plan_text(
+            [estimate_run(run, images, times) for run in runs],
+            [estimate_scoring(scoring, times) for scoring in scorings],
+            times,
+            photographs=f"{images} photographs ({train})",
+            device=describe_device(device),
+            precision=precision.name,
+            missing=[
+                settings["manifests"][name]
+                for name in sorted({s["source"] for s in scorings} - set(manifests))
+            ],
+        )
+    )
+
+
+def count_sub_images(scoring: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> int | None:
+    """Count the sub-images of a source; None where its manifest is not made."""
+    if scoring["source"] not in manifests:
+        return None
+    rows = rows_for_scale(manifests[scoring["source"]], scoring["scale"])
+    return count_windows(cut_shapes(rows, scoring["scale"]), **scoring["grid"])
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
