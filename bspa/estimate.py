@@ -174,8 +174,8 @@ def plan_text(
         parts += ["Scoring of sub-images", scorings_table(scorings)]
     parts += ["Sums", totals_table(runs, scorings)]
     parts.append(
-        "Times are those of one device that does nothing else, now as then, with nothing made before. Downloads,\n"
-        "the preparation of images and evaluation are left out."
+        "Times are those of one device that does nothing else, now as then, with nothing made before.\n"
+        "Downloads, the preparation of images and evaluation are left out."
     )
     if missing:
         parts.append(

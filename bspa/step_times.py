@@ -94,7 +94,7 @@ def measure_step(work: Work, *, device: torch.device, precision: Precision, seco
 
 
 def _median_seconds(steps: Steps, device: torch.device, limit: float) -> float:
-    """Time a step: after a warm-up, the median of the repetitions that fit into ``limit`` seconds, or of one."""
+    """Time a step: after a warm-up, the median of what repetitions fit into ``limit`` seconds, or one."""
     started = time.perf_counter()
     _clock(steps, 1, device)
     times: list[float] = []
