@@ -6,8 +6,8 @@ A run: ``model``, ``scale``, ``method``, ``seed``; ``arch`` and ``options`` of i
 pixels), ``batch``, ``repeat`` and ``ema`` of its training; ``phases``, each with ``name``, ``loss`` and
 ``epochs``; ``attribution``, None or a dict of ``count``, ``steps``, ``batches`` and ``loss``.
 
-A scoring of sub-images: ``model``, ``scale``, ``arch``, ``options``, ``source``, ``grid`` with their ``size``
-(HR pixels), ``batch``, and ``sub_images``, their number, None where it is not known.
+A scoring of sub-images by a network: ``model``, ``scale``, ``method``; ``arch`` and ``options``; ``source``,
+``grid`` with their ``size`` (HR pixels), ``batch``, and ``sub_images``: their number, or None.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class ScoringEstimate:
 
     model: str
     scale: int
+    method: str
     source: str
     sub_images: int | None
     seconds: float | None
@@ -109,6 +110,7 @@ def estimate_scoring(scoring: Settings, times: Times) -> ScoringEstimate:
     return ScoringEstimate(
         model=scoring["model"],
         scale=scoring["scale"],
+        method=scoring["method"],
         source=scoring["source"],
         sub_images=number,
         seconds=seconds,
@@ -220,9 +222,9 @@ def runs_table(estimates: Sequence[RunEstimate]) -> str:
 def scorings_table(estimates: Sequence[ScoringEstimate]) -> str:
     """Lay out the scorings of sub-images."""
     rows: list[Row] = [
-        [e.model, f"x{e.scale}", e.source, e.sub_images, duration(e.seconds)] for e in estimates
+        [e.model, f"x{e.scale}", e.method, e.source, e.sub_images, duration(e.seconds)] for e in estimates
     ]
-    return align(["network", "scale", "source", "sub-images", "time"], rows, "<<<>>")
+    return align(["network", "scale", "method", "source", "sub-images", "time"], rows, "<<<<>>")
 
 
 def totals_table(runs: Sequence[RunEstimate], scorings: Sequence[ScoringEstimate]) -> str:

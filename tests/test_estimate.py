@@ -53,7 +53,14 @@ def udn(**more: Any) -> dict[str, Any]:
 
 
 def a_scoring(**more: Any) -> dict[str, Any]:
-    scoring = {"model": "tiny", "scale": 4, "source": "photos", "batch": 64, "sub_images": 640}
+    scoring = {
+        "model": "tiny",
+        "scale": 4,
+        "method": "bspa",
+        "source": "photos",
+        "batch": 64,
+        "sub_images": 640,
+    }
     return {**TINY, **scoring, "grid": {"size": 128, "step": 64, "threshold": 48}, **more}
 
 
@@ -181,7 +188,7 @@ def test_the_plan_adds_up_and_says_what_is_left_out() -> None:
     assert "large 1 20,000 1,200 37 min" in rows
     assert "scoring 10 min" in rows
     assert "all 3 60,000 2,400 2.8 h" in rows
-    assert "tiny x4 others ? ?" in rows
+    assert "tiny x4 bspa others ? ?" in rows
 
 
 def test_marks_say_how_a_step_was_measured() -> None:
@@ -342,8 +349,8 @@ def test_the_plan_counts_the_manifests(
     out = capsys.readouterr().out
     rows = lines_of(out)
     assert "3 photographs (photos)" in out
-    assert f"tiny x4 photos {sub_images} 12 ms" in rows  # 8 of 64 at 0.1 s
-    assert "tiny x4 others ? ?" in rows
+    assert f"tiny x4 bspa photos {sub_images} 12 ms" in rows  # 8 of 64 at 0.1 s
+    assert "tiny x4 bspa others ? ?" in rows
     assert f"snakemake {tmp_path / 'others.csv'}" in out
     # 400 epochs of ceil(3 / 16) = 1 step
     assert "tiny x4 bspa 0 200 200 1,200 2.7 min" in rows
