@@ -45,6 +45,7 @@ METRICS = {
     ),
 }
 
+GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "θ": "theta", "λ": "lambda", "μ": "mu", "σ": "sigma"}
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -52,6 +53,8 @@ LATEX_SPECIAL = {
     "×": r"$\times$",
     "±": r"$\pm$",
     "–": "--",
+    "−": "$-$",
+    **{letter: rf"$\{name}$" for letter, name in GREEK.items()},
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 

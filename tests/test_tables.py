@@ -296,7 +296,7 @@ def two_seeds(results):
             base = np.array([30.0, 31.0, 35.0]) + seed
             gain = np.array([0.1, 0.2, 0.3]) + seed * 0.2 / 7
             results.score(4, model, "baseline", "Set5", base, base / 40, seed=seed)
-            results.score(4, model, "bspa", "Set5", base + gain, base / 40, seed=seed, method_label="BSPA")
+            results.score(4, model, "bspa", "Set5", base + gain, base / 40, seed=seed, method_label="BSPA, β")
             for method in ("baseline", "bspa"):
                 results.run(4, model, method, seed=seed)
     return results
@@ -332,8 +332,8 @@ def test_gains_stand_in_a_block_of_their_own(two_seeds):
     assert markdown_rows(below) == [
         ["Scale", "Model", "Method", "Set5<br>PSNR/SSIM"],
         [":--", ":--", ":--", ":-:"],
-        ["×4", "fsrcnn", "BSPA", interval],
-        ["", "rcan", "BSPA", interval],
+        ["×4", "fsrcnn", "BSPA, β", interval],
+        ["", "rcan", "BSPA, β", interval],
     ]
     assert interval not in above
     assert "paired by seed and image" in below
@@ -575,6 +575,12 @@ def test_differences_have_a_sign_unless_they_are_printed_as_zero(value, signed, 
 def test_every_special_character_of_latex_is_escaped():
     assert LATEX.escape(r"a_b & 5% #1 $x {y} ~^\z") == (
         r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{}\textasciicircum{}\textbackslash{}z"
+    )
+
+
+def test_signs_that_labels_hold_are_mathematics_in_latex():
+    assert LATEX.escape("BSPA, β = 0.5, ×4 ± −1 – σ") == (
+        r"BSPA, $\beta$ = 0.5, $\times$4 $\pm$ $-$1 -- $\sigma$"
     )
 
 
