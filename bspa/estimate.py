@@ -167,7 +167,7 @@ def plan_text(
         missing: manifests that would tell the numbers of sub-images that are not known.
     """
     parts = [
-        f"Steps, measured now on {device}; training in {precision}, the rest in float32",
+        f"Steps, measured now on {device}: training in {precision}, attribution and scoring in float32",
         times_table(times),
         f"Runs, on {photographs}: optimiser steps by phase, gradients for attribution, device time",
         runs_table(runs),
@@ -176,8 +176,8 @@ def plan_text(
         parts += ["Scoring of sub-images", scorings_table(scorings)]
     parts += ["Sums", totals_table(runs, scorings)]
     parts.append(
-        "Times are those of one device that does nothing else, now as then, with nothing made before.\n"
-        "Downloads, the preparation of images and evaluation are left out."
+        "Times are those of one job after the other, on a device that does nothing else, with nothing made\n"
+        "before. Downloads, the preparation of images and evaluation are left out."
     )
     if missing:
         parts.append(

@@ -178,7 +178,7 @@ def test_the_plan_adds_up_and_says_what_is_left_out() -> None:
         precision="bfloat16",
         missing=["results/data/others/manifest.csv"],
     )
-    assert "on a GPU; training in bfloat16" in text
+    assert "on a GPU: training in bfloat16" in text
     assert "800 photographs (photos)" in text
     assert "snakemake results/data/others/manifest.csv" in text
     rows = lines_of(text)
