@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -13,10 +14,11 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from pristine import write_model
 
-from bspa.evaluation import evaluate
+from bspa.evaluation import evaluate, evaluate_perceptual
 from bspa.inference import super_resolve
-from bspa.metrics import CONVENTION, psnr_y, ssim_y
+from bspa.metrics import CONVENTION, LPIPS_CONVENTION, NIQE_CONVENTION, niqe, psnr_y, ssim_y
 from bspa.models import build
 from bspa.packed import PackedImages, write_packed
 from bspa.resize import imresize
@@ -90,6 +92,76 @@ def test_an_image_that_cannot_be_scored_is_named():
         evaluate(enlarge, Pairs(2, {}))
 
 
+@pytest.fixture
+def pristine(tmp_path):
+    return write_model(tmp_path / "pristine.npz")
+
+
+@pytest.fixture
+def stand_in_lpips(monkeypatch):
+    """LPIPS without its network: a distance that tells the two images, the border and the device apart."""
+
+    def distance(sr, hr, border, device):
+        assert device == torch.device("cpu")
+        return float(sr[border:-border].mean() - 2 * hr[border:-border].mean())
+
+    monkeypatch.setattr("bspa.evaluation.load_lpips", lambda device: None)
+    monkeypatch.setattr("bspa.evaluation.lpips_alex", distance)
+    return distance
+
+
+def test_perceptual_scores_of_each_image(pristine, stand_in_lpips, caplog):
+    pairs = Pairs(
+        2, {name: (photo(104, 200, seed), photo(52, 100, seed + 5)) for seed, name in enumerate("ba")}
+    )
+    with caplog.at_level(logging.INFO, "bspa"):
+        scores = evaluate_perceptual(enlarge, pairs, niqe_model=pristine, lpips=torch.device("cpu"))
+    expected = [
+        (name, niqe(enlarge(lr), 2, pristine), stand_in_lpips(enlarge(lr), hr, 2, torch.device("cpu")))
+        for name, (hr, lr) in zip(pairs.ids, pairs.pairs, strict=True)
+    ]
+    assert list(scores.itertuples(index=False, name=None)) == expected
+    assert NIQE_CONVENTION in caplog.text
+    assert LPIPS_CONVENTION in caplog.text
+
+
+def test_a_score_that_is_not_asked_for_stays_empty(pristine, stand_in_lpips, caplog):
+    pairs = Pairs(2, {"b": (photo(104, 200, 0), photo(52, 100, 1))})
+    scores = evaluate_perceptual(enlarge, pairs, niqe_model=pristine, lpips=None)
+    assert scores.notna().values.tolist() == [[True, True, False]]
+    scores = evaluate_perceptual(enlarge, pairs, niqe_model=None, lpips=torch.device("cpu"))
+    assert scores.notna().values.tolist() == [[True, False, True]]
+    assert not caplog.records
+    scores = evaluate_perceptual(lambda lr: pytest.fail("in vain"), pairs, niqe_model=None, lpips=None)
+    assert scores.notna().values.tolist() == [[True, False, False]]
+    assert "neither score is computed" in caplog.text
+
+
+def test_an_image_without_a_score_is_warned_of_and_the_others_are_scored(pristine, caplog):
+    flat = np.full((52, 100, 3), 80, np.uint8)
+    pairs = Pairs(
+        2,
+        {
+            "small": (photo(104, 194, 0), photo(52, 97, 1)),
+            "flat": (enlarge(flat), flat),
+            "good": (photo(104, 200, 0), photo(52, 100, 1)),
+        },
+    )
+    scores = evaluate_perceptual(enlarge, pairs, niqe_model=pristine, lpips=None)
+    assert scores["niqe"].notna().tolist() == [False, False, True]
+    assert ["small" in r.message or "flat" in r.message for r in caplog.records] == [True, True]
+    assert "image small has no NIQE: an image of 104x194 pixels is too small" in caplog.text
+
+
+def test_what_keeps_perceptual_scores_from_being_computed_is_told_first(pristine, tmp_path):
+    pairs = Pairs(2, {"b": (photo(104, 200, 0), photo(52, 100, 1))})
+    wrong = write_model(tmp_path / "wrong.npz", gaussian_window=None)
+    with pytest.raises(ValueError, match=r"^\S*wrong\.npz: not NIQE's pristine model"):
+        evaluate_perceptual(lambda lr: pytest.fail("in vain"), pairs, niqe_model=wrong, lpips=None)
+    with pytest.raises(ValueError, match="no images"):
+        evaluate_perceptual(enlarge, Pairs(2, {}), niqe_model=pristine, lpips=None)
+
+
 @pytest.mark.parametrize(("benchmark", "scale"), PUBLISHED)
 def test_bicubic_is_within_0_02_db_of_the_papers(benchmark, scale):
     if "BSPA_DATA" not in os.environ:
@@ -120,6 +192,13 @@ def packed(tmp_path):
     path = tmp_path / "x3.h5"
     write_packed(make_manifest(list_files("folder", path=folder)), path, scale=3)
     return path
+
+
+class Files(SimpleNamespace):
+    """Named files, some of which may not be there, as Snakemake gives them."""
+
+    def get(self, name: str) -> str | None:
+        return getattr(self, name, None)
 
 
 def run_script(name: str, output: Path, **values: SimpleNamespace) -> pd.DataFrame:
@@ -174,3 +253,95 @@ def test_evaluate_bicubic_scores_interpolation(packed, tmp_path):
     )
     upscale = partial(imresize, scale=3, border="symmetric")
     pd.testing.assert_frame_equal(scores, evaluate(upscale, PackedImages(packed)), rtol=1e-15)
+
+
+@pytest.fixture
+def large_and_small(tmp_path):
+    """Two photographs packed at x2: one that NIQE can score, one too small for it."""
+    folder = tmp_path / "large_and_small"
+    folder.mkdir()
+    for name, (height, width) in {"large": (101, 198), "small": (60, 80)}.items():
+        Image.fromarray(photo(height, width, seed=height)).save(folder / f"{name}.png")
+    path = tmp_path / "x2.h5"
+    write_packed(make_manifest(list_files("folder", path=folder)), path, scale=2)
+    return path
+
+
+def test_evaluate_perceptual_scores_delivered_weights(large_and_small, pristine, tmp_path, stand_in_lpips):
+    torch.manual_seed(0)
+    model = build("fsrcnn", 2, d=8, s=4, m=1)
+    weights = tmp_path / "fsrcnn.safetensors"
+    save_weights(weights, model.state_dict(), {"scale": "2"})
+    options = {"arch": "fsrcnn", "options": {"d": 8, "s": 4, "m": 1}}
+    files = {"niqe": str(pristine), "packed": str(large_and_small), "weights": str(weights)}
+    upscale = partial(super_resolve, model, scale=2, device=torch.device("cpu"))
+    for lpips in (False, True):
+        scores = run_script(
+            "evaluate_perceptual",
+            tmp_path / "out" / "scores.csv",
+            input=Files(**files),
+            params=SimpleNamespace(settings={"model": options, "scale": 2, "tile": "auto", "lpips": lpips}),
+        )
+        expected = evaluate_perceptual(
+            upscale,
+            PackedImages(large_and_small),
+            niqe_model=pristine,
+            lpips=torch.device("cpu") if lpips else None,
+        )
+        pd.testing.assert_frame_equal(scores, expected, rtol=1e-15)
+        assert scores.notna().values.tolist() == [[True, True, lpips], [True, False, lpips]]
+
+
+def test_evaluate_perceptual_bicubic_scores_interpolation(
+    large_and_small, pristine, tmp_path, stand_in_lpips
+):
+    upscale = partial(imresize, scale=2, border="symmetric")
+    for files in ({"niqe": str(pristine), "packed": str(large_and_small)}, {"packed": str(large_and_small)}):
+        scores = run_script(
+            "evaluate_perceptual_bicubic",
+            tmp_path / "out" / "scores.csv",
+            input=Files(**files),
+            params=SimpleNamespace(
+                settings={"scale": 2, "border": "symmetric", "lpips": "niqe" not in files}
+            ),
+        )
+        expected = evaluate_perceptual(
+            upscale,
+            PackedImages(large_and_small),
+            niqe_model=files.get("niqe"),
+            lpips=None if "niqe" in files else torch.device("cpu"),
+        )
+        pd.testing.assert_frame_equal(scores, expected, rtol=1e-15)
+
+
+def fetch_model(file: Path, sha256: str | None, tmp_path: Path) -> Path:
+    output = tmp_path / "results" / "niqe_model.npz"
+    job = SimpleNamespace(
+        input=[str(file)],
+        output=[str(output)],
+        params=SimpleNamespace(
+            settings={"file": str(file), "sha256": sha256}, state=str(tmp_path / "state"), code=""
+        ),
+    )
+    runpy.run_path(str(SCRIPTS / "fetch_niqe_model.py"))["main"](job)
+    return output
+
+
+def test_fetch_niqe_model_takes_the_file_as_it_is(pristine, tmp_path, caplog):
+    digest = hashlib.sha256(pristine.read_bytes()).hexdigest()
+    with caplog.at_level(logging.INFO, "bspa"):
+        assert fetch_model(pristine, None, tmp_path).read_bytes() == pristine.read_bytes()
+        assert f"pin it: perceptual: niqe: sha256: {digest}" in caplog.text
+    (tmp_path / "state" / "niqe_model.npz").write_bytes(b"left by a job that was killed")
+    assert fetch_model(pristine, digest, tmp_path).read_bytes() == pristine.read_bytes()
+    assert not list((tmp_path / "state").glob("*.npz"))
+
+
+def test_fetch_niqe_model_refuses_another_file(pristine, tmp_path):
+    wrong = write_model(tmp_path / "wrong.npz", cov_pris_param=None)
+    with pytest.raises(ValueError, match=r"wrong\.npz: .*expected mu_pris_param, cov_pris_param"):
+        fetch_model(wrong, None, tmp_path)
+    with pytest.raises(OSError, match="has sha256"):
+        fetch_model(pristine, "0" * 64, tmp_path)
+    assert not (tmp_path / "results").exists()
+    assert fetch_model(pristine, None, tmp_path).exists()

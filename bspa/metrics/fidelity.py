@@ -1,13 +1,13 @@
-"""PSNR and SSIM as the super-resolution papers compute them in MATLAB (Section 4.1).
-
-Shape legend: h and w are pixels of the whole image, H and W those left after the cut.
-"""
+"""PSNR and SSIM as the super-resolution papers compute them in MATLAB (Section 4.1)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
+
+from bspa.metrics.borders import Image, cut_pair
+from bspa.metrics.luma import to_y
 
 CONVENTION = (
     "PSNR (dB, peak 255) and SSIM (11x11 Gaussian window, sigma 1.5, K = 0.01 and 0.03, valid region) on the "
@@ -20,16 +20,7 @@ SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 
 
-def to_y(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the luma Y of BT.601 of RGB (..., 3) uint8: float64 (...) in [16, 235], not rounded.
-
-    MATLAB's ``rgb2ycbcr`` of the image as double.
-    """
-    r, g, b = (rgb[..., channel].astype(np.float64) for channel in range(3))
-    return (65.481 * r + 128.553 * g + 24.966 * b) / 255.0 + 16.0
-
-
-def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
+def psnr_y(sr: Image, hr: Image, border: int) -> float:
     """Return the PSNR in dB of ``sr`` against ``hr``, on Y, ``border`` pixels cut from each side.
 
     Both are RGB (h, w, 3) uint8. Images that do not differ in Y inside the cut have no error to measure:
@@ -38,12 +29,12 @@ def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
     Raises:
         ValueError: another type, unequal shapes, or a cut that leaves nothing.
     """
-    sr_y, hr_y = _cut_y(sr, hr, border, smallest=1)
+    sr_y, hr_y = map(to_y, cut_pair(sr, hr, border))
     mse = np.mean((sr_y - hr_y) ** 2)
     return float(10.0 * np.log10(PEAK**2 / mse)) if mse > 0 else float("inf")
 
 
-def ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
+def ssim_y(sr: Image, hr: Image, border: int) -> float:
     """Return the SSIM in [-1, 1] of ``sr`` against ``hr``, on Y, ``border`` pixels cut from each side.
 
     Both are RGB (h, w, 3) uint8. The mean of Wang et al.'s SSIM map (Image Quality Assessment, 2004) over the
@@ -52,7 +43,7 @@ def ssim_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:
     Raises:
         ValueError: another type, unequal shapes, or less than 11x11 pixels left after the cut.
     """
-    x, y = _cut_y(sr, hr, border, smallest=WINDOW)
+    x, y = map(to_y, cut_pair(sr, hr, border, smallest=WINDOW))
     c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
     mean_x, mean_y = _local_mean(x), _local_mean(y)
     variance_x = _local_mean(x * x) - mean_x * mean_x
@@ -70,31 +61,3 @@ def _local_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
     weights /= weights.sum()
     filtered = correlate1d(correlate1d(image, weights, axis=0), weights, axis=1)
     return filtered[radius:-radius, radius:-radius]
-
-
-def _cut_y(
-    sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int, *, smallest: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Y of both images without their borders, (H, W) each, at least ``smallest`` pixels a side."""
-    for name, image in (("sr", sr), ("hr", hr)):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"{name}: an array of {image.dtype} and shape {image.shape}; "
-                "an RGB image (h, w, 3) of uint8 is needed"
-            )
-    if sr.shape != hr.shape:
-        raise ValueError(f"sr is {_size(sr)}, hr is {_size(hr)} (height x width); they must be of one size")
-    if border < 0:
-        raise ValueError(f"border: {border}; the number of pixels to cut cannot be negative")
-    height, width = hr.shape[0] - 2 * border, hr.shape[1] - 2 * border
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"an image of {_size(hr)} pixels is too small: with {border} cut from each border, "
-            f"at least {smallest}x{smallest} must be left"
-        )
-    inside = np.s_[border : border + height, border : border + width]
-    return to_y(sr[inside]), to_y(hr[inside])
-
-
-def _size(image: NDArray[np.uint8]) -> str:
-    return f"{image.shape[0]}x{image.shape[1]}"
