@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -26,7 +27,6 @@ BLACK, GRAY = "#000000", "#7F7F7F"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GRAY)
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)), (0, (7, 1.5, 1, 1, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-HATCHES = ("", "//////", "......", "\\\\\\\\\\\\", "xxxxxx")
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
@@ -64,14 +64,9 @@ def line_of(method: int) -> dict[str, Any]:
     }
 
 
-def fill_of(method: int) -> dict[str, Any]:
-    """Face and hatch of the method of this number, from 0."""
-    return {
-        "facecolor": COLOURS[method % len(COLOURS)],
-        "hatch": HATCHES[method % len(HATCHES)],
-        "edgecolor": "white",
-        "linewidth": 0,
-    }
+def write_label(figure: Figure, label: str) -> None:
+    """Write what the figure is of into the upper left corner of a figure that lays itself out."""
+    figure.suptitle(label, x=0.005, ha="left", fontsize=6.5, color=GRAY)
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -93,10 +88,27 @@ def write_at(figure: Figure, left: float, top: float, text: str, **style: Any) -
     figure.text(left / figure_width, 1 - top / figure_height, text, **style)
 
 
+def write_centred(
+    figure: Figure,
+    left: float,
+    baseline: float,
+    width: float,
+    text: str,
+    *,
+    at_most: float = 6.5,
+    like: str = "",
+) -> None:
+    """Write ``text`` in the middle of a space, in inches, with letters small enough to fit.
+
+    ``like`` is what mathematics looks like, whose source is longer than what is written.
+    """
+    points = font_size(like or text, width, at_most=at_most)
+    write_at(figure, left + width / 2, baseline, text, ha="center", va="baseline", fontsize=points)
+
+
 def font_size(text: str, inches: float, *, at_most: float) -> float:
     """Points at which ``text`` is about ``inches`` wide, or ``at_most``."""
-    longest = max(map(len, text.split("\n")), default=0)
-    return min(at_most, 72 * inches / (0.62 * max(longest, 1)))  # DejaVu Sans: 0.62 em to a letter
+    return min(at_most, 72 * inches / (0.62 * max(len(text), 1)))  # DejaVu Sans: some 0.62 em to a letter
 
 
 def compact(count: int) -> str:
@@ -128,6 +140,7 @@ def save_figure(
     figure: Figure, pdf: str | os.PathLike[str], png: str | os.PathLike[str], *, dpi: int = 300
 ) -> None:
     """Write ``figure`` as PDF and as PNG; equal figures give equal bytes, since neither is dated."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every part of a font that it drops
     with mpl.rc_context(STYLE):
         with atomic_path(pdf) as temporary:
             undated = {"CreationDate": None, "Creator": None, "Producer": None}

@@ -1,0 +1,28 @@
+"""Figure 5: how the errors of the training sub-images are distributed, without and with a method.
+
+In: scores of the training sub-images under each network. Out: the figure as PDF and PNG.
+"""
+
+import logging
+from typing import Any
+
+from bspa.figures.histograms import figure_5, summary
+from bspa.figures.matching import read_matching
+from bspa.figures.style import save_figure
+from bspa.jobs import run_job
+
+log = logging.getLogger("bspa")
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    mse = [scores.mse for scores in read_matching(snakemake.input.scores)]
+    for method, errors in zip(settings["methods"], mse, strict=True):
+        numbers = ", ".join(f"{name} {value:.3e}" for name, value in summary(errors).items())
+        log.info("MSE of %s: %s", method, numbers)
+    figure = figure_5(mse, settings["methods"], label=settings["label"])
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,29 @@
+"""What parameter attribution finds: importance and frozen share of each layer over the cycles of a run.
+
+In: the masks of the run's cycles. Out: the figure as PDF and PNG.
+"""
+
+from typing import Any
+
+from bspa.attribution import attributable
+from bspa.figures.attribution import figure_attribution, read_attributions
+from bspa.figures.style import save_figure
+from bspa.jobs import run_job
+from bspa.models import build
+
+
+def main(snakemake: Any) -> None:
+    settings = snakemake.params.settings
+    network = settings["model"]
+    # The files name the layers, but only the network knows their order.
+    weights = attributable(build(network["arch"], settings["scale"], **network["options"]))
+    attributions = read_attributions(snakemake.input.masks, weights)
+    save_figure(
+        figure_attribution(attributions, label=settings["label"]),
+        snakemake.output.pdf,
+        snakemake.output.png,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
