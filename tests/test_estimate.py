@@ -312,7 +312,8 @@ def plan(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     def run(**settings: Any) -> None:
         defaults = {
-            "train": "photos", "images": None, "precision": "float32", "runs": [a_run()], "scorings": [],
+            "train": "photos", "source": None, "scales": [4], "images": None,
+            "precision": "float32", "runs": [a_run()], "scorings": [],
             "manifests": {"photos": str(tmp_path / "photos.csv"), "others": str(tmp_path / "others.csv")},
         }  # fmt: skip
         job = SimpleNamespace(
@@ -340,19 +341,31 @@ def test_the_plan_asks_for_the_number_of_photographs(
     assert "tiny x4 bspa 0 200 200 1,200 ?" in lines_of(out)
 
 
-def test_the_plan_counts_the_manifests(
+def test_the_plan_counts_the_photographs_that_are_there(
+    plan: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plan(images=800)
+    assert "800 photographs (photos)" in capsys.readouterr().out
+    for name in ("a_HR.png", "b_HR.png", "a_LR.png", "b_LR.png", "notes.txt"):
+        (tmp_path / name).touch()
+    pairs = {"kind": "folder", "path": str(tmp_path), "hr": "*_HR.png", "lr": "*_LR.png"}
+    plan(images=800, source=pairs)
+    out = capsys.readouterr().out
+    assert "2 photographs (photos)" in out
+    # 400 epochs of ceil(2 / 16) = 1 step, and 1200 gradients, at 0.1 s
+    assert "tiny x4 bspa 0 200 200 1,200 2.7 min" in lines_of(out)
+    with pytest.raises(ValueError, match="nowhere"):
+        plan(source={"kind": "folder", "path": str(tmp_path / "nowhere")})
+
+
+def test_the_plan_counts_the_sub_images_of_manifests(
     plan: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     a_manifest(tmp_path / "photos.csv", [(256, 192), (128, 128), (128, 130)])
-    sub_images = 3 * 2 + 1 + 1  # by hand: 128 of every 64 pixels
-    plan(scorings=[a_scoring(sub_images=None), a_scoring(source="others")], images=None)
+    sub_images = 3 * 2 + 1 + 1  # windows of 128 pixels, every 64
+    plan(images=3, scorings=[a_scoring(sub_images=None), a_scoring(source="others")])
     out = capsys.readouterr().out
     rows = lines_of(out)
-    assert "3 photographs (photos)" in out
     assert f"tiny x4 bspa photos {sub_images} 12 ms" in rows  # 8 of 64 at 0.1 s
     assert "tiny x4 bspa others ? ?" in rows
     assert f"snakemake {tmp_path / 'others.csv'}" in out
-    # 400 epochs of ceil(3 / 16) = 1 step
-    assert "tiny x4 bspa 0 200 200 1,200 2.7 min" in rows
-    plan(images=800)
-    assert "800 photographs (photos)" in capsys.readouterr().out

@@ -1,8 +1,8 @@
 """What the runs of the config will take: optimiser steps, gradients of attributions, device time.
 
-In: nothing. The number of training photographs comes from the config, or from the source's manifest where
-there is one. Out: tables on the terminal. Each kind of step is measured for some seconds on the device at
-hand.
+In: nothing. Training photographs are counted where they are there, else the config may say their number;
+sub-images are counted where there are manifests. Out: tables on the terminal, from steps that are measured on
+the device at hand, some seconds for each kind.
 """
 
 import logging
@@ -16,6 +16,7 @@ from bspa.devices import choose_device, choose_precision, use_threads
 from bspa.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
 from bspa.jobs import run_job
 from bspa.manifest import cut_shapes, read_manifest, rows_for_scale
+from bspa.sources import list_files
 from bspa.step_times import describe_device, measure_step
 from bspa.sub_images import count_windows
 
@@ -24,7 +25,7 @@ log = logging.getLogger("bspa")
 UNKNOWN = """\
 It is not known how many photographs {train} has, so here are epochs, and no times. For these, either
 - set the number in the config: sources: {{{train}: {{images: NUMBER}}}}, or
-- fetch the photographs: snakemake {manifest}
+- download the photographs: snakemake {manifest}
 """
 
 
@@ -34,9 +35,7 @@ def main(snakemake: Any) -> None:
     manifests = {
         name: read_manifest(path) for name, path in settings["manifests"].items() if Path(path).exists()
     }
-    images = settings["images"]
-    if images is None and train in manifests:
-        images = manifests[train]["id"].nunique()
+    images = count_photographs(settings)
     if images is None:
         print(UNKNOWN.format(train=train, manifest=settings["manifests"][train]))
         print(runs_table([estimate_run(run, None, {}) for run in runs]))
@@ -65,6 +64,13 @@ def main(snakemake: Any) -> None:
             ],
         )
     )
+
+
+def count_photographs(settings: Mapping[str, Any]) -> int | None:
+    """Count the training photographs; None where they are not downloaded and the config does not say."""
+    if settings["source"] is None:
+        return settings["images"]
+    return len({file.id for file in list_files(**settings["source"], scales=settings["scales"])})
 
 
 def count_sub_images(scoring: Mapping[str, Any], manifests: Mapping[str, pd.DataFrame]) -> int | None:
