@@ -49,6 +49,7 @@ include: "rules/common.smk"
 
 localrules:
     all,
+    plan,
 
 
 # Snakemake's own lock outlives a run that was killed; this one is the system's and does not (profiles/: nolock).
@@ -74,3 +75,4 @@ include: "rules/training.smk"
 include: "rules/evaluation.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/plan.smk"

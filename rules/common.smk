@@ -86,7 +86,7 @@ def tables():
 
 
 def figures():
-    names = ["figure1", *(name for name, figure in settings.figures if figure)]
+    names = ["figure1", *(name for name, shown in settings.figures if shown)]
     return [f"results/figures/{name}.{suffix}" for name in names for suffix in ("pdf", "png")]
 
 
@@ -246,6 +246,11 @@ def before(wildcards, phase):
     return files
 
 
+def loss_of(phase):
+    """What a stage minimises: UDN's two have losses of their own, all others L1."""
+    return phase if phase in ("uncertainty", "weighted") else "l1"
+
+
 def stage_settings(wildcards, phase):
     """Everything that decides what a stage computes, besides its inputs."""
     stage = cycle_of(wildcards).phase(phase)
@@ -257,7 +262,7 @@ def stage_settings(wildcards, phase):
         **network(wildcards.model),
         scale=int(wildcards.scale),
         seed=int(wildcards.seed),
-        loss=phase if phase in ("uncertainty", "weighted") else "l1",
+        loss=loss_of(phase),
         precision=settings.compute.precision,
         patch=grid(wildcards.scale).size,
         first_epoch=stage.first_epoch,
@@ -395,10 +400,19 @@ def table_settings(wildcards):
 FIGURE_SCALE = max(settings.scales)
 
 
-def figure_runs(figure):
+def figure(name):
+    """What a figure shows."""
+    shown = getattr(settings.figures, name)
+    if shown is None:
+        raise WorkflowError(f"figures.{name} is null in the config: there is no such figure")
+    return shown
+
+
+def figure_runs(name):
     """The runs that a figure shows, network by network."""
-    methods = getattr(figure, "methods", None) or [figure.method]
-    names = getattr(figure, "models", None) or [figure.model]
+    shown = figure(name)
+    methods = getattr(shown, "methods", None) or [shown.method]
+    names = getattr(shown, "models", None) or [shown.model]
     return [
         dict(model=model, scale=FIGURE_SCALE, method=method, seed=settings.seeds[0])
         for model in names
@@ -406,27 +420,28 @@ def figure_runs(figure):
     ]
 
 
-def figure_label(figure, source):
+def figure_label(name, source):
     """What a figure is of, for its corner."""
-    return f"{label_of(settings.models, figure.model)} x{FIGURE_SCALE}, {source}"
+    return f"{label_of(settings.models, figure(name).model)} x{FIGURE_SCALE}, {source}"
 
 
-def figure_weights(figure):
-    return [f"results/models/{RUN}.safetensors".format(**run) for run in figure_runs(figure)]
+def figure_labels(name, source):
+    methods = [label_of(settings.methods, method) for method in figure(name).methods]
+    return plain(label=figure_label(name, source), methods=methods)
 
 
-def figure_scores(figure, source):
-    return [f"results/sub_image_scores/{RUN}/{source}.h5".format(**run) for run in figure_runs(figure)]
+def figure_weights(name):
+    return [f"results/models/{RUN}.safetensors".format(**run) for run in figure_runs(name)]
 
 
-def figure_methods(figure):
-    return [label_of(settings.methods, method) for method in figure.methods]
+def figure_scores(name, source):
+    return [f"results/sub_image_scores/{RUN}/{source}.h5".format(**run) for run in figure_runs(name)]
 
 
 def training_stages():
     """The stages of the runs whose curves are drawn: file without suffix, and what it is of."""
     stages = []
-    for run in figure_runs(settings.figures.training):
+    for run in figure_runs("training"):
         wildcards = Wildcards(fromdict={name: str(value) for name, value in run.items()})
         stages += [
             (
@@ -448,7 +463,7 @@ def training_stages():
 
 def attribution_masks():
     """The masks of the run whose layers are drawn: of every cycle that ends with an attribution."""
-    (run,) = figure_runs(settings.figures.attribution)
+    (run,) = figure_runs("attribution")
     wildcards = Wildcards(fromdict={name: str(value) for name, value in run.items()})
     return [
         mask_of(wildcards, number)
@@ -464,3 +479,112 @@ def snapshots():
         wildcards = run_wildcards(run)
         files += [f"{stage}.safetensors" for stage in stages_of(wildcards) + masks_of(wildcards)]
     return files
+
+
+# ---- plan ------------------------------------------------------------------
+
+
+def photographs():
+    """How many photographs there are to train on; None where the config does not say."""
+    source = settings.sources[settings.data.train]
+    if source.kind == "builtin":
+        return len(source.photos)
+    if source.kind == "archive":
+        return source.images
+    return len(source_files(Wildcards(fromdict={"source": settings.data.train})))
+
+
+def planned_run(model, scale, method, seed, phases, attribution=None):
+    values = settings.training_of(model)
+    return plain(
+        network(model),
+        model=model,
+        scale=scale,
+        method=method,
+        seed=seed,
+        patch=grid(scale).size,
+        batch=values.batch,
+        repeat=values.repeat,
+        ema=values.ema,
+        phases=phases,
+        attribution=attribution,
+    )
+
+
+def planned_runs():
+    """Every training run: of the reference where it is not given, then of the recipes."""
+    name = settings.reference.model
+    epochs = settings.training_of(name).epochs
+    runs = [
+        planned_run(
+            name,
+            int(scale),
+            "(reference)",
+            settings.reference.seed,
+            [dict(name="uniform", loss="l1", epochs=epochs)],
+        )
+        for scale in TRAINED
+    ]
+    for run in settings.runs():
+        cycles = plan_cycles(settings, run.model, run.method)
+        phases = [
+            dict(name=phase.name, loss=loss_of(phase.name), epochs=phase.epochs)
+            for cycle in cycles
+            for phase in cycle.phases
+        ]
+        attribution = settings.methods[run.method].attribution
+        if attribution:
+            attribution = dict(
+                count=len(masks_of(run_wildcards(run))),
+                steps=attribution.steps,
+                batches=attribution.batches,
+                loss="l1",
+            )
+        runs.append(planned_run(*run, phases, attribution))
+    return runs
+
+
+def planned_scoring(model, scale, method, source):
+    return plain(
+        network(model),
+        model=model,
+        scale=scale,
+        method=method,
+        source=source,
+        batch=settings.reference.batch,
+        grid=plain(grid(scale)),
+    )
+
+
+def planned_scorings():
+    """Every scoring of sub-images: their difficulty, then what figures 3 to 5 show."""
+    train, validation = settings.data.train, settings.data.validation
+    difficulty = [(scale, train) for scale in settings.scales]
+    if settings.figures.figure3:
+        difficulty.append((FIGURE_SCALE, validation))
+    by_runs = [
+        ("figure3", train),
+        ("figure3", validation),
+        ("figure4", validation),
+        ("figure5", train),
+    ]
+    keys = [(settings.reference.model, scale, "(reference)", source) for scale, source in difficulty]
+    keys += [
+        (run["model"], run["scale"], run["method"], source)
+        for name, source in by_runs
+        if getattr(settings.figures, name)
+        for run in figure_runs(name)
+    ]
+    return [planned_scoring(*key) for key in dict.fromkeys(keys)]
+
+
+def plan_settings(wildcards):
+    sources = sorted({settings.data.train, settings.data.validation})
+    return plain(
+        train=settings.data.train,
+        images=photographs(),
+        precision=settings.compute.precision,
+        runs=planned_runs(),
+        scorings=planned_scorings(),
+        manifests={name: f"results/data/{name}/manifest.csv" for name in sources},
+    )

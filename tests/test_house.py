@@ -91,7 +91,8 @@ def test_a_module_says_what_it_is(file: Path) -> None:
 def test_rules_list_their_sections_in_one_order(name: str) -> None:
     sections = list(rules()[name])
     assert sections == sorted(sections, key=ORDER.index)
-    assert {"output", "log", "threads", "params", "message"} <= set(sections)
+    assert {"log", "threads", "params", "message"} <= set(sections)
+    assert "output" in sections or name == "plan"  # which prints
 
 
 @pytest.mark.parametrize("file", [*SCRIPTS, *LIBRARY], ids=lambda file: str(file.relative_to(ROOT)))
@@ -102,7 +103,8 @@ def test_imports_go_one_way(file: Path) -> None:
     if file.parent.name == "config":  # what the Snakefile imports
         assert not packages & HEAVY
         inside = {name for name in names if name.startswith("bspa.") and not name.startswith("bspa.config")}
-        assert inside <= {"bspa.locks", "bspa.locks.hold"}  # which imports the standard library alone
+        # These import the standard library alone.
+        assert {".".join(name.split(".")[:2]) for name in inside} <= {"bspa.locks", "bspa.extras"}
     else:
         assert not any(name.startswith("bspa.config") for name in names)
 

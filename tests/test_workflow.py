@@ -26,7 +26,7 @@ TINY_JOBS = {
     "make_manifest": 2, "check_data": 1, "pack_images": 2, "crop_sub_images": 1, "train_reference": 1,
     "score_difficulty": 1, "compute_thresholds": 1, "write_class_shards": 1, "train_uniform": 5,
     "train_inverse": 4, "attribute_parameters": 1, "deliver_weights": 3, "evaluate": 3, "evaluate_bicubic": 1,
-    "table_classes": 1, "table_4": 1, "figure_1": 1,
+    "table_classes": 1, "table": 1, "figure_1": 1,
 }  # fmt: skip
 MODELS = [f"tiny_x4_{method}_seed0" for method in ("baseline", "alternating", "bspa")]
 
@@ -108,7 +108,7 @@ def test_editing_beta_reruns_attribution_and_what_follows(project: Project) -> N
     changed = project.overlay("beta", {"methods": {"bspa": {"attribution": {"beta": 0.25}}}})
     assert project.jobs(configs=[changed]) == {
         "attribute_parameters": 1, "train_uniform": 1, "train_inverse": 1, "deliver_weights": 1,
-        "evaluate": 1, "table_4": 1,
+        "evaluate": 1, "table": 1,
     }  # fmt: skip
 
 
@@ -134,9 +134,9 @@ def test_editing_the_loss_reruns_training(project: Project) -> None:
 
 
 def test_editing_the_metrics_reruns_evaluation_only(project: Project) -> None:
-    project.edit("bspa/metrics.py", "65.481", "65.482")
+    project.edit("bspa/metrics/luma.py", "65.481", "65.482")
     jobs = project.jobs()
-    assert set(jobs) <= {"evaluate", "evaluate_bicubic", "table_4"}
+    assert set(jobs) <= {"evaluate", "evaluate_bicubic", "table"}
     assert jobs["evaluate"] == 3
 
 
@@ -145,7 +145,7 @@ def test_a_new_benchmark_is_evaluated_and_nothing_is_trained(project: Project) -
     changed = project.overlay("more", {**more, "data": {"benchmarks": ["tiny_test", "more"]}})
     assert project.jobs(configs=[changed]) == {
         "make_manifest": 1, "check_data": 1, "pack_images": 1, "evaluate": 3, "evaluate_bicubic": 1,
-        "table_4": 1,
+        "table": 1,
     }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def test_given_weights_that_change_are_taken_again(fresh: Project) -> None:
 def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
     stage = f"results/training/{MODELS[1]}/cycle2/inverse.safetensors"
     (project.folder / stage).unlink()
-    expected = {"train_inverse": 1, "deliver_weights": 1, "evaluate": 1, "table_4": 1}
+    expected = {"train_inverse": 1, "deliver_weights": 1, "evaluate": 1, "table": 1}
     assert project.jobs() == expected
 
 
