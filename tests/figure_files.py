@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data
 
@@ -91,8 +93,20 @@ def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any)
     return output.pdf.read_bytes(), output.png.read_bytes()
 
 
-def assert_drawn_twice_alike(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> None:
-    """A script writes a PDF and a PNG that show something, and the same bytes each time."""
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    """All letters and lines lie on the page."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    box, (width, height) = figure.get_tightbbox(renderer), figure.get_size_inches()
+    slack = 0.01  # inches
+    assert box.x0 >= -slack, box
+    assert box.y0 >= -slack, box
+    assert box.x1 <= width + slack, (box, width)
+    assert box.y1 <= height + slack, (box, height)
+
+
+def assert_drawn_twice_alike(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> bytes:
+    """A script writes a PDF and a PNG that show something, and the same bytes each time; return the PNG's."""
     pdf, png = run_script(name, folder, settings, **inputs)
     assert pdf.startswith(b"%PDF")
     assert b"/Type3" not in pdf
@@ -100,3 +114,4 @@ def assert_drawn_twice_alike(name: str, folder: Path, settings: dict[str, Any], 
         assert round(image.width / 300, 2) in (3.3, 6.9)
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
     assert (pdf, png) == run_script(name, folder, settings, **inputs)
+    return png

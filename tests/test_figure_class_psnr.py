@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from figure_files import assert_drawn_twice_alike, score_file, scores_of
+from figure_files import assert_drawn_twice_alike, assert_nothing_is_cut_off, score_file, scores_of
 
 from bspa.difficulty import class_sizes, split_classes, write_classes
 from bspa.figures.class_psnr import ClassPsnr, class_psnr, figure_3, psnr_rgb, training_classes
@@ -86,7 +86,7 @@ def test_lines_and_gains_are_drawn_and_empty_classes_leave_gaps():
 def test_any_number_of_classes_can_be_drawn(classes):
     panel = ClassPsnr(counts=np.full(classes, 99_000), psnr=np.full((2, classes), 30.0))
     figure = figure_3({"Training": panel, "Validation": panel}, ["a", "b"], label="")
-    figure.draw_without_rendering()
+    assert_nothing_is_cut_off(figure)
     ticks = [tick for tick in figure.axes[2].get_xticklabels() if tick.get_text()]
     extents = [tick.get_window_extent() for tick in ticks]
     # Those two apart too, since the counts of neighbours stand on lines of their own.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figure_files import assert_drawn_twice_alike, score_file
+from figure_files import assert_drawn_twice_alike, assert_nothing_is_cut_off, score_file
 from matplotlib.patches import StepPatch
 
 from bspa.figures.histograms import BINS, figure_5, histograms, share_above, summary
@@ -60,7 +60,7 @@ def test_outlines_tails_and_numbers_are_drawn(errors):
 
 @pytest.mark.parametrize("mse", [np.zeros(5, np.float32), np.array([0.3], np.float32)])
 def test_odd_distributions_can_be_drawn(mse):
-    figure_5([mse, mse], ["a", "b"], label="").draw_without_rendering()
+    assert_nothing_is_cut_off(figure_5([mse, mse], ["a", "b"], label=""))
 
 
 def test_the_script_draws_the_figure(tmp_path, errors):
