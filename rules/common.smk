@@ -484,16 +484,6 @@ def snapshots():
 # ---- plan ------------------------------------------------------------------
 
 
-def photographs():
-    """How many photographs there are to train on; None where the config does not say."""
-    source = settings.sources[settings.data.train]
-    if source.kind == "builtin":
-        return len(source.photos)
-    if source.kind == "archive":
-        return source.images
-    return len(source_files(Wildcards(fromdict={"source": settings.data.train})))
-
-
 def planned_run(model, scale, method, seed, phases, attribution=None):
     values = settings.training_of(model)
     return plain(
@@ -579,12 +569,16 @@ def planned_scorings():
 
 
 def plan_settings(wildcards):
-    sources = sorted({settings.data.train, settings.data.validation})
+    train, validation = settings.data.train, settings.data.validation
+    source = settings.sources[train]
+    there = source.kind != "archive" or Path("results/data/archives", source.archive).exists()
     return plain(
-        train=settings.data.train,
-        images=photographs(),
+        train=train,
+        source=source_values(Wildcards(fromdict={"source": train})) if there else None,
+        scales=list(settings.scales),
+        images=getattr(source, "images", None),
         precision=settings.compute.precision,
         runs=planned_runs(),
         scorings=planned_scorings(),
-        manifests={name: f"results/data/{name}/manifest.csv" for name in sources},
+        manifests={name: f"results/data/{name}/manifest.csv" for name in sorted({train, validation})},
     )
