@@ -173,7 +173,11 @@ rule figure_attribution:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(label=figure_label("attribution", settings.data.train)),
+        settings=lambda w: plain(
+            label=figure_label("attribution", settings.data.train),
+            model=network(figure("attribution").model),
+            scale=FIGURE_SCALE,
+        ),
         code=code("figure_attribution"),
     message:
         "Importance and frozen share of each layer"

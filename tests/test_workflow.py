@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -17,8 +19,9 @@ from PIL import Image
 from safetensors import safe_open
 from workflow import Project, job_counts
 
+from bspa.extras import lpips_available
 from bspa.models import build
-from bspa.weights import save_weights
+from bspa.weights import load_weights, save_weights
 
 pytestmark = pytest.mark.workflow
 
@@ -202,6 +205,106 @@ def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
     (project.folder / stage).unlink()
     expected = {"train_inverse": 1, "deliver_weights": 1, "evaluate": 1, "table": 1}
     assert project.jobs() == expected
+
+
+# ---- every method, table and figure --------------------------------------------------------------------
+
+EVERYTHING = "tests/configs/everything.yaml"
+SHOWN = ("figure1", "figure3", "figure4", "figure5", "figure6", "training", "attribution")
+
+
+@pytest.fixture(scope="session")
+def everything(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with two seeds in which every kind of table and figure has been made."""
+    project = Project.copy(root, tmp_path_factory.mktemp("everything") / "bspa")
+    project.run(configs=[EVERYTHING])
+    return project
+
+
+def test_every_table_and_figure_is_made_once(everything: Project) -> None:
+    results = everything.folder / "results"
+    for name in SHOWN:
+        assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (results / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("table1", "table4", "table6", "mine"):
+        assert {len((results / f"tables/{name}.{suffix}").read_text()) > 100 for suffix in ("md", "tex")} == {
+            True
+        }
+    assert "Nothing to be done" in everything.run(configs=[EVERYTHING]).stdout
+
+
+def test_compared_methods_take_equal_steps_and_deliver_the_plain_network(everything: Project) -> None:
+    table = pd.read_csv(everything.folder / "results/tables/table4.csv").set_index("method").drop("bicubic")
+    assert list(table.index) == ["baseline", "sampling_aug", "udn", "bspa"]
+    assert set(table["steps"]) == {12}
+    assert table["parameters"].nunique() == 1
+    for method in table.index:
+        with safe_open(
+            everything.folder / f"results/models/tiny_x4_{method}_seed1.safetensors", "pt"
+        ) as file:
+            assert not any("head." in name and "head_conv" not in name for name in file.keys())  # noqa: SIM118
+
+
+def test_a_table_of_ones_own_has_the_metrics_that_it_asks_for(everything: Project) -> None:
+    table = pd.read_csv(everything.folder / "results/tables/mine.csv")
+    scores = [name for name in table.columns if name.startswith("tiny_test")]
+    assert scores[:2] == ["tiny_test_ssim", "tiny_test_psnr"]
+    assert "A table of one's own" in (everything.folder / "results/tables/mine.md").read_text()
+
+
+def test_several_seeds_give_intervals_of_the_gain(everything: Project) -> None:
+    table = pd.read_csv(everything.folder / "results/tables/table1.csv").set_index("method")
+    assert {"tiny_test_psnr_std", "tiny_test_psnr_sem", "tiny_test_psnr_gain"} <= set(table.columns)
+    gain = table["tiny_test_psnr_gain"]
+    difference = table["tiny_test_psnr"] - table.loc["baseline", "tiny_test_psnr"]
+    assert gain.drop(["bicubic", "baseline"]).to_numpy() == pytest.approx(
+        difference.drop(["bicubic", "baseline"]).to_numpy()
+    )
+
+
+def test_perceptual_scores_that_cannot_be_computed_are_said_to_be_missing(everything: Project) -> None:
+    table = pd.read_csv(everything.folder / "results/tables/table6.csv")
+    assert table["tiny_test_niqe"].isna().all()
+    text = (everything.folder / "results/tables/table6.md").read_text()
+    assert "perceptual.niqe" in text
+    if not lpips_available():
+        assert table["tiny_test_lpips"].isna().all()
+        assert 'pip install -e ".[perceptual]"' in text
+
+
+def test_niqe_is_computed_with_a_pristine_model(everything: Project, data: Path, tmp_path: Path) -> None:
+    project = Project.copy(everything.folder, tmp_path / "bspa")
+    model = {"file": str(data / "metrics/niqe_pris_params.npz")}
+    niqe = project.overlay("niqe", {"perceptual": {"niqe": model}})
+    output = project.run("results/tables/table6.csv", configs=[EVERYTHING, niqe]).stdout
+    expected = {"fetch_niqe_model": 1, "evaluate_perceptual": 4, "evaluate_perceptual_bicubic": 1, "table": 1}
+    assert job_counts(output) == expected
+    table = pd.read_csv(project.folder / "results/tables/table6.csv")
+    assert table["tiny_test_niqe"].between(1, 60).all()
+
+
+def test_the_report_holds_every_table_and_figure(everything: Project) -> None:
+    everything.run("--report", "report.zip", configs=[EVERYTHING])
+    with zipfile.ZipFile(everything.folder / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {f"{name}.png" for name in SHOWN} <= names
+    assert {"classes.csv", "table1.csv", "table4.csv", "table6.csv", "mine.csv"} <= names
+
+
+def test_the_plan_tells_steps_and_times(fresh: Project) -> None:
+    plan = fresh.run("plan", "--quiet", configs=[EVERYTHING]).stdout
+    assert not (fresh.folder / "results/data").exists()
+    (line,) = [line for line in plan.splitlines() if re.match(r"tiny +x4 +udn +0 ", line)]
+    assert "3" in line.split()
+    assert "9" in line.split()
+
+
+def test_selecting_other_patches_does_not_map_again(everything: Project) -> None:
+    changed = everything.overlay("share", {"patch_selections": {"default": {"share": 0.2}}})
+    jobs = everything.jobs(configs=[EVERYTHING, changed])
+    assert jobs["select_patches"] == 1
+    assert jobs["train_informative"] == 2
+    assert not {"map_informativeness", "train_uniform", "train_uncertainty"} & set(jobs)
 
 
 # ---- being killed --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ PARTS = (
     "profiles",
     "envs",
     "report",
+    "tests/configs",
 )
 
 
@@ -35,9 +36,7 @@ class Project:
     @classmethod
     def copy(cls, source: Path, folder: Path) -> Project:
         """Copy the checkout, or another project with all it has made."""
-        made = [
-            name for name in ("results", ".snakemake", "tests/configs/tiny.yaml") if (source / name).exists()
-        ]
+        made = [name for name in ("results", ".snakemake") if (source / name).exists()]
         for name in [*PARTS, *made]:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
