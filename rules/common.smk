@@ -246,9 +246,9 @@ def before(wildcards, phase):
     return files
 
 
-def loss_of(phase):
-    """What a stage minimises: UDN's two have losses of their own, all others L1."""
-    return phase if phase in ("uncertainty", "weighted") else "l1"
+def loss_of(method, phase):
+    """What a stage minimises: UDN's two have losses of their own."""
+    return phase if phase in ("uncertainty", "weighted") else settings.methods[method].loss
 
 
 def stage_settings(wildcards, phase):
@@ -262,7 +262,7 @@ def stage_settings(wildcards, phase):
         **network(wildcards.model),
         scale=int(wildcards.scale),
         seed=int(wildcards.seed),
-        loss=loss_of(phase),
+        loss=loss_of(wildcards.method, phase),
         precision=settings.compute.precision,
         patch=grid(wildcards.scale).size,
         first_epoch=stage.first_epoch,
@@ -281,7 +281,7 @@ def attribution_settings(wildcards):
         **network(wildcards.model),
         scale=int(wildcards.scale),
         seed=int(wildcards.seed),
-        loss="l1",
+        loss=settings.methods[wildcards.method].loss,
         batch=values.batch,
         patch=grid(wildcards.scale).size,
         cycle=int(wildcards.cycle),
@@ -518,7 +518,7 @@ def planned_runs():
     for run in settings.runs():
         cycles = plan_cycles(settings, run.model, run.method)
         phases = [
-            dict(name=phase.name, loss=loss_of(phase.name), epochs=phase.epochs)
+            dict(name=phase.name, loss=loss_of(run.method, phase.name), epochs=phase.epochs)
             for cycle in cycles
             for phase in cycle.phases
         ]
@@ -528,7 +528,7 @@ def planned_runs():
                 count=len(masks_of(run_wildcards(run))),
                 steps=attribution.steps,
                 batches=attribution.batches,
-                loss="l1",
+                loss=settings.methods[run.method].loss,
             )
         runs.append(planned_run(*run, phases, attribution))
     return runs
