@@ -21,7 +21,7 @@ from workflow import Project, job_counts
 
 from bspa.extras import lpips_available
 from bspa.models import build
-from bspa.weights import load_weights, save_weights
+from bspa.weights import save_weights
 
 pytestmark = pytest.mark.workflow
 
