@@ -44,6 +44,9 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 
 

@@ -7,7 +7,12 @@ rule figure_1:
         thresholds=f"results/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{used_splits()[0]}/thresholds.csv",
     output:
         pdf="results/figures/figure1.pdf",
-        png=report("results/figures/figure1.png", caption="../report/figure1.rst", category="Figures"),
+        png=report(
+            "results/figures/figure1.png",
+            caption="../report/figure1.rst",
+            category="Figures",
+            labels={"figure": "1", "shows": "The long tail of difficulty"},
+        ),
     log:
         log_of("figure_1"),
     conda:
@@ -33,7 +38,12 @@ rule figure_3:
         ),
     output:
         pdf="results/figures/figure3.pdf",
-        png=report("results/figures/figure3.png", caption="../report/figure3.rst", category="Figures"),
+        png=report(
+            "results/figures/figure3.png",
+            caption="../report/figure3.rst",
+            category="Figures",
+            labels={"figure": "3", "shows": "PSNR of each class of difficulty"},
+        ),
     log:
         log_of("figure_3"),
     conda:
@@ -59,7 +69,12 @@ rule figure_4:
         weights=lambda w: figure_weights("figure4"),
     output:
         pdf="results/figures/figure4.pdf",
-        png=report("results/figures/figure4.png", caption="../report/figure4.rst", category="Figures"),
+        png=report(
+            "results/figures/figure4.png",
+            caption="../report/figure4.rst",
+            category="Figures",
+            labels={"figure": "4", "shows": "Super-resolved sub-images and their error"},
+        ),
     log:
         log_of("figure_4"),
     conda:
@@ -89,7 +104,12 @@ rule figure_5:
         scores=lambda w: figure_scores("figure5", settings.data.train),
     output:
         pdf="results/figures/figure5.pdf",
-        png=report("results/figures/figure5.png", caption="../report/figure5.rst", category="Figures"),
+        png=report(
+            "results/figures/figure5.png",
+            caption="../report/figure5.rst",
+            category="Figures",
+            labels={"figure": "5", "shows": "The sub-images' error before and after"},
+        ),
     log:
         log_of("figure_5"),
     conda:
@@ -110,7 +130,12 @@ rule figure_6:
         weights=lambda w: figure_weights("figure6"),
     output:
         pdf="results/figures/figure6.pdf",
-        png=report("results/figures/figure6.png", caption="../report/figure6.rst", category="Figures"),
+        png=report(
+            "results/figures/figure6.png",
+            caption="../report/figure6.rst",
+            category="Figures",
+            labels={"figure": "6", "shows": "Regions compared across methods"},
+        ),
     log:
         log_of("figure_6"),
     conda:
@@ -142,7 +167,12 @@ rule figure_training:
         journals=lambda w: [f"{stage}.csv" for stage, _ in training_stages()],
     output:
         pdf="results/figures/training.pdf",
-        png=report("results/figures/training.png", caption="../report/training.rst", category="Figures"),
+        png=report(
+            "results/figures/training.png",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"figure": "training", "shows": "Training loss of each method"},
+        ),
     log:
         log_of("figure_training"),
     conda:
@@ -166,7 +196,12 @@ rule figure_attribution:
         masks=lambda w: attribution_masks(),
     output:
         pdf="results/figures/attribution.pdf",
-        png=report("results/figures/attribution.png", caption="../report/attribution.rst", category="Figures"),
+        png=report(
+            "results/figures/attribution.png",
+            caption="../report/attribution.rst",
+            category="Figures",
+            labels={"figure": "attribution", "shows": "Importance and frozen share of each layer"},
+        ),
     log:
         log_of("figure_attribution"),
     conda:

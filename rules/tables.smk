@@ -12,6 +12,7 @@ rule table_classes:
             "results/tables/classes.csv",
             caption="../report/classes.rst",
             category="Tables",
+            labels={"table": "classes", "shows": "Classes of difficulty"},
         ),
     log:
         log_of("table_classes"),
@@ -35,7 +36,12 @@ rule table:
             f"results/models/{RUN}.json".format(**run) for run in table_runs(settings.table(w.table))
         ],
     output:
-        csv=report("results/tables/{table}.csv", caption="../report/table.rst", category="Tables"),
+        csv=report(
+            "results/tables/{table}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels=lambda w: {"table": w.table, "shows": settings.table(w.table).caption},
+        ),
         md="results/tables/{table}.md",
         tex="results/tables/{table}.tex",
     log:
