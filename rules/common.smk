@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.iocontainers import Wildcards
 
 SPLITS = settings.class_splits
-TABLES = [name for name, table in settings.tables.items() if table]
+TABLES = settings.shown_tables()
 RUN = "{model}_x{scale}_{method}_seed{seed}"
 
 
@@ -197,7 +197,10 @@ TRAIN_PACKED = f"results/data/{settings.data.train}/x{{scale}}.h5"
 
 
 def cycles_of(wildcards):
-    return plan_cycles(settings, wildcards.model, wildcards.method)
+    try:
+        return plan_cycles(settings, wildcards.model, wildcards.method)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def cycle_of(wildcards):
@@ -299,6 +302,17 @@ def previous_mask(wildcards):
     return {}
 
 
+def informative_settings(wildcards):
+    """SamplingAug looks at a patch without `scale + 6` pixels on each side."""
+    scale, size = int(wildcards.scale), grid(wildcards.scale).size
+    least = (2 * (scale + 6) // scale + 1) * scale
+    if size < least:
+        raise WorkflowError(
+            f"sub_images.x{scale}.size: {size} is too small for sampling: informative; {least} or more are needed"
+        )
+    return plain(patch=size)
+
+
 # ---- evaluation ------------------------------------------------------------
 
 LPIPS = lpips_available()
@@ -341,7 +355,7 @@ def table_runs(table):
     """The runs of a table: the same for every metric and benchmark."""
     return [
         dict(model=model, scale=scale, method=method, seed=seed)
-        for scale in table.scales or settings.scales
+        for scale in settings.scales_of(table)
         for model in table.models
         for method in table.methods
         for seed in settings.seeds
@@ -355,7 +369,7 @@ def table_evaluations(table):
     ]
     rows = [
         dict(model="bicubic", label="bicubic", scale=scale, method="bicubic", method_label="bicubic", seed=0)
-        for scale in table.scales or settings.scales
+        for scale in settings.scales_of(table)
     ]
     rows += [
         dict(
@@ -368,7 +382,7 @@ def table_evaluations(table):
     return [
         dict(row, benchmark=benchmark, metrics=list(metrics))
         for row in rows
-        for benchmark in table.benchmarks or settings.data.benchmarks
+        for benchmark in settings.benchmarks_of(table)
         for metrics in kinds
     ]
 
@@ -386,7 +400,7 @@ def table_settings(wildcards):
         caption=table.caption,
         paper=table.paper,
         metrics=list(table.metrics),
-        benchmarks=list(table.benchmarks or settings.data.benchmarks),
+        benchmarks=settings.benchmarks_of(table),
         baseline=table.methods[0],
         seeds=list(settings.seeds),
         trained_on=settings.data.train,
@@ -423,6 +437,12 @@ def figure_runs(name):
 def figure_label(name, source):
     """What a figure is of, for its corner."""
     return f"{label_of(settings.models, figure(name).model)} x{FIGURE_SCALE}, {source}"
+
+
+def shown_regions():
+    return [
+        plain(region) for region in figure("figure6").regions if region.benchmark in settings.data.benchmarks
+    ]
 
 
 def figure_labels(name, source):
@@ -516,7 +536,7 @@ def planned_runs():
         for scale in TRAINED
     ]
     for run in settings.runs():
-        cycles = plan_cycles(settings, run.model, run.method)
+        cycles = cycles_of(run_wildcards(run))
         phases = [
             dict(name=phase.name, loss=loss_of(run.method, phase.name), epochs=phase.epochs)
             for cycle in cycles

@@ -152,7 +152,7 @@ rule figure_6:
             benchmarks=list(settings.data.benchmarks),
             size=figure("figure6").size,
             count=figure("figure6").count,
-            regions=[plain(region) for region in figure("figure6").regions],
+            regions=shown_regions(),
             tile=settings.compute.tile,
         ),
         code=code("figure_6"),

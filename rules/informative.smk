@@ -14,7 +14,7 @@ rule map_informativeness:
         "../envs/bspa.yaml"
     threads: THREADS
     params:
-        settings=lambda w: plain(patch=grid(w.scale).size),
+        settings=informative_settings,
         code=code("map_informativeness"),
     message:
         "Mapping the error of interpolation over {wildcards.source} x{wildcards.scale}"

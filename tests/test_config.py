@@ -59,8 +59,8 @@ def test_the_default_config_is_valid(values: dict[str, Any]) -> None:
         ("data.train", "builtin_tran", ["data.train", "did you mean 'builtin_train'?"]),
         ("tables.table4.methods", ["bsps"], ["tables.table4.methods.0", "did you mean 'bspa'?"]),
         ("tables.table4.models", ["edsr"], ["tables.table4.models.0", "'edsr'", "did you mean 'edsr_mini'?"]),
-        ("tables.table4.scales", [2], ["tables.table4.scales.0", "2", "[4]"]),
-        ("tables.table4.benchmarks", ["set5"], ["tables.table4.benchmarks.0", "'set5'", "data.benchmarks"]),
+        ("tables.table4.scales", [5], ["tables.table4.scales.0", "5"]),
+        ("tables.table4.benchmarks", ["set5"], ["tables.table4.benchmarks.0", "'set5'", "sources"]),
         ("tables.table4.metrics", ["psnr", "mse"], ["tables.table4.metrics.1", "'mse'", "'lpips'"]),
         ("tables.table4.methods", ["bspa", "bspa"], ["tables.table4.methods.1", "twice"]),
         ("tables.table4.metric", ["psnr"], ["tables.table4.metric", "did you mean 'metrics'?"]),
@@ -79,8 +79,6 @@ def test_the_default_config_is_valid(values: dict[str, Any]) -> None:
         ("patch_selections.maps", {}, ["patch_selections.maps", "taken"]),
         ("methods.sampling_aug.patch_selection", "x", ["methods.sampling_aug.patch_selection", "'x'"]),
         ("methods.udn.sampling", "inverse", ["methods.udn.loss", "needs sampling: uniform"]),
-        ("methods.udn.uncertainty_epochs", 12, ["methods.udn.uncertainty_epochs", "12", "second step"]),
-        ("sub_images.x4.size", 20, ["methods.sampling_aug.sampling", "size 24 or more", "20"]),
         ("training.ema", 1.0, ["training.ema", "less than 1"]),
         ("perceptual.niqe", {"file": "none.npz"}, ["perceptual.niqe.file", "'none.npz'", "not a file"]),
         ("methods.bspa.extends", "altrnating", ["methods.bspa.extends", "'altrnating'"]),
@@ -186,3 +184,17 @@ def test_runs_are_those_of_tables_and_figures_each_once(values: dict[str, Any]) 
         ("fsrcnn", 4, "bspa", 3),
     ]
     assert len(set(runs)) == len(runs)
+
+
+def test_a_table_shows_the_scales_and_benchmarks_that_are_computed(values: dict[str, Any]) -> None:
+    values["scales"] = [2, 3]
+    values["tables"] = {
+        "both": {"models": ["fsrcnn"], "methods": ["baseline"], "scales": [3, 4]},
+        "none": {"models": ["edsr_mini"], "methods": ["baseline"], "scales": [4]},
+        "other": {"models": ["edsr_mini"], "methods": ["bspa"], "benchmarks": ["builtin_train"]},
+    }
+    values["figures"] = {}
+    config = load_config(values)
+    assert config.shown_tables() == ["both"]
+    assert config.scales_of(config.table("both")) == [3]
+    assert [tuple(run) for run in config.runs()] == [("fsrcnn", 3, "baseline", 0)]

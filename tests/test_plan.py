@@ -97,3 +97,14 @@ def test_sampling_aug_is_one_stage_and_udn_two_within_the_epochs(root: Path) -> 
     values["training"] |= {"epochs": 400}
     values["methods"]["udn"] = uneven
     assert stages(load_config(values), "udn") == [("uncertainty", 0, 100), ("weighted", 100, 300)]
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(12, 12), (12, 40), (1, None)])
+def test_udn_without_an_epoch_for_its_second_step_is_refused(
+    root: Path, epochs: int, first: int | None
+) -> None:
+    values = yaml.safe_load((root / "config.yaml").read_text())
+    values["training"]["epochs"] = epochs
+    values["methods"]["udn"]["uncertainty_epochs"] = first
+    with pytest.raises(ValueError, match=rf"methods.udn.uncertainty_epochs: .* fsrcnn has {epochs} in all"):
+        plan_cycles(load_config(values), "fsrcnn", "udn")

@@ -128,25 +128,10 @@ def _recipe_problems(config: Config, name: str, method: Method) -> Iterator[tupl
         key, what, known = chosen[method.sampling]
         if getattr(method, key) not in known:
             yield (key,), _unknown(getattr(method, key), known, what)
-    if method.sampling == "informative":
-        for scale in sorted({run.scale for run in config.runs() if run.method == name}):
-            size = config.sub_images[f"x{scale}"].size  # type: ignore[index]
-            least = (2 * (scale + 6) // scale + 1) * scale
-            if size < least:
-                text = f"informative needs sub_images.x{scale}.size {least} or more, not {size}"
-                yield ("sampling",), text
     if method.attribution is not None and method.sampling != "alternating":
         yield ("attribution",), f"needs sampling: alternating, but sampling is {method.sampling}"
-    if method.loss == "uncertainty":
-        if method.sampling != "uniform":
-            yield ("loss",), f"uncertainty needs sampling: uniform, but sampling is {method.sampling}"
-        for model in sorted({run.model for run in config.runs() if run.method == name} & set(config.models)):
-            epochs = config.models[model].training.get("epochs", config.training.epochs)
-            if isinstance(epochs, int) and epochs <= (method.uncertainty_epochs or 1):
-                text = (
-                    f"{method.uncertainty_epochs} leaves no epoch for the second step: {model} has {epochs}"
-                )
-                yield ("uncertainty_epochs",), text
+    if method.loss == "uncertainty" and method.sampling != "uniform":
+        yield ("loss",), f"uncertainty needs sampling: uniform, but sampling is {method.sampling}"
     if method.match_steps is not None:
         other = config.methods.get(method.match_steps)
         if other is None:
@@ -168,7 +153,7 @@ def _references(config: Config) -> Iterator[Reference]:
     known: dict[str, Mapping[str, Any]] = {
         "models": config.models,
         "methods": config.methods,
-        "benchmarks": dict.fromkeys(config.data.benchmarks),
+        "benchmarks": config.sources,
     }
     for key, section in shown.items():
         for name, what in (("model", "models"), ("method", "methods")):
@@ -176,22 +161,18 @@ def _references(config: Config) -> Iterator[Reference]:
                 yield (*key, name), getattr(section, name), known[what], what
         for what, names in known.items():
             for number, name in enumerate(getattr(section, what, None) or []):
-                where = "data.benchmarks" if what == "benchmarks" else what
-                yield (*key, what, number), name, names, where
+                yield (*key, what, number), name, names, "sources" if what == "benchmarks" else what
         if hasattr(section, "class_split"):
             yield (*key, "class_split"), section.class_split, config.class_splits, "class_splits"
         for number, region in enumerate(getattr(section, "regions", [])):
             if hasattr(region, "benchmark"):
                 place = (*key, "regions", number, "benchmark")
-                yield place, region.benchmark, known["benchmarks"], "data.benchmarks"
+                yield place, region.benchmark, config.sources, "sources"
 
 
 def _shown_problems(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield what is wrong with tables and figures besides names."""
     for name, table in config.tables.items():
-        for number, scale in enumerate((table.scales if table else None) or []):
-            if scale not in config.scales:
-                yield ("tables", name, "scales", number), f"{scale} is not one of scales: {config.scales}"
         for key in ("models", "methods", "benchmarks", "scales", "metrics"):
             values = getattr(table, key, None) or []
             for number, value in enumerate(values):

@@ -38,12 +38,21 @@ def plan_cycles(config: Config, model: str, method: str) -> list[Cycle]:
     """Lay out the cycles of a recipe for a network, until its T epochs are used.
 
     The first cycle is number 1 in file names and element 0 here. Only a recipe that alternates has several.
+
+    Raises:
+        ValueError: the epochs do not suffice for both steps of UDN.
     """
     recipe = config.methods[method]
     total = config.training_of(model).epochs
     if recipe.match_steps is not None:
         matched = _lay_out(config.methods[recipe.match_steps], total)
         total = sum(phase.epochs for cycle in matched for phase in cycle.phases)
+    if recipe.loss == "uncertainty" and total <= (recipe.uncertainty_epochs or 1):
+        first = recipe.uncertainty_epochs or "half of them"
+        raise ValueError(
+            f"methods.{method}.uncertainty_epochs: {first} leaves no epoch for the second step: "
+            f"{model} has {total} in all"
+        )
     return _lay_out(recipe, total)
 
 
@@ -51,11 +60,12 @@ def _lay_out(recipe: Method, total: int) -> list[Cycle]:
     if recipe.sampling == "alternating":
         return _alternate(recipe, total)
     if recipe.loss == "uncertainty":
-        first = min(recipe.uncertainty_epochs or max(1, total // 2), total)
-        phases = [Phase(name="uncertainty", first_epoch=0, epochs=first)]
-        if first < total:
-            phases.append(Phase(name="weighted", first_epoch=first, epochs=total - first))
-        return [Cycle(phases=tuple(phases), end_epoch=total)]
+        first = recipe.uncertainty_epochs or total // 2
+        phases = (
+            Phase(name="uncertainty", first_epoch=0, epochs=first),
+            Phase(name="weighted", first_epoch=first, epochs=total - first),
+        )
+        return [Cycle(phases=phases, end_epoch=total)]
     return [Cycle(phases=(Phase(name=recipe.sampling, first_epoch=0, epochs=total),), end_epoch=total)]
 
 

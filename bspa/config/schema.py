@@ -317,9 +317,9 @@ class Table(Section):
     methods: list[Name] = Field(min_length=1)
     """Rows within a network, by names of `methods`; the others are compared with the first."""
     scales: list[Scale] | None = None
-    """Groups of rows, out of `scales`; null: all."""
+    """Groups of rows, as far as they are in `scales`; null: all."""
     benchmarks: list[Name] | None = None
-    """Columns, out of `data.benchmarks`; null: all."""
+    """Columns, as far as they are in `data.benchmarks`; null: all."""
     metrics: list[Metric] = Field(default=["psnr", "ssim"], min_length=1)
     """Scores in each column."""
     paper: Annotated[int, Field(ge=1, le=6)] | None = None
@@ -374,7 +374,7 @@ class Region(SubImageRegion):
     """A part of a benchmark's photograph."""
 
     benchmark: Name
-    """One of `data.benchmarks`."""
+    """One of `sources`; a region is shown if it is in `data.benchmarks`."""
 
 
 class Crops(Section):
@@ -510,13 +510,28 @@ class Config(Section):
         assert table is not None
         return table
 
+    def scales_of(self, table: Table) -> list[int]:
+        """List the scales of a table that are computed."""
+        return [scale for scale in self.scales if table.scales is None or scale in table.scales]
+
+    def benchmarks_of(self, table: Table) -> list[str]:
+        """List the benchmarks of a table that are computed."""
+        return [name for name in self.data.benchmarks if table.benchmarks is None or name in table.benchmarks]
+
+    def shown_tables(self) -> list[str]:
+        """List the tables that have rows and columns."""
+        return [
+            name
+            for name, table in self.tables.items()
+            if table and self.scales_of(table) and self.benchmarks_of(table)
+        ]
+
     def runs(self) -> list[Run]:
         """List every training run that a table or a figure shows, each once."""
         pairs = [
             Run(model, scale, method, seed)
-            for table in self.tables.values()
-            if table
-            for scale in table.scales or self.scales
+            for table in map(self.table, self.shown_tables())
+            for scale in self.scales_of(table)
             for model in table.models
             for method in table.methods
             for seed in self.seeds
