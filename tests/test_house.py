@@ -109,6 +109,13 @@ def test_imports_go_one_way(file: Path) -> None:
         assert not any(name.startswith("bspa.config") for name in names)
 
 
+def test_the_slurm_profile_sets_the_threads_of_every_rule_that_computes() -> None:
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.v8+.yaml").read_text())
+    heavy = {name for name, sections in rules().items() if sections["threads"].strip() != "1"}
+    assert set(profile["set-threads"]) == heavy - {"plan"}  # which runs where Snakemake itself does
+    assert set(profile["set-resources"]) <= set(rules())
+
+
 def test_the_rules_import_the_settings_alone() -> None:
     for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
         for line in re.findall(r"^\s*(?:from|import) bspa\S*", file.read_text(), flags=re.MULTILINE):
