@@ -1,0 +1,124 @@
+"""Class shards: written in one pass, and read at random."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import toolbox
+from measuring import Contestant, Item, Measured, Meter, repeated
+from photographs import first, sub_images, write_sub_image_pngs
+from sizes import SCALE, Bench
+
+from bspa.difficulty import class_sizes, thresholds
+from bspa.packed import PackedImages
+from bspa.sampling import InverseSampler
+from bspa.scores import Scores
+from bspa.shards import open_shards, write_class_shards
+from bspa.sub_images import Windows
+
+CLASSES, IMBALANCE = 10, 10
+MOST_PNGS = 500
+BLOCK = 32 << 20
+
+
+def write(folder: Path, images: PackedImages, windows: Windows) -> None:
+    """Write class shards as the rule does, by difficulties made up."""
+    scores = Scores(
+        mse=np.random.default_rng(0).random(len(windows), np.float32),
+        image=windows.image, top=windows.top, left=windows.left,
+        size=windows.size, step=windows.step, threshold=windows.threshold,
+        scale=SCALE, reference_sha256="",
+    )  # fmt: skip
+    sizes = class_sizes(len(windows), CLASSES, IMBALANCE)
+    write_class_shards(folder, images, scores, sizes, thresholds=thresholds(scores.mse, sizes))
+
+
+def measure_crop_and_shards_write(bench: Bench) -> Item:
+    """Against the same bytes written one after the other, and a PNG for each sub-image."""
+    images, windows = sub_images(bench, bench.sub_images)
+    some = first(windows, MOST_PNGS)
+    bytes_each = 3 * (bench.patch**2 + (bench.patch // SCALE) ** 2)
+    total = bytes_each * len(windows)
+    block = np.random.default_rng(0).bytes(min(BLOCK, total))
+
+    def sequential(path: Path) -> None:
+        with path.open("wb", buffering=0) as file:
+            left = total
+            while left:
+                left -= file.write(block[:left])
+            os.fsync(file.fileno())
+
+    def written(work: Callable[[Path], None], name: str, units: int) -> Contestant:
+        """Do ``work`` on a path where nothing is; removing what is there is no part of it."""
+        target = bench.folder / name
+        once = repeated(lambda: work(target), units=units)
+
+        def contestant(number: int) -> Measured:
+            turns = []
+            for _ in range(-(-number // units)):
+                if target.is_dir():
+                    shutil.rmtree(target)
+                target.unlink(missing_ok=True)
+                turns.append(once(1))
+            return Measured(
+                sum(turn.seconds for turn in turns), units * len(turns), max(turn.peak_mib for turn in turns)
+            )
+
+        return contestant
+
+    def rates(result: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "sub_images": len(windows),
+            "bytes": total,
+            "mb_per_s": {way: bytes_each / ms / 1e3 for way, ms in result["medians"].items()},
+        }
+
+    return Item(
+        unit="sub-image",
+        limits={"sequential write": written(sequential, "plain.bin", len(windows))},
+        ours=written(lambda folder: write(folder, images, windows), "shards", len(windows)),
+        plain=written(lambda folder: write_sub_image_pngs(folder, images, some), "pngs", len(some)),
+        facts=rates,
+    )
+
+
+def measure_shard_read(bench: Bench) -> Item:
+    """A batch by inverse sampling, against a copy of as many bytes, and PNGs decoded."""
+    images, windows = sub_images(bench, bench.sub_images)
+    write(bench.folder / "shards", images, windows)
+    sampler = InverseSampler(open_shards(bench.folder / "shards"), batch=bench.batch, seed=0)
+    pngs = bench.folder / "pngs"
+    number_of_pngs = min(len(windows), MOST_PNGS)
+    write_sub_image_pngs(pngs, images, first(windows, number_of_pngs))
+    data = toolbox.PngPairs(pngs, bench.patch, SCALE)
+    batch = sampler.batch(0)
+    copies = [np.empty_like(pixels) for pixels in batch]
+
+    def copy() -> None:
+        for pixels, target in zip(batch, copies, strict=True):
+            np.copyto(target, pixels)
+
+    def draw(number: int) -> Measured:
+        meter = Meter()
+        meter.start()
+        for iteration in range(number):
+            sampler.batch(iteration)
+        return meter.stop(number)
+
+    def decode() -> None:
+        for _ in range(bench.batch):
+            data[random.randrange(number_of_pngs)]
+
+    return Item(
+        unit="batch",
+        samples=bench.batch,
+        limits={"memory copy": repeated(copy)},
+        ours=draw,
+        plain=repeated(decode),
+    )
