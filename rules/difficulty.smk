@@ -30,6 +30,7 @@ rule import_reference:
         "../workflow_scripts/import_reference.py"
 
 
+# What most training waits for goes before what else could run.
 rule train_reference:
     input:
         packed=f"results/data/{settings.data.train}/x{{scale}}.h5",
@@ -44,6 +45,7 @@ rule train_reference:
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
+    priority: 50
     resources:
         gpu=1,
     params:
@@ -72,6 +74,7 @@ rule score_difficulty:
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
+    priority: 50
     resources:
         gpu=1,
     params:
