@@ -420,13 +420,26 @@ def test_more_classes_than_sub_images_stop_before_any_training(fresh: Project) -
 def test_the_papers_configuration_plans_every_run(root: Path, tmp_path: Path) -> None:
     project = Project.copy(root, tmp_path / "bspa")
     jobs = project.jobs(configs=["configs/paper.yaml"], tiny=False)
-    runs = 3 * 3 * 2  # scales, networks, methods
-    assert jobs["deliver_weights"] == runs
-    assert jobs["evaluate"] == runs * 6
-    assert jobs["evaluate_bicubic"] == 3 * 6
-    assert jobs["train_uniform"] == 9 + 9 * 4
+    compared = 3 * 3 * 4  # scales, networks, methods: Table 4, on 6 benchmarks
+    ablated = 3 + 3 + 3 + 2 + 8  # what Tables 1, 2, 3, 5 and 7 add at x4, on 4 benchmarks
+    assert jobs["deliver_weights"] == compared + ablated
+    assert jobs["evaluate"] == compared * 6 + ablated * 4
+    assert (jobs["evaluate_bicubic"], jobs["evaluate_perceptual"]) == (3 * 6, 4 * 4)
+    assert (jobs["train_informative"], jobs["train_uncertainty"], jobs["train_weighted"]) == (9, 9, 9)
+    # 4 cycles have 3 masks that hold; Table 7's have 7, 1, 6, 3, 3, 3 and 7; a figure shows one more.
+    assert jobs["attribute_parameters"] == 9 * 3 + 9 * 3 + (7 + 1 + 6 + 3 + 3 + 3 + 7) + 1
+    # Each scale has one class split, and x4 five more.
+    assert (jobs["train_reference"], jobs["write_class_shards"]) == (3, 3 + 5)
+    assert jobs["table"] == 7
+
+
+def test_the_papers_table_4_trains_what_it_shows_and_no_more(root: Path, tmp_path: Path) -> None:
+    project = Project.copy(root, tmp_path / "bspa")
+    jobs = project.jobs("results/tables/table4.csv", configs=["configs/paper.yaml"], tiny=False)
+    assert (jobs["deliver_weights"], jobs["evaluate"]) == (36, 36 * 6)
+    assert jobs["train_uniform"] == 9 + 9 * 4  # baseline; BSPA's four cycles
     assert (jobs["train_inverse"], jobs["attribute_parameters"]) == (9 * 4, 9 * 3)
-    assert (jobs["train_reference"], jobs["write_class_shards"]) == (3, 3)
+    assert jobs["write_class_shards"] == 3
 
 
 def test_the_bsds_configuration_plans_given_pairs(root: Path, data: Path, tmp_path: Path) -> None:
@@ -434,6 +447,6 @@ def test_the_bsds_configuration_plans_given_pairs(root: Path, data: Path, tmp_pa
     paths = {"bsds400": data / "train/bsds400"}
     paths |= {name.lower(): data / "benchmarks" / name / "x{scale}" for name in ("Set5", "Set14")}
     here = project.overlay("here", {"sources": {name: {"path": str(path)} for name, path in paths.items()}})
-    jobs = project.jobs(configs=["configs/bsds.yaml", here], tiny=False)
-    assert jobs["evaluate"] == 2 * 4 * 2
+    jobs = project.jobs("results/tables/table4.csv", configs=["configs/bsds.yaml", here], tiny=False)
+    assert jobs["evaluate"] == 2 * 6 * 2  # networks, methods, benchmarks
     assert jobs["make_manifest"] == 3
