@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from bspa.devices import Precision
 from bspa.models import build
-from bspa.models.layers import ExactConv2d, Network, conv3x3
+from bspa.models.layers import Network, conv3x3
 from bspa.snapshots import Snapshot, load_snapshot
 from bspa.stage import Task, build_seeded
 from bspa.weights import load_into
@@ -30,8 +30,7 @@ GREY_LEVELS = 255.0
 class UncertaintyNetwork(nn.Module):
     """A network and a head beside its upsampling: LR (n, 3, h/s, w/s) -> SR (n, 3, h, w) and s, as large.
 
-    The head: three 3x3 convolutions, an ELU after each, on the body's features, upsampled to the nearest. Its
-    last convolution is computed in float32, as the network's is.
+    The head: three 3x3 convolutions, an ELU after each, on the body's features, upsampled to the nearest.
     """
 
     def __init__(self, network: Network):
@@ -43,7 +42,7 @@ class UncertaintyNetwork(nn.Module):
             nn.ELU(inplace=True),
             conv3x3(channels, channels),
             nn.ELU(inplace=True),
-            ExactConv2d(channels, 3, 3, padding=1),
+            conv3x3(channels, 3),
             nn.ELU(inplace=True),
         )
 
@@ -57,7 +56,33 @@ class UncertaintyNetwork(nn.Module):
         return self._estimate(self.network.features(x))
 
     def _estimate(self, features: Tensor) -> Tensor:
-        return self.head(functional.interpolate(features, scale_factor=self.network.scale, mode="nearest"))
+        first, *others = self.head
+        s = convolve_upsampled(features, first.weight, first.bias, self.network.scale)
+        for layer in others:
+            s = layer(s)
+        return s.to(first.weight.dtype)  # float32 under autocast, too
+
+
+def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> Tensor:
+    """Convolve ``x``, upsampled to the nearest, as one transposed convolution.
+
+    Upsampling is a transposed convolution with a kernel of ones, and two convolutions are one. It takes
+    (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4.
+
+    Args:
+        x: (n, c, h, w).
+        weight: (o, c, 3, 3) of the convolution, which has zeros around the image.
+        bias: (o,).
+        scale: s.
+
+    Returns:
+        (n, o, s h, s w).
+    """
+    kernel = weight.flip(2, 3).transpose(0, 1)
+    shifts = [(shift, scale - 1 - shift) for shift in range(scale)]
+    kernel = torch.stack([functional.pad(kernel, (*shift, 0, 0)) for shift in shifts]).sum(0)
+    kernel = torch.stack([functional.pad(kernel, (0, 0, *shift)) for shift in shifts]).sum(0)
+    return functional.conv_transpose2d(x, kernel, bias, stride=scale, padding=1)
 
 
 def build_uncertainty(settings: Mapping[str, Any]) -> UncertaintyNetwork:

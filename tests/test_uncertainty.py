@@ -27,6 +27,7 @@ from bspa.uncertainty import (
     UncertaintyNetwork,
     WeightedByUncertainty,
     build_uncertainty,
+    convolve_upsampled,
     estimate_uncertainty,
     network_part,
     uncertainty_loss,
@@ -133,11 +134,11 @@ def test_s_has_a_minimum_where_the_paper_says() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("arch", SMALL)
 def test_network_and_head(arch: str, scale: int) -> None:
-    model = filled(settings_of(arch, scale)).eval()
+    model = filled(settings_of(arch, scale)).eval().double()  # so that nothing is hidden by rounding
     network, called = model.network, []
     features = network.features
     network.features = lambda x: called.append(features(x)) or called[-1]  # type: ignore[method-assign]
-    x = random(2, 3, 4, 5)
+    x = random(2, 3, 4, 5).double()
     with torch.no_grad():
         image, s = model(x)
         assert len(called) == 1, "the body is computed once for both"
@@ -173,6 +174,19 @@ def test_the_initial_weights_are_those_of_the_plain_network(arch: str) -> None:
     again, other = build_uncertainty(settings), build_uncertainty({**settings, "seed": 4})
     assert torch.equal(again.state_dict()["head.0.weight"], head["head.0.weight"])
     assert not torch.equal(other.state_dict()["head.0.weight"], head["head.0.weight"])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_convolving_what_is_upsampled_has_the_gradients_of_both_steps(scale: int) -> None:
+    x, weight, bias = (
+        random(*shape).double().requires_grad_() for shape in ((2, 3, 4, 5), (6, 3, 3, 3), (6,))
+    )
+    ours = convolve_upsampled(x, weight, bias, scale)
+    plain = functional.conv2d(functional.interpolate(x, scale_factor=scale), weight, bias, padding=1)
+    torch.testing.assert_close(ours, plain)
+    inputs, direction = (x, weight, bias), random(*plain.shape).double()
+    for a, b in zip(*(torch.autograd.grad(y, inputs, direction) for y in (ours, plain)), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_s_is_float32_under_autocast() -> None:
