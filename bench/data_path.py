@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 
 from bspa.devices import choose_device, choose_precision, use_threads
+from bspa.feeds import to_device
 from bspa.losses import l1
 from bspa.models import build
 from bspa.packed import PackedImages, write_packed
 from bspa.sampling import UniformSampler
 from bspa.sources import list_files, make_manifest
-from bspa.training import to_device
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from photographs import benchmark_files, pack, write_png
 from sizes import SCALE, Bench
 
 from bspa.evaluation import evaluate
+from bspa.feeds import to_device
 from bspa.inference import super_resolve
 from bspa.metrics import psnr_y, ssim_y
-from bspa.training import to_device
 
 
 def measure_evaluate(bench: Bench) -> Item:

@@ -17,7 +17,7 @@ from photographs import TEST, TRAIN, pack, training_files, write_training_pngs
 from sizes import SCALE, Bench
 from training import PAPER_STAGE, PNG_SIDE
 
-from bspa.training import steps_per_epoch
+from bspa.schedule import steps_per_epoch
 from bspa.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]

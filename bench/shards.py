@@ -7,7 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import toolbox
@@ -16,18 +16,20 @@ from photographs import first, sub_images, write_sub_image_pngs
 from sizes import SCALE, Bench
 
 from bspa.difficulty import class_sizes, thresholds
+from bspa.hdf5 import let_go
 from bspa.packed import PackedImages
 from bspa.sampling import InverseSampler
 from bspa.scores import Scores
-from bspa.shards import open_shards, write_class_shards
+from bspa.shards import Samples, open_shards, write_class_shards
 from bspa.sub_images import Windows
 
 CLASSES, IMBALANCE = 10, 10
 MOST_PNGS = 500
 BLOCK = 32 << 20
+KINDS: tuple[Samples, ...] = get_args(Samples)
 
 
-def write(folder: Path, images: PackedImages, windows: Windows) -> None:
+def write(folder: Path, images: PackedImages, windows: Windows, samples: Samples = "pixels") -> None:
     """Write class shards as the rule does, by difficulties made up."""
     scores = Scores(
         mse=np.random.default_rng(0).random(len(windows), np.float32),
@@ -36,7 +38,8 @@ def write(folder: Path, images: PackedImages, windows: Windows) -> None:
         scale=SCALE, reference_sha256="",
     )  # fmt: skip
     sizes = class_sizes(len(windows), CLASSES, IMBALANCE)
-    write_class_shards(folder, images, scores, sizes, thresholds=thresholds(scores.mse, sizes))
+    limits = thresholds(scores.mse, sizes)
+    write_class_shards(folder, images, scores, sizes, thresholds=limits, samples=samples)
 
 
 def measure_crop_and_shards_write(bench: Bench) -> Item:
@@ -89,27 +92,22 @@ def measure_crop_and_shards_write(bench: Bench) -> Item:
 
 
 def measure_shard_read(bench: Bench) -> Item:
-    """A batch by inverse sampling, against a copy of as many bytes, and PNGs decoded."""
+    """A batch by inverse sampling, against a copy of as many bytes, and PNGs decoded.
+
+    Shards of windows, and either kind with nothing of its file in memory, beside it.
+    """
     images, windows = sub_images(bench, bench.sub_images)
-    write(bench.folder / "shards", images, windows)
-    sampler = InverseSampler(open_shards(bench.folder / "shards"), batch=bench.batch, seed=0)
+    readers = {kind: Reader(bench, kind, images, windows) for kind in KINDS}
     pngs = bench.folder / "pngs"
     number_of_pngs = min(len(windows), MOST_PNGS)
     write_sub_image_pngs(pngs, images, first(windows, number_of_pngs))
     data = toolbox.PngPairs(pngs, bench.patch, SCALE)
-    batch = sampler.batch(0)
+    batch = readers["pixels"].sampler.batch(0)
     copies = [np.empty_like(pixels) for pixels in batch]
 
     def copy() -> None:
         for pixels, target in zip(batch, copies, strict=True):
             np.copyto(target, pixels)
-
-    def draw(number: int) -> Measured:
-        meter = Meter()
-        meter.start()
-        for iteration in range(number):
-            sampler.batch(iteration)
-        return meter.stop(number)
 
     def decode() -> None:
         for _ in range(bench.batch):
@@ -119,6 +117,61 @@ def measure_shard_read(bench: Bench) -> Item:
         unit="batch",
         samples=bench.batch,
         limits={"memory copy": repeated(copy)},
-        ours=draw,
+        ours=readers["pixels"].draw,
         plain=repeated(decode),
+        also={
+            "windows": readers["windows"].draw,
+            **{f"{kind}, cold": reader.draw_cold for kind, reader in readers.items()},
+        },
+        facts=lambda result: {
+            "sub_images": len(windows),
+            "shard_bytes": {kind: reader.shard_bytes for kind, reader in readers.items()},
+            "times_plain": {kind: result["plain"] / result["medians"][kind] for kind in ("ours", "windows")},
+        },
     )
+
+
+class Reader:
+    """Shards of one kind, and a sampler of them."""
+
+    def __init__(self, bench: Bench, kind: Samples, images: PackedImages, windows: Windows):
+        folder = bench.folder / kind
+        write(folder, images, windows, kind)
+        files = sorted(folder.iterdir())
+        self.shard_bytes = sum(file.stat().st_size for file in files)
+        self.sampler = InverseSampler(
+            open_shards(folder), images=images if kind == "windows" else None, batch=bench.batch, seed=0
+        )
+        # The packed file is what `sub_images` made.
+        self._files = [bench.folder / "photographs.h5"] if kind == "windows" else files
+        self._mapped = [*self.sampler.pool.lr, *self.sampler.pool.hr]
+        self.warm_up()
+
+    def draw(self, number: int) -> Measured:
+        """Make so many batches."""
+        meter = Meter()
+        meter.start()
+        for iteration in range(number):
+            self.sampler.batch(iteration)
+        return meter.stop(number)
+
+    def draw_cold(self, number: int) -> Measured:
+        """Make so many batches, each with nothing of the pixels' files in memory."""
+        turns = []
+        for iteration in range(number):
+            for pixels in self._mapped:
+                let_go(pixels)
+            for path in self._files:
+                with path.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            meter = Meter()
+            meter.start()
+            self.sampler.batch(iteration)
+            turns.append(meter.stop(1))
+        self.warm_up()
+        return Measured(sum(turn.seconds for turn in turns), number, max(turn.peak_mib for turn in turns))
+
+    def warm_up(self) -> None:
+        """Bring the files of the pixels into memory."""
+        for pixels in self._mapped:
+            pixels.reshape(-1)[::1024].max()

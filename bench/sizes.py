@@ -27,7 +27,7 @@ class Bench:
     threshold: int = 48
     batch: int = 16
     scored: int = 64
-    """Sub-images that are scored at a time; `reference.batch` of the config."""
+    """Sub-images that are scored in a turn, or a few more."""
     sub_images: int = 4000
     photo: tuple[int, int] = (1404, 2040)
     stage_steps: int = 100

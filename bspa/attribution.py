@@ -6,10 +6,12 @@ training) through parameter space (Eq. 9); the importance of a weight is the siz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from bspa.graphs import capture
 
 Batch = tuple[Tensor, Tensor]
 UNITS = ("weight", "filter")
@@ -44,7 +46,8 @@ def integrated_gradients(
     ``loss(target) - loss(baseline)`` as ``steps`` grows (completeness).
 
     Args:
-        model: the network; its parameters are left as they were, its ``grad`` fields empty.
+        model: the network; its parameters keep their values and are channels last in memory then, its
+            ``grad`` fields are empty.
         baseline: state dict of theta', the snapshot after the uniform phase.
         target: state dict of theta, the snapshot after the inverse phase.
         batches: pairs of LR (n, 3, h, w) and HR (n, 3, sh, sw) float32 in [0, 1], on the model's device.
@@ -68,18 +71,26 @@ def integrated_gradients(
                     f"the {which} snapshot is of another network: "
                     f"{name} is {found}, not {tuple(parameter.shape)}"
                 )
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     original = {name: p.detach().clone() for name, p in parameters.items()}
-    start = {name: baseline[name].to(p) for name, p in parameters.items()}
-    change = {name: target[name].to(p) - start[name] for name, p in parameters.items()}
+    start = {name: torch.empty_like(p).copy_(baseline[name]) for name, p in original.items()}
+    change = {name: torch.empty_like(p).copy_(target[name]).sub_(start[name]) for name, p in original.items()}
     model.zero_grad(set_to_none=True)
+
+    def accumulate(lr: Tensor, hr: Tensor) -> Tensor:
+        """backward() adds to .grad: that is the Riemann sum, kept on the device."""
+        value = loss(model(lr), hr) / len(batches)
+        value.backward()
+        return value.detach()
+
     try:
+        add = _recorded(accumulate, parameters.values(), batches) if _same_on_gpu(batches) else accumulate
         for s in range(steps):
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     torch.add(start[name], change[name], alpha=s / steps, out=parameter)
-            # backward() adds to .grad: that is the Riemann sum, kept on the device.
             for lr, hr in batches:
-                (loss(model(lr), hr) / len(batches)).backward()
+                add(lr, hr)
         return {
             name: torch.zeros_like(p) if p.grad is None else change[name] * p.grad / steps
             for name, p in parameters.items()
@@ -89,6 +100,38 @@ def integrated_gradients(
             for name, parameter in parameters.items():
                 parameter.copy_(original[name])
         model.zero_grad(set_to_none=True)
+
+
+def _same_on_gpu(batches: Sequence[Batch]) -> bool:
+    shapes = {(lr.shape, hr.shape) for lr, hr in batches}
+    return len(shapes) == 1 and batches[0][0].device.type == "cuda"
+
+
+def _recorded(
+    accumulate: Callable[[Tensor, Tensor], Tensor],
+    parameters: Iterable[nn.Parameter],
+    batches: Sequence[Batch],
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Record ``accumulate`` for batches of one shape, see `bspa.graphs`; the gradients begin as zeros."""
+    parameters = list(parameters)
+    lr_buffer, hr_buffer = (pixels.clone() for pixels in batches[0])
+
+    def work() -> Tensor:
+        return accumulate(lr_buffer, hr_buffer)
+
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    replay = capture(work, warm_up=work, device=lr_buffer.device)
+    for parameter in parameters:
+        assert parameter.grad is not None
+        parameter.grad.zero_()
+
+    def add(lr: Tensor, hr: Tensor) -> Tensor:
+        lr_buffer.copy_(lr)
+        hr_buffer.copy_(hr)
+        return replay()
+
+    return add
 
 
 def importance(gradients: Mapping[str, Tensor], names: Sequence[str], unit: str) -> dict[str, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +35,14 @@ def check_windows(images: PackedImages, image: Positions, top: Positions, left: 
 
 
 def crop_pairs(
-    images: PackedImages, image: Positions, top: Positions, left: Positions, size: int
+    images: PackedImages,
+    image: Positions,
+    top: Positions,
+    left: Positions,
+    size: int,
+    *,
+    out: tuple[Pixels, Pixels] | None = None,
+    places: NDArray[np.intp] | None = None,
 ) -> tuple[Pixels, Pixels]:
     """Return the LR (n, size / scale, size / scale, 3) and HR (n, size, size, 3) pixels of n windows.
 
@@ -47,17 +52,22 @@ def crop_pairs(
         top: (n,) first row, in HR pixels, a multiple of the scale.
         left: (n,) first column, likewise.
         size: side of the windows in HR pixels, a multiple of the scale.
+        out: LR and HR arrays to fill and return, with room for n windows; new ones if not given.
+        places: (n,) which window of the result each one becomes; in their order if not given.
     """
-    scale = images.scale
-    borders = [0, *(np.flatnonzero(np.diff(image)) + 1).tolist(), len(image)]
-    lr, hr = [], []
-    for start, stop in itertools.pairwise(borders):
-        of_image, i = slice(start, stop), int(image[start])
-        lr.append(_windows(images.lr(i), size // scale)[top[of_image] // scale, left[of_image] // scale])
-        hr.append(_windows(images.hr(i), size)[top[of_image], left[of_image]])
-    return np.concatenate(lr), np.concatenate(hr)
-
-
-def _windows(image: Pixels, size: int) -> Pixels:
-    """View (H, W, 3) as every window at every position: (H - size + 1, W - size + 1, size, size, 3)."""
-    return np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    scale, small = images.scale, size // images.scale
+    if out is None:
+        out = (
+            np.empty((len(image), small, small, 3), np.uint8),
+            np.empty((len(image), size, size, 3), np.uint8),
+        )
+    lr, hr = out
+    of_image = -1
+    order = range(len(image)) if places is None else places.tolist()
+    for n, i, y, x in zip(order, image.tolist(), top.tolist(), left.tolist(), strict=True):
+        if i != of_image:
+            lr_image, hr_image, of_image = images.lr(i), images.hr(i), i
+        hr[n] = hr_image[y : y + size, x : x + size]
+        y, x = y // scale, x // scale
+        lr[n] = lr_image[y : y + small, x : x + small]
+    return lr, hr

@@ -16,6 +16,8 @@ from typing import IO
 
 import torch
 
+from bspa.host_memory import keep_freed_memory
+
 log = logging.getLogger("bspa")
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -32,7 +34,7 @@ def use_threads(threads: int) -> int:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device to compute on and log it.
+    """Return the device to compute on and log it, and prepare the process for it.
 
     ``auto`` is a CUDA device where one is visible, else the CPU; ``cpu``, ``cuda`` and ``cuda:N`` insist.
     A CUDA device is leased for the life of the process by a lock file on its UUID, so that jobs started
@@ -46,6 +48,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ValueError(f"compute.device: {name!r}; allowed are auto, cpu, cuda and cuda:N")
     if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
         log.info("device: cpu, %d threads", torch.get_num_threads())
+        keep_freed_memory()
         return torch.device("cpu")
     visible = torch.cuda.device_count()
     if not visible:

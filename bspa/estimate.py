@@ -7,7 +7,7 @@ pixels), ``batch``, ``repeat`` and ``ema`` of its training; ``phases``, each wit
 ``epochs``; ``attribution``, None or a dict of ``count``, ``steps``, ``batches`` and ``loss``.
 
 A scoring of sub-images by a network: ``model``, ``scale``, ``method``; ``arch`` and ``options``; ``source``,
-``grid`` with their ``size`` (HR pixels), ``batch``, and ``sub_images``: their number, or None.
+``grid`` with their ``size`` (HR pixels), ``batch``, ``precision``, and ``sub_images``: their number, or None.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bspa.schedule import steps_per_epoch
 from bspa.step_times import StepTime, Work
-from bspa.training import steps_per_epoch
 
 Settings = Mapping[str, Any]
 Times = Mapping[Work, StepTime]
@@ -126,7 +126,7 @@ def _attribution_work(run: Settings) -> Work:
 
 
 def _scoring_work(scoring: Settings) -> Work:
-    return _work(scoring, "scoring", scoring["grid"]["size"])
+    return _work(scoring, "scoring", scoring["grid"]["size"], precision=scoring["precision"])
 
 
 def _work(settings: Settings, task: str, patch: int, **more: Any) -> Work:
@@ -163,11 +163,11 @@ def plan_text(
         times: of the steps that were measured.
         photographs: how many there are to train on, in words.
         device: where the steps were measured.
-        precision: of training; attribution and scoring are in float32.
+        precision: of training; attribution is in float32, and scoring where nothing else is said.
         missing: manifests that would tell the numbers of sub-images that are not known.
     """
     parts = [
-        f"Steps, measured now on {device}: training in {precision}, attribution and scoring in float32",
+        f"Steps, measured now on {device}: training in {precision}, all else in float32 unless it says so",
         times_table(times),
         f"Runs, on {photographs}: optimiser steps by phase, gradients for attribution, device time",
         runs_table(runs),
@@ -191,7 +191,8 @@ def times_table(times: Times) -> str:
     """Lay out the steps that were measured."""
     rows: list[Row] = []
     for work, step in times.items():
-        kind = ", ".join(filter(None, [work.task, work.loss, "ema" if work.ema else ""]))
+        precision = "" if work.precision == "float32" else work.precision
+        kind = ", ".join(filter(None, [work.task, work.loss, "ema" if work.ema else "", precision]))
         mark = " " if step.batch == work.batch else "*" if step.fits else "!"
         seconds = f"{duration(step.seconds)} {mark}"
         rows.append([work.model, f"x{work.scale}", work.patch, work.batch, kind, seconds])

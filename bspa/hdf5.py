@@ -1,7 +1,8 @@
-"""Open an HDF5 file of ours, or say what is wrong with it; map its values into memory."""
+"""Open an HDF5 file of ours, or say what is wrong with it; map its values into memory, and let go of them."""
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +47,15 @@ def memory_map(
         raise ValueError(f"{dataset.name} is not a contiguous {np.dtype(dtype)} dataset")
     # As a plain array: each slice of a memmap object costs several microseconds more.
     return np.memmap(path, dtype, "r", offset, dataset.shape).view(np.ndarray)
+
+
+def let_go(mapped: NDArray[Any]) -> None:
+    """Take the pages of a file that `memory_map` mapped out of this process's memory, for one pass over it.
+
+    They stay in the system's cache, and come back when they are touched. Other arrays are left alone.
+    """
+    owner: object = mapped
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap):
+        owner.madvise(mmap.MADV_DONTNEED)

@@ -13,7 +13,7 @@ from bspa.atomic import atomic_path
 from bspa.hdf5 import open_format
 
 FORMAT = "bspa-difficulty-scores"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,6 +37,10 @@ class Scores:
     scale: int
     reference_sha256: str
     """Digest of the reference network's weights file."""
+    precision: str = "float32"
+    """Of the network's arithmetic; see `bspa.scoring.arithmetic`."""
+    sees: str = "sub_images"
+    """What the network saw: ``sub_images`` alone, or whole ``images``."""
 
     def __len__(self) -> int:
         return len(self.mse)
@@ -47,7 +51,7 @@ def write_scores(path: str | os.PathLike[str], scores: Scores) -> None:
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name in ("mse", "image", "top", "left"):
             file[name] = getattr(scores, name)
-        for name in ("size", "step", "threshold", "scale", "reference_sha256"):
+        for name in ("size", "step", "threshold", "scale", "reference_sha256", "precision", "sees"):
             file.attrs[name] = getattr(scores, name)
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
@@ -70,4 +74,6 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
             threshold=int(file.attrs["threshold"]),
             scale=int(file.attrs["scale"]),
             reference_sha256=str(file.attrs["reference_sha256"]),
+            precision=str(file.attrs["precision"]),
+            sees=str(file.attrs["sees"]),
         )

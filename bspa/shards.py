@@ -1,4 +1,15 @@
-"""Class shards: the sub-images of one difficulty class as one file that can be memory-mapped.
+"""Class shards: the sub-images of one difficulty class as one file, their pixels or where these lie.
+
+HDF5, N_k members in the order of the scores:
+
+| dataset | holds |
+|---|---|
+| mse | (N_k,) difficulty |
+| image, top, left | (N_k,) where the member lies in the packed images, HR pixels |
+| lr, hr | (N_k, p, p, 3), (N_k, P, P, 3) uint8, contiguous, to be memory-mapped; not with windows |
+
+Attributes: format, format_version, samples (``pixels`` or ``windows``), scale, size (P), class, thresholds,
+reference_sha256. Windows take 16 bytes a member; training cuts the same pixels out of the packed images.
 
 Shape legend: N_k members of class k, P and p pixels of an HR and an LR sub-image.
 """
@@ -6,10 +17,14 @@ Shape legend: N_k members of class k, P and p pixels of an HR and an LR sub-imag
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import h5py
 import numpy as np
@@ -18,14 +33,19 @@ from numpy.typing import ArrayLike, NDArray
 from bspa.crops import check_windows, crop_pairs
 from bspa.difficulty import assign_classes
 from bspa.difficulty import thresholds as largest_scores
-from bspa.hdf5 import memory_map, open_format
+from bspa.hdf5 import let_go, memory_map, open_format
 from bspa.packed import PackedImages
 from bspa.reporting import Reporter
 from bspa.scores import Scores
 
 FORMAT = "bspa-class-shard"
-FORMAT_VERSION = 1
-BLOCK_BYTES = 32 << 20
+FORMAT_VERSION = 2
+BLOCK_BYTES = 8 << 20
+"""HR pixels that are cut before they are written."""
+PAGE = 4096
+
+Samples = Literal["pixels", "windows"]
+Pixels = NDArray[np.uint8]
 
 
 def shard_path(directory: str | os.PathLike[str], k: int) -> Path:
@@ -40,11 +60,12 @@ def write_class_shards(
     sizes: ArrayLike,
     *,
     thresholds: ArrayLike,
+    samples: Samples = "pixels",
 ) -> None:
     """Write ``class01.h5`` ... into ``directory``, in one pass over the images.
 
-    Members keep the order of the scores. Memory does not grow with their number, and the directory appears
-    when all its files are complete; one that was there before is replaced.
+    Members keep the order of the scores. Memory for pixels does not grow with their number, and the directory
+    appears when all its files are complete; one that was there before is replaced.
 
     Args:
         directory: where the shards go.
@@ -52,10 +73,12 @@ def write_class_shards(
         scores: difficulty and position of each sub-image.
         sizes: (K,) members of each class, easiest first.
         thresholds: (K,) largest MSE of each class.
+        samples: ``pixels`` to cut the sub-images now, ``windows`` to note only where they lie.
 
     Raises:
         ValueError: the scores are of other images, or the classes of other scores.
     """
+    _check_samples(samples)
     sizes, thresholds = np.asarray(sizes, np.int64), np.asarray(thresholds, np.float64)
     if scores.scale != images.scale:
         raise ValueError(f"the scores are for scale {scores.scale}, the images for scale {images.scale}")
@@ -66,47 +89,123 @@ def write_class_shards(
             "write it again"
         )
     classes = assign_classes(scores.mse, sizes)
-    reporter = Reporter("sub-images written", len(scores))
-    with _atomic_directory(directory) as folder, contextlib.ExitStack() as stack:
-        files = []
-        for k in range(1, len(sizes) + 1):
-            file = stack.enter_context(h5py.File(shard_path(folder, k), "w"))
-            _lay_out(file, scores, classes == k, k, thresholds)
-            files.append(file)
-        filled = np.zeros(len(sizes), np.int64)
-        block = max(1, BLOCK_BYTES // (3 * scores.size**2))
-        for start in range(0, len(scores), block):
-            some = slice(start, start + block)
-            lr, hr = crop_pairs(images, scores.image[some], scores.top[some], scores.left[some], scores.size)
-            for k in np.unique(classes[some]) - 1:
-                members = classes[some] == k + 1
-                target = slice(filled[k], filled[k] + np.count_nonzero(members))
-                files[k]["lr"][target] = lr[members]
-                files[k]["hr"][target] = hr[members]
-                filled[k] = target.stop
-            reporter.report(start + len(lr))
+    with _atomic_directory(directory) as folder:
+        layouts = [
+            _lay_out(shard_path(folder, k), scores, classes == k, k, thresholds, samples)
+            for k in range(1, len(sizes) + 1)
+        ]
+        if samples == "pixels":
+            _write_pixels(layouts, images, scores, classes - 1)
+
+
+def _check_samples(samples: str) -> None:
+    if samples not in get_args(Samples):
+        raise ValueError(f"samples is {samples!r}; it must be one of {', '.join(get_args(Samples))}")
+
+
+class _Layout(NamedTuple):
+    """A shard whose pixels are still to be written."""
+
+    path: Path
+    offsets: dict[str, int]
+    """First byte of the datasets lr and hr; empty for windows."""
 
 
 def _lay_out(
-    file: h5py.File, scores: Scores, members: NDArray[np.bool_], k: int, thresholds: NDArray[np.float64]
+    path: Path,
+    scores: Scores,
+    members: NDArray[np.bool_],
+    k: int,
+    thresholds: NDArray[np.float64],
+    samples: Samples,
+) -> _Layout:
+    """Write a shard without its pixels."""
+    # Placed at once, to be written past HDF5, on whole pages; not filled, since all of it will be written.
+    placed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    placed.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    offsets = {}
+    with h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+        for name in ("mse", "image", "top", "left"):
+            file[name] = getattr(scores, name)[members]
+        file.attrs.update(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "samples": samples,
+                "scale": scores.scale,
+                "size": scores.size,
+                "class": k,
+                "thresholds": thresholds,
+                "reference_sha256": scores.reference_sha256,
+            }
+        )
+        if samples == "pixels":
+            for name, side in (("lr", scores.size // scores.scale), ("hr", scores.size)):
+                shape = np.count_nonzero(members), side, side, 3
+                dataset = file.create_dataset(name, shape, np.uint8, dcpl=placed, fill_time="never")
+                offsets[name] = dataset.id.get_offset()
+    return _Layout(path, offsets)
+
+
+def _write_pixels(
+    layouts: Sequence[_Layout], images: PackedImages, scores: Scores, classes: NDArray[np.int64]
 ) -> None:
-    count, size, scale = int(np.count_nonzero(members)), scores.size, scores.scale
-    for name, side in (("lr", size // scale), ("hr", size)):
-        # Contiguous, for memory maps; not filled first, since every member will be written.
-        file.create_dataset(name, (count, side, side, 3), np.uint8, fill_time="never")
-    for name in ("mse", "image", "top", "left"):
-        file[name] = getattr(scores, name)[members]
-    file.attrs.update(
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "scale": scale,
-            "size": size,
-            "class": k,
-            "thresholds": thresholds,
-            "reference_sha256": scores.reference_sha256,
-        }
-    )
+    """Cut the sub-images block by block, each straight to its place in a block sorted by class, 0..K-1.
+
+    One thread writes a block while the next is cut, and one makes the disk begin: it would else be waited for
+    at the end.
+    """
+    size, small, total = scores.size, scores.size // scores.scale, len(scores)
+    block = min(max(1, BLOCK_BYTES // (3 * size**2)), total)
+    buffers = [
+        (np.empty((block, small, small, 3), np.uint8), np.empty((block, size, size, 3), np.uint8))
+        for _ in range(2)
+    ]
+    filled = [0] * len(layouts)
+    reporter = Reporter("sub-images written", total)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(layout.path.open("rb+", buffering=0)) for layout in layouts]
+        writer, flusher = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
+
+        def write(lr: Pixels, hr: Pixels, counts: list[int]) -> None:
+            start = 0
+            for k, count in enumerate(counts):
+                for name, pixels in (("lr", lr), ("hr", hr)):
+                    offset = layouts[k].offsets[name] + filled[k] * pixels[0].size
+                    _write_at(files[k].fileno(), pixels[start : start + count], offset)
+                filled[k] += count
+                start += count
+
+        def flush() -> None:
+            for file in files:
+                os.fsync(file.fileno())
+
+        written: deque[Future[None]] = deque()
+        flushed = flusher.submit(flush)
+        for start, out in zip(range(0, total, block), itertools.cycle(buffers), strict=False):
+            if len(written) == len(buffers):
+                written.popleft().result()
+                if flushed.done():
+                    flushed.result()
+                    flushed = flusher.submit(flush)
+            some = slice(start, start + block)
+            places = np.argsort(np.argsort(classes[some], kind="stable"))
+            windows = scores.image[some], scores.top[some], scores.left[some]
+            crop_pairs(images, *windows, size, out=out, places=places)
+            counts = np.bincount(classes[some], minlength=len(files)).tolist()
+            written.append(writer.submit(write, *out, counts))
+            for mapped in (images.lr(0), images.hr(0)):
+                let_go(mapped)
+            reporter.report(start + len(places))
+        for future in (*written, flushed):
+            future.result()
+
+
+def _write_at(file: int, pixels: Pixels, offset: int) -> None:
+    left = pixels.reshape(-1).data
+    while left:
+        done = os.pwrite(file, left, offset)
+        left, offset = left[done:], offset + done
 
 
 @contextlib.contextmanager
@@ -127,16 +226,14 @@ def _atomic_directory(directory: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 class ClassShard:
-    """One class of sub-images, memory-mapped: processes share its pages, and nothing is read before use.
+    """One class of sub-images. Pixels are memory-mapped: processes share them, and none is read before use.
 
     Raises:
         ValueError: the file is truncated, of another kind or of another format version.
     """
 
-    lr: NDArray[np.uint8]
-    """(N_k, p, p, 3)"""
-    hr: NDArray[np.uint8]
-    """(N_k, P, P, 3)"""
+    samples: Samples
+    """Whether the shard has the sub-images' pixels, or only says where they lie."""
     mse: NDArray[np.float32]
     """(N_k,) RGB in [0, 1]."""
     image: NDArray[np.int32]
@@ -157,16 +254,38 @@ class ClassShard:
 
     def __init__(self, path: str | os.PathLike[str]):
         with open_format(path, FORMAT, FORMAT_VERSION, rule="write_class_shards") as file:
+            self.samples = file.attrs["samples"]
+            _check_samples(self.samples)
             self.scale, self.size, self.k = (int(file.attrs[name]) for name in ("scale", "size", "class"))
             self.thresholds = file.attrs["thresholds"]
             self.reference_sha256 = str(file.attrs["reference_sha256"])
             self.mse, self.image, self.top, self.left = (
                 file[name][:] for name in ("mse", "image", "top", "left")
             )
-            self.lr, self.hr = (memory_map(path, file[name]) for name in ("lr", "hr"))
+            self._path, self._pixels = path, {}
+            if self.samples == "pixels":
+                self._pixels = {name: memory_map(path, file[name]) for name in ("lr", "hr")}
 
     def __len__(self) -> int:
         return len(self.mse)
+
+    @property
+    def lr(self) -> Pixels:
+        """(N_k, p, p, 3); a ValueError if the shard holds windows."""
+        return self._mapped("lr")
+
+    @property
+    def hr(self) -> Pixels:
+        """(N_k, P, P, 3); a ValueError if the shard holds windows."""
+        return self._mapped("hr")
+
+    def _mapped(self, name: str) -> Pixels:
+        if self.samples != "pixels":
+            raise ValueError(
+                f"{self._path} has no {name}: it holds {self.samples}, to be cut from the packed images; "
+                "`shards: pixels` in the config has the pixels written"
+            )
+        return self._pixels[name]
 
 
 def open_shards(directory: str | os.PathLike[str]) -> list[ClassShard]:
@@ -178,7 +297,7 @@ def open_shards(directory: str | os.PathLike[str]) -> list[ClassShard]:
     shards = sorted(
         (ClassShard(path) for path in Path(directory).glob("class*.h5")), key=lambda shard: shard.k
     )
-    splits = {(len(shard.thresholds), shard.scale, shard.size) for shard in shards}
+    splits = {(len(shard.thresholds), shard.scale, shard.size, shard.samples) for shard in shards}
     if len(splits) != 1 or [shard.k for shard in shards] != list(range(1, len(shards[0].thresholds) + 1)):
         raise ValueError(
             f"{directory} holds classes {[shard.k for shard in shards]}, not every class of one split; "

@@ -65,13 +65,24 @@ def restore_snapshot(snapshot: Snapshot, model: nn.Module, optimiser: torch.opti
     load_into(model, dict(snapshot.weights), path=path)
     for name, parameter in model.named_parameters():
         if name in snapshot.moments["exp_avg"]:
-            state = {moment: torch.empty_like(parameter) for moment in MOMENTS}
-            for moment, value in state.items():
-                value.copy_(snapshot.moments[moment][name])
-            # Adam counts steps in float32 on the device of a fused optimiser, on the CPU otherwise.
-            device = parameter.device if optimiser.defaults["fused"] else "cpu"
-            step = torch.tensor(float(snapshot.optimiser_steps), dtype=torch.float32, device=device)
-            optimiser.state[parameter] = {"step": step, **state}
+            state = optimiser.state[parameter] = _zero_state(parameter, optimiser)
+            state["step"].fill_(snapshot.optimiser_steps)
+            for moment in MOMENTS:
+                state[moment].copy_(snapshot.moments[moment][name])
+
+
+def start_moments(model: nn.Module, optimiser: torch.optim.Adam) -> None:
+    """Give every trainable parameter that has no moments yet the zeros that Adam begins with."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter not in optimiser.state:
+            optimiser.state[parameter] = _zero_state(parameter, optimiser)
+
+
+def _zero_state(parameter: nn.Parameter, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+    # Adam counts steps in float32 on the device of a fused optimiser, on the CPU otherwise.
+    device = parameter.device if optimiser.defaults["fused"] else "cpu"
+    step = torch.zeros((), dtype=torch.float32, device=device)
+    return {"step": step, **{moment: torch.zeros_like(parameter) for moment in MOMENTS}}
 
 
 def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, metadata: Mapping[str, str]) -> None:

@@ -19,12 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from bspa.atomic import atomic_path
+from bspa.compiling import has_compiler, is_worth_it
 from bspa.devices import choose_device, choose_precision, use_threads
 from bspa.losses import LOSSES, Objective, image_objective
 from bspa.models import build
 from bspa.progress import open_progress, stage_key
+from bspa.sampling import Sampler
+from bspa.schedule import Stage, steps_per_epoch
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
-from bspa.training import Sampler, Stage, steps_per_epoch, train_stage
+from bspa.training import train_stage
 from bspa.weights import load_weights
 
 log = logging.getLogger("bspa")
@@ -82,7 +85,8 @@ class Job(Protocol):
     params: Params
     threads: int
     config: Mapping[str, Any]
-    """``compute`` holds ``device`` and ``save_every_seconds``."""
+    """``compute`` holds ``device`` and ``save_every_seconds``, and ``compile``, ``record`` and ``resident``
+    where they are not the config's defaults."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +112,22 @@ def plain_task(settings: Mapping[str, Any], previous: str | None, device: torch.
     )
 
 
+def compiling_pays(settings: Mapping[str, Any], stage: Stage, device: torch.device) -> bool:
+    """Tell whether the network is compiled: as long as the run is the same, so are its stages."""
+    steps = stage.total_epochs * stage.steps_per_epoch
+    pixels = steps * settings["batch"] * settings.get("patch", 0) ** 2
+    # UDN's first step trains more than the network.
+    if settings["loss"] == "uncertainty" or not is_worth_it(settings["arch"], pixels=pixels, device=device):
+        return False
+    if not has_compiler():
+        log.warning(
+            "compiling would make this run faster, but needs a C++ compiler (g++, or what CXX names) and "
+            "Python's headers; compute.compile: never silences this"
+        )
+        return False
+    return True
+
+
 def run_stage(
     job: Job, sampler: Sampler, *, images: int, name: str, prepare: PrepareTask = plain_task
 ) -> None:
@@ -126,28 +146,28 @@ def run_stage(
     use_threads(job.threads)
     device = choose_device(compute["device"])
     precision = choose_precision(settings["precision"], device)
-    key = stage_key(
-        {"settings": {**settings, "precision": precision.name}, "code": job.params.code}, list(job.input)
+    stage = Stage(
+        name=name,
+        first_epoch=settings["first_epoch"],
+        epochs=settings["epochs"],
+        counts=settings["counts"],
+        total_epochs=settings["total_epochs"],
+        steps_per_epoch=steps_per_epoch(images, settings["repeat"], settings["batch"]),
+        learning_rate=settings["learning_rate"],
+        halve_every=settings["halve_every"],
+        betas=tuple(settings["betas"]),
+        epsilon=settings["epsilon"],
+        ema=settings["ema"],
     )
+    compiled = compute.get("compile", "auto") == "auto" and compiling_pays(settings, stage, device)
+    how = {"precision": precision.name, "compiled": compiled}
+    key = stage_key({"settings": {**settings, **how}, "code": job.params.code}, list(job.input))
     with open_progress(job.params.state, key) as progress:
         if Path(snapshot).exists() and Path(journal).exists() and load_snapshot(snapshot)[1]["key"] == key:
             # Outputs are deleted before a job starts: these are of an orphan that we have waited for.
             log.info("%s: finished by another process", name)
             progress.remove()
             return
-        stage = Stage(
-            name=name,
-            first_epoch=settings["first_epoch"],
-            epochs=settings["epochs"],
-            counts=settings["counts"],
-            total_epochs=settings["total_epochs"],
-            steps_per_epoch=steps_per_epoch(images, settings["repeat"], settings["batch"]),
-            learning_rate=settings["learning_rate"],
-            halve_every=settings["halve_every"],
-            betas=tuple(settings["betas"]),
-            epsilon=settings["epsilon"],
-            ema=settings["ema"],
-        )
         task = prepare(settings, previous, device)
         end = train_stage(
             task.model,
@@ -161,6 +181,9 @@ def run_stage(
             device=device,
             progress=progress,
             save_every_seconds=compute["save_every_seconds"],
+            compiled=compiled,
+            recorded=compute.get("record", True),
+            resident=compute.get("resident", 0.5),
         )
         metadata = {"key": key, "precision": precision.name, "device": device.type}
         if stage.ema is not None:

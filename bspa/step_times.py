@@ -16,11 +16,17 @@ from torch import Tensor, nn
 
 from bspa.attribution import integrated_gradients
 from bspa.devices import Precision
+from bspa.feeds import HostFeed, ResidentFeed, to_device
 from bspa.losses import LOSSES, Objective, image_objective
 from bspa.models import build
 from bspa.packed import PackedImages
-from bspa.sampling import Pixels, UniformSampler
-from bspa.training import MovingAverage, Stage, make_optimiser, to_device
+from bspa.patches import Pixels
+from bspa.sampling import UniformSampler
+from bspa.schedule import Stage
+from bspa.scoring import arithmetic
+from bspa.snapshots import start_moments
+from bspa.steps import EagerStep, FrozenWeights, MovingAverage, RecordedStep, Step
+from bspa.training import make_optimiser
 from bspa.uncertainty import UncertaintyNetwork, WeightedByUncertainty, estimate_uncertainty
 
 REPETITIONS = 5
@@ -49,6 +55,8 @@ class Work:
     """Empty for scoring."""
     ema: bool = False
     """Whether training keeps a moving average of the weights."""
+    precision: str = "float32"
+    """Of scoring; see `bspa.scoring.arithmetic`."""
     model: str = field(compare=False)
     """For people: two names of one network are one kind of step."""
 
@@ -74,7 +82,7 @@ def measure_step(work: Work, *, device: torch.device, precision: Precision, seco
     Args:
         work: the kind of step.
         device: where to compute.
-        precision: of training; attribution and scoring are in float32.
+        precision: of training; attribution is in float32, and scoring in its own precision.
         seconds: about how long to measure; one sample is measured however long it takes.
     """
     batch, fits = 1, True
@@ -123,7 +131,7 @@ def _steps(work: Work, batch: int, device: torch.device, precision: Precision) -
         model = build(work.arch, work.scale, **dict(work.options)).to(device)
     if work.task == "attribution":
         return _attribution(model, sampler, work.loss, device)
-    return _scoring(model, sampler, device)
+    return _scoring(model, sampler, device, work.precision)
 
 
 def _draw(sampler: UniformSampler, iteration: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -134,17 +142,29 @@ def _draw(sampler: UniformSampler, iteration: int, device: torch.device) -> tupl
 def _training(work: Work, sampler: UniformSampler, device: torch.device, precision: Precision) -> Steps:
     model, objective = _task(work, device)
     model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimiser = make_optimiser(model, SOME_STAGE)
-    average = MovingAverage(model, 0.999, {}) if work.ema else None
+    recorded = device.type == "cuda"
+    optimiser = make_optimiser(model, SOME_STAGE, capturable=recorded)
+    feed = ResidentFeed(sampler, device) if recorded else HostFeed(sampler)
+    eager = EagerStep(
+        model,
+        objective=objective,
+        feed=feed,
+        precision=precision,
+        optimiser=optimiser,
+        hold=FrozenWeights(model, {}),
+        average=MovingAverage(model, 0.999, {}) if work.ema else None,
+    )
+    feed.load(0)
+    take: Step = eager
+    if recorded:
+        start_moments(model, optimiser)
+        take = RecordedStep(eager, device)
 
     def train(number: int) -> None:
         for iteration in range(number):
-            loss = objective(model, *_draw(sampler, iteration, device), precision)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            if average:
-                average.after_step()
+            feed.load(iteration)
+            take.gradients()
+            take.update()
 
     return train
 
@@ -170,14 +190,17 @@ def _attribution(model: nn.Module, sampler: UniformSampler, loss: str, device: t
     return attribute
 
 
-def _scoring(model: nn.Module, sampler: UniformSampler, device: torch.device) -> Steps:
+def _scoring(model: nn.Module, sampler: UniformSampler, device: torch.device, precision: str) -> Steps:
     model = model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    compute = arithmetic(precision, device, few_shapes=True)
 
     @torch.inference_mode()
     def score(number: int) -> None:
         for iteration in range(number):
             lr, hr = _draw(sampler, iteration, device)
-            (model(lr).clamp_(0, 1) - hr).square_().mean(dim=(1, 2, 3))
+            with compute():
+                sr = model(lr)
+            (sr.float().clamp_(0, 1) - hr).square_().mean(dim=(1, 2, 3))
 
     return score
 

@@ -57,6 +57,8 @@ class UncertaintyNetwork(nn.Module):
 
     def _estimate(self, features: Tensor) -> Tensor:
         first, *others = self.head
+        assert isinstance(first, nn.Conv2d)
+        assert first.bias is not None
         s = convolve_upsampled(features, first.weight, first.bias, self.network.scale)
         for layer in others:
             s = layer(s)

@@ -554,7 +554,7 @@ def planned_runs():
     return runs
 
 
-def planned_scoring(model, scale, method, source):
+def planned_scoring(model, scale, method, source, precision="float32"):
     return plain(
         network(model),
         model=model,
@@ -562,6 +562,7 @@ def planned_scoring(model, scale, method, source):
         method=method,
         source=source,
         batch=settings.reference.batch,
+        precision=precision,
         grid=plain(grid(scale)),
     )
 
@@ -578,7 +579,8 @@ def planned_scorings():
         ("figure4", validation),
         ("figure5", train),
     ]
-    keys = [(settings.reference.model, scale, "(reference)", source) for scale, source in difficulty]
+    reference, precision = settings.reference.model, settings.reference.precision
+    keys = [(reference, scale, "(reference)", source, precision) for scale, source in difficulty]
     keys += [
         (run["model"], run["scale"], run["method"], source)
         for name, source in by_runs

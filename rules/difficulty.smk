@@ -79,7 +79,11 @@ rule score_difficulty:
         gpu=1,
     params:
         settings=lambda w: plain(
-            model=network(settings.reference.model), scale=int(w.scale), batch=settings.reference.batch
+            model=network(settings.reference.model),
+            scale=int(w.scale),
+            batch=settings.reference.batch,
+            precision=settings.reference.precision,
+            sees=settings.reference.sees,
         ),
         code=code("score_difficulty"),
     message:
@@ -122,6 +126,7 @@ rule write_class_shards:
         "../envs/bspa.yaml"
     threads: 1
     params:
+        settings=plain(samples=settings.shards),
         code=code("write_class_shards"),
     message:
         "Writing the class shards of {wildcards.source} x{wildcards.scale}, split {wildcards.split}"

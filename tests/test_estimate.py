@@ -59,6 +59,7 @@ def a_scoring(**more: Any) -> dict[str, Any]:
         "method": "bspa",
         "source": "photos",
         "batch": 64,
+        "precision": "float32",
         "sub_images": 640,
     }
     return {**TINY, **scoring, "grid": {"size": 128, "step": 64, "threshold": 48}, **more}
@@ -108,6 +109,7 @@ def test_each_phase_has_its_own_step_time() -> None:
 def test_scoring_goes_by_batches() -> None:
     times = constant({"scoring": 0.5}, [], [a_scoring()])
     assert estimate_scoring(a_scoring(), times).seconds == pytest.approx(5)
+    assert len(distinct_works([], [a_scoring(), a_scoring(precision="bfloat16")])) == 2
     unknown = a_scoring(sub_images=None)
     assert distinct_works([], [unknown]) == []
     assert estimate_scoring(unknown, {}).seconds is None
@@ -194,6 +196,8 @@ def test_the_plan_adds_up_and_says_what_is_left_out() -> None:
 def test_marks_say_how_a_step_was_measured() -> None:
     whole = times_table({WORK: StepTime(seconds=1.0, batch=2)})
     assert whole.splitlines()[2:] == ["tiny     x4        32      2  training, l1  1.0 s"]
+    reduced = replace(WORK, task="scoring", loss="", precision="bfloat16")
+    assert "scoring, bfloat16 " in times_table({reduced: StepTime(seconds=1.0, batch=2)})
     part = times_table({WORK: StepTime(seconds=1.0, batch=1)})
     assert "1.0 s *" in part
     assert "in proportion" in part
@@ -269,8 +273,9 @@ def test_a_batch_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         replace(WORK, loss="weighted"),
         replace(WORK, task="attribution"),
         replace(WORK, task="scoring", loss=""),
+        replace(WORK, task="scoring", loss="", precision="bfloat16"),
     ],
-    ids=lambda work: f"{work.task}-{work.loss}-{work.ema}",
+    ids=lambda work: f"{work.task}-{work.loss}-{work.ema}-{work.precision}",
 )
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_kind_of_step_is_measured_and_leaves_no_trace(work: Work, precision: str) -> None:
@@ -369,3 +374,12 @@ def test_the_plan_counts_the_sub_images_of_manifests(
     assert f"tiny x4 bspa photos {sub_images} 12 ms" in rows  # 8 of 64 at 0.1 s
     assert "tiny x4 bspa others ? ?" in rows
     assert f"snakemake {tmp_path / 'others.csv'}" in out
+
+
+def test_the_plan_measures_an_automatic_batch_as_the_device_gets_it(
+    plan: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    a_manifest(tmp_path / "photos.csv", [(256, 192), (128, 128), (128, 130)])
+    plan(images=3, scorings=[a_scoring(sub_images=None, batch="auto")])
+    # 8 are a CPU's batch of 128 pixels, of 0.1 s
+    assert "tiny x4 bspa photos 8 100 ms" in lines_of(capsys.readouterr().out)

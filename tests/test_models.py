@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from bspa.config.schema import Model as ModelSettings
 from bspa.models import ARCHITECTURES, build, count_parameters
-from bspa.models.layers import ExactUpscale2d
+from bspa.models.layers import ExactUpscale2d, prelu
 
 SCALES = (2, 3, 4)
 SMALL = {
@@ -544,6 +544,29 @@ def test_networks_learn(arch):
         losses.append(loss.item())
     assert all(p.grad is not None and p.grad.any() for p in model.parameters() if p.requires_grad)
     assert losses[-1] < 0.75 * losses[0], f"{losses[0]:.4f} -> {losses[-1]:.4f}"
+
+
+def test_the_prelu_of_a_layer_is_torchs_forward_and_backward() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    x[0, 0, 0, :2] = torch.tensor([0.0, -0.0])
+    for value in (0.25, 0.0, 1.0, -0.5):
+        slope = torch.full((1,), value, dtype=torch.float64, requires_grad=True)
+        inputs = x.clone().requires_grad_(), slope
+        ours, expected = prelu(*inputs), functional.prelu(*inputs)
+        assert torch.equal(ours, expected)
+        direction = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        for a, b in zip(*(torch.autograd.grad(y, inputs, direction) for y in (ours, expected)), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_the_slopes_gradient_is_summed_in_float32() -> None:
+    x = torch.full((1, 1, 64, 64), -1.0, dtype=torch.bfloat16, requires_grad=True)
+    slope = torch.full((1,), 0.25, requires_grad=True)
+    prelu(x, slope).backward(torch.ones_like(x))
+    assert slope.grad is not None
+    assert slope.grad.dtype == torch.float32
+    assert slope.grad.item() == -4096
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -8,8 +8,9 @@ from coordinates import CoordinateImages, coordinates, same_place
 from scipy.stats import chisquare
 
 from bspa.difficulty import inverse_probabilities
+from bspa.patches import augment
 from bspa.random_numbers import RandomNumbers, pick
-from bspa.sampling import InformativeSampler, InverseSampler, UniformSampler, augment
+from bspa.sampling import InformativeSampler, InverseSampler, UniformSampler
 from bspa.selections import Selection
 
 # Every test has a fixed seed, so it passes always or never; a fair sampler fails one seed in 10,000.

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 import logging
+import time
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from coordinates import CoordinateImages
+from PIL import Image
 from torch import nn
 
+from bspa import inference
+from bspa.crops import crop_pairs
+from bspa.models import build
+from bspa.packed import PackedImages, write_packed
 from bspa.reporting import Reporter
 from bspa.scores import Scores, read_scores, write_scores
-from bspa.scoring import score_sub_images
-from bspa.sub_images import Windows, grid
+from bspa.scoring import choose_batch, score_by_weights, score_on_images, score_sub_images
+from bspa.sources import list_files, make_manifest
+from bspa.sub_images import Windows, grid, read_windows, write_windows
+from bspa.weights import save_weights
 
 CPU = torch.device("cpu")
 
@@ -72,6 +81,25 @@ def one_by_one(model, images, windows):
     return np.array(scores)
 
 
+def seen_whole(model, images, windows):
+    """The same definition for a network that sees the whole image."""
+    model = model.double().eval()
+    scores = []
+    for i, top, left in zip(windows.image, windows.top, windows.left, strict=True):
+        with torch.no_grad():
+            sr = model(torch.from_numpy(images.lr(i).transpose(2, 0, 1)[None] / 255))[0].numpy()
+        error = np.clip(sr.transpose(1, 2, 0), 0, 1) - images.hr(i) / 255
+        scores.append(np.mean(error[top : top + windows.size, left : left + windows.size] ** 2))
+    return np.array(scores)
+
+
+def calls_of(model, look):
+    """Note what ``look`` finds whenever the network is called."""
+    found = []
+    model.register_forward_pre_hook(lambda _, inputs: found.append(look(inputs[0])))
+    return found
+
+
 @pytest.fixture
 def network():
     torch.manual_seed(0)
@@ -110,6 +138,101 @@ def test_scores_do_not_depend_on_the_batch(network, images, windows, batch):
     expected = score_sub_images(network, images, windows, batch=7, device=CPU)
     scores = score_sub_images(network, images, windows, batch=batch, device=CPU)
     np.testing.assert_allclose(scores, expected, rtol=2e-6)
+
+
+def test_cropping_ahead_changes_no_bit(network, images, windows):
+    windows = Windows(
+        **{name: getattr(windows, name)[:21] for name in ("image", "top", "left")},
+        size=windows.size, step=windows.step, threshold=windows.threshold,
+    )  # fmt: skip
+    expected = []
+    network.eval().to(memory_format=torch.channels_last)
+    for start in range(0, 21, 7):
+        some = slice(start, start + 7)
+        corners = windows.image[some], windows.top[some], windows.left[some]
+        lr, hr = (
+            torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+            for pixels in crop_pairs(images, *corners, windows.size)
+        )
+        with torch.inference_mode():
+            expected += ((network(lr).clamp(0, 1) - hr) ** 2).mean(dim=(1, 2, 3)).tolist()
+    # Long enough to crop over what is being looked at, if it could be.
+    calls_of(network, lambda _: time.sleep(0.05))
+    scores = score_sub_images(network, images, windows, batch=7, device=CPU)
+    assert scores.tolist() == expected
+
+
+@pytest.mark.parametrize("batch", [1, 7, 20, 1000])
+def test_no_batch_is_much_smaller_than_the_others(network, images, windows, batch):
+    sizes = calls_of(network, len)
+    score_sub_images(network, images, windows, batch=batch, device=CPU)
+    assert sum(sizes) == len(windows)
+    assert len(sizes) == -(-len(windows) // batch)
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_an_automatic_batch_has_as_many_pixels_whatever_the_size():
+    assert [choose_batch("auto", size, CPU) for size in (64, 128, 129, 500)] == [32, 8, 7, 1]
+    assert [choose_batch("auto", size, torch.device("cuda", 0)) for size in (64, 128)] == [1024, 256]
+    assert choose_batch(7, 128, CPU) == 7
+
+
+def test_a_network_that_sees_whole_images(network, images, windows):
+    scores = score_on_images(network, images, windows, device=CPU)
+    alone = score_sub_images(network, images, windows, batch=7, device=CPU)
+    expected = seen_whole(network, images, windows)
+    assert scores.dtype == np.float32
+    errors = np.abs(scores - expected) / expected
+    assert errors.max() < 2e-6, f"relative errors: {np.quantile(errors, [0, 0.5, 0.9, 1])}"
+    # Where the sub-image is the image it makes no difference.
+    same = np.abs(scores - alone) / alone < 1e-5
+    assert same[windows.image == 1].all()
+    assert not same.all()
+
+
+def test_every_image_is_computed_once(network, images, windows):
+    shapes = calls_of(network, lambda x: tuple(x.shape[2:]))
+    score_on_images(network, images, windows, device=CPU)
+    assert shapes == [lr.shape[:2] for lr in map(images.lr, range(3))]
+
+
+def test_tiles_give_the_scores_of_whole_images(images, windows, monkeypatch):
+    torch.manual_seed(0)
+    model = build("msrresnet", 2, blocks=1, channels=4)
+    whole = score_on_images(model, images, windows, device=CPU)
+    areas = calls_of(model, lambda x: x.shape[2] * x.shape[3])
+    monkeypatch.setattr(inference, "TILE_BUDGET", 26**2)
+    scores = score_on_images(model, images, windows, device=CPU)
+    assert len(areas) > 3
+    np.testing.assert_allclose(scores, whole, rtol=2e-6)
+
+
+@pytest.mark.parametrize("score", [partial(score_sub_images, batch=7), score_on_images])
+def test_the_precision_is_that_of_the_network_alone(network, images, windows, score):
+    def arithmetic(_):
+        return torch.backends.cudnn.allow_tf32, torch.is_autocast_enabled("cpu")
+
+    before = arithmetic(None)
+    found = calls_of(network, arithmetic)
+    exact = score(network, images, windows, device=CPU)
+    assert set(found) == {(False, False)}
+    found.clear()
+    tf32 = score(network, images, windows, device=CPU, precision="tf32")
+    assert set(found) == {(True, False)}
+    assert np.array_equal(tf32, exact)  # a CPU has none
+    found.clear()
+    reduced = score(network, images, windows, device=CPU, precision="bfloat16")
+    assert set(found) == {(False, True)}
+    errors = np.abs(reduced - exact) / exact
+    assert 1e-5 < errors.max() < 0.05, f"relative errors: {np.quantile(errors, [0, 0.5, 0.9, 1])}"
+    assert arithmetic(None) == before
+
+
+@pytest.mark.parametrize("score", [partial(score_sub_images, batch=7), score_on_images])
+def test_an_unknown_precision_is_refused(network, images, windows, score):
+    with pytest.raises(ValueError, match="precision is 'float16'; allowed are float32, tf32, bfloat16"):
+        score(network, images, windows, device=CPU, precision="float16")
 
 
 def test_a_gpu_computes_the_same(network, images, windows):
@@ -165,6 +288,46 @@ def test_no_batch_is_refused(network, images, windows):
         score_sub_images(network, images, windows, batch=0, device=CPU)
 
 
+@pytest.fixture
+def files(tmp_path):
+    """What `score_by_weights` reads, and the network and images in it."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for name, (width, height) in {"a": (40, 32), "b": (32, 32)}.items():
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(
+            tmp_path / f"photos/{name}.png"
+        )
+    write_packed(make_manifest(list_files("folder", path=tmp_path / "photos")), tmp_path / "x2.h5", scale=2)
+    images = PackedImages(tmp_path / "x2.h5")
+    write_windows(tmp_path / "windows.h5", images.hr_shapes, size=16, step=8, threshold=2, scale=2)
+    torch.manual_seed(0)
+    model = build("msrresnet", 2, blocks=1, channels=4)
+    save_weights(tmp_path / "weights.safetensors", model.state_dict(), {})
+    arguments = {
+        "weights": tmp_path / "weights.safetensors",
+        "network": {"arch": "msrresnet", "options": {"blocks": 1, "channels": 4}},
+        "packed": tmp_path / "x2.h5", "windows": tmp_path / "windows.h5",
+        "scale": 2, "batch": "auto", "device": CPU,
+    }  # fmt: skip
+    return arguments, model, images, read_windows(tmp_path / "windows.h5")
+
+
+def test_scores_are_exact_unless_asked_otherwise_and_say_what_they_are(files):
+    arguments, model, images, grid = files
+    exact = score_by_weights(**arguments)
+    assert (exact.precision, exact.sees) == ("float32", "sub_images")
+    np.testing.assert_allclose(exact.mse, one_by_one(model, images, grid), rtol=2e-6)
+    quick = score_by_weights(**arguments, sees="images", precision="bfloat16")
+    assert (quick.precision, quick.sees) == ("bfloat16", "images")
+    expected = score_on_images(model, images, grid, device=CPU, precision="bfloat16")
+    assert quick.mse.tolist() == expected.tolist()
+
+
+def test_an_unknown_sight_is_refused(files):
+    with pytest.raises(ValueError, match="sees is 'photos'; allowed are sub_images, images"):
+        score_by_weights(**files[0], sees="photos")
+
+
 def test_progress_tells_rate_and_time_left(caplog, monkeypatch):
     clock = iter([0.0, 2.0, 10.0, 12.0, 40.0])
     monkeypatch.setattr("bspa.reporting.time.monotonic", lambda: next(clock))
@@ -191,6 +354,8 @@ def make_scores():
         threshold=48,
         scale=4,
         reference_sha256="f" * 64,
+        precision="bfloat16",
+        sees="images",
     )
 
 
@@ -222,7 +387,7 @@ def test_damaged_scores_are_refused(tmp_path, damage):
     else:
         with h5py.File(path, "r+") as file:
             if damage == "version":
-                file.attrs["format_version"] = 2
+                file.attrs["format_version"] = 1
             else:
                 del file["top"]
     with pytest.raises(ValueError, match=r"cannot use .*scores\.h5 \(.*let score_difficulty make it again"):

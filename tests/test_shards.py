@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import runpy
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +17,7 @@ from coordinates import CoordinateImages, same_place
 from PIL import Image
 
 import bspa.shards
+from bspa.crops import crop_pairs
 from bspa.difficulty import assign_classes, class_sizes, thresholds
 from bspa.manifest import COLUMNS
 from bspa.models import build
@@ -46,9 +50,10 @@ def score(images, *, size=SIZE, step=STEP, distinct=1000):
     )
 
 
-def write(directory, images, scores, *, classes=4, imbalance=5.0):
+def write(directory, images, scores, *, classes=4, imbalance=5.0, samples="pixels"):
     sizes = class_sizes(len(scores), classes, imbalance)
-    write_class_shards(directory, images, scores, sizes, thresholds=thresholds(scores.mse, sizes))
+    limits = thresholds(scores.mse, sizes)
+    write_class_shards(directory, images, scores, sizes, thresholds=limits, samples=samples)
     return sizes
 
 
@@ -79,15 +84,43 @@ def test_shards_hold_every_sub_image_once_in_its_class(tmp_path, monkeypatch, im
         assert same_place(shard.lr, shard.hr, SCALE)
 
 
-def test_shards_say_what_they_are(tmp_path, images):
+@pytest.mark.parametrize("distinct", [100_000, 3])
+def test_windows_say_where_the_pixels_of_the_other_kind_lie(tmp_path, images, distinct):
+    scores = score(images, distinct=distinct)
+    for samples in ("pixels", "windows"):
+        write(tmp_path / samples, images, scores, samples=samples)
+    for pixels, windows in zip(*map(open_shards, (tmp_path / "pixels", tmp_path / "windows")), strict=True):
+        assert (pixels.samples, windows.samples) == ("pixels", "windows")
+        assert len(windows) == len(pixels)
+        for name in ("mse", "image", "top", "left", "thresholds"):
+            assert np.array_equal(getattr(windows, name), getattr(pixels, name)), name
+        for name in ("scale", "size", "k", "reference_sha256"):
+            assert getattr(windows, name) == getattr(pixels, name), name
+        lr, hr = crop_pairs(images, windows.image, windows.top, windows.left, windows.size)
+        assert np.array_equal(lr, pixels.lr)
+        assert np.array_equal(hr, pixels.hr)
+
+
+def test_windows_have_no_pixels(tmp_path, images):
+    write(tmp_path / "shards", images, score(images), samples="windows")
+    path = shard_path(tmp_path / "shards", 1)
+    with h5py.File(path) as file:
+        assert sorted(file) == ["image", "left", "mse", "top"]
+    for name in ("lr", "hr"):
+        with pytest.raises(ValueError, match=rf"class01\.h5 has no {name}: it holds windows.*shards: pixels"):
+            getattr(ClassShard(path), name)
+
+
+@pytest.mark.parametrize("samples", ["pixels", "windows"])
+def test_shards_say_what_they_are(tmp_path, images, samples):
     scores = score(images)
-    sizes = write(tmp_path / "shards", images, scores)
+    sizes = write(tmp_path / "shards", images, scores, samples=samples)
     with h5py.File(shard_path(tmp_path / "shards", 2)) as file:
-        assert file["hr"].chunks is None
-        assert file["lr"].chunks is None
+        assert all(dataset.chunks is None for dataset in file.values())
         assert dict(file.attrs) == {
             "format": "bspa-class-shard",
-            "format_version": 1,
+            "format_version": 2,
+            "samples": samples,
             "scale": SCALE,
             "size": SIZE,
             "class": 2,
@@ -108,11 +141,85 @@ def test_more_than_a_hundred_classes_stay_in_order(tmp_path, images):
     assert [shard.k for shard in open_shards(tmp_path / "shards")] == list(range(1, 102))
 
 
-def test_shards_feed_the_inverse_sampler(tmp_path, images):
+def pages_of(path):
+    """How many bytes of a file are in this process's memory."""
+    lines, total, counts = Path("/proc/self/smaps").read_text().splitlines(), 0, False
+    for line in lines:
+        if "-" in line.split(" ")[0]:
+            counts = line.endswith(str(path))
+        elif counts and line.startswith("Rss:"):
+            total += 1024 * int(line.split()[1])
+    return total
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells")
+def test_images_that_are_cut_do_not_stay_in_memory(tmp_path):
+    images = pack(tmp_path, tmp_path / "x4.h5")
+    pixels = images.hr(0).sum(), images.lr(0).sum()
+    assert pages_of(tmp_path / "x4.h5") > 0
+    write(tmp_path / "shards", images, score(images, size=64, step=32))
+    assert pages_of(tmp_path / "x4.h5") == 0
+    assert (images.hr(0).sum(), images.lr(0).sum()) == pixels
+
+
+def test_memory_for_pixels_does_not_grow_with_their_number(tmp_path, monkeypatch):
+    images = CoordinateImages((120, 120), scale=SCALE)
+    block, peaks = 4 * 3 * 60**2, []
+    monkeypatch.setattr(bspa.shards, "BLOCK_BYTES", block)
+    scores = score(images, size=60, step=6)
+    for times in (1, 10):
+        columns = {name: np.tile(getattr(scores, name), times) for name in ("mse", "image", "top", "left")}
+        tracemalloc.start()
+        write(tmp_path / "shards", images, replace(scores, **columns))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > 2 * block  # numpy's arrays are traced
+    more = 9 * len(scores)
+    assert (peaks[1] - peaks[0]) / more < 200, (
+        f"{peaks} bytes for {len(scores)} sub-images and ten times that"
+    )
+
+
+def test_pixels_lie_on_whole_pages(tmp_path, images):
+    write(tmp_path / "shards", images, score(images), classes=1)
+    with h5py.File(shard_path(tmp_path / "shards", 1)) as file:
+        assert [file[name].id.get_offset() % 4096 for name in ("lr", "hr")] == [0, 0]
+
+
+def test_interrupted_writes_go_on(tmp_path, images, monkeypatch):
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: real(file, data[:1000], offset))
     write(tmp_path / "shards", images, score(images))
-    lr, hr = InverseSampler(open_shards(tmp_path / "shards"), batch=32, seed=0).batch(0)
+    for shard in open_shards(tmp_path / "shards"):
+        lr, hr = crop_pairs(images, shard.image, shard.top, shard.left, SIZE)
+        assert np.array_equal(shard.lr, lr)
+        assert np.array_equal(shard.hr, hr)
+
+
+@pytest.mark.parametrize("samples", ["pixels", "windows"])
+def test_shards_feed_the_inverse_sampler(tmp_path, images, samples):
+    write(tmp_path / "shards", images, score(images), samples=samples)
+    whole = images if samples == "windows" else None
+    lr, hr = InverseSampler(open_shards(tmp_path / "shards"), images=whole, batch=32, seed=0).batch(0)
     assert same_place(lr, hr, SCALE)
     assert len(np.unique(hr.reshape(32, -1), axis=0)) > 16
+
+
+def test_both_kinds_feed_the_same_samples(tmp_path):
+    images = pack(tmp_path, tmp_path / "x4.h5")
+    samplers = []
+    for samples, whole in (("pixels", None), ("windows", images)):
+        write(tmp_path / samples, images, score(images, size=64, step=32), samples=samples)
+        samplers.append(InverseSampler(open_shards(tmp_path / samples), images=whole, batch=16, seed=0))
+    for iteration in range(20):
+        for pixels, windows in zip(*(sampler.batch(iteration) for sampler in samplers), strict=True):
+            assert np.array_equal(pixels, windows)
+
+
+def test_windows_without_their_images_are_refused(tmp_path, images):
+    write(tmp_path / "shards", images, score(images), samples="windows")
+    with pytest.raises(ValueError, match="holds windows, to be cut from the packed images"):
+        InverseSampler(open_shards(tmp_path / "shards"), batch=1, seed=0)
 
 
 def pack(folder, path):
@@ -166,6 +273,28 @@ def test_earlier_shards_are_replaced_and_kept_when_the_new_ones_fail(tmp_path, i
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
+@pytest.mark.parametrize("broken", ["pwrite", "fsync"])
+def test_a_disk_that_fails_leaves_the_earlier_shards(tmp_path, images, monkeypatch, broken):
+    directory = tmp_path / "shards"
+    write(directory, images, score(images), classes=6)
+
+    def fail(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(bspa.shards, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(OSError, match="no space left"):
+        write(directory, images, score(images))
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+    assert len(open_shards(directory)) == 6
+
+
+def test_the_other_kind_replaces_the_earlier(tmp_path, images):
+    for samples in ("pixels", "windows", "pixels"):
+        write(tmp_path / "shards", images, score(images), samples=samples)
+        assert {shard.samples for shard in open_shards(tmp_path / "shards")} == {samples}
+
+
 def test_the_directory_is_as_open_as_any_other(tmp_path, images):
     (tmp_path / "other").mkdir()
     write(tmp_path / "shards", images, score(images))
@@ -188,10 +317,12 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path, images):
         write_class_shards(
             tmp_path / "shards", CoordinateImages((60, 48), scale=3), scores, sizes, thresholds=limits
         )
+    with pytest.raises(ValueError, match="samples is 'patches'; it must be one of pixels, windows"):
+        write(tmp_path / "shards", images, scores, samples="patches")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "version", "chunked", "dataset"])
+@pytest.mark.parametrize("damage", ["truncated", "text", "version", "chunked", "dataset", "samples"])
 def test_damaged_shards_are_refused(tmp_path, images, damage):
     write(tmp_path / "shards", images, score(images))
     path = shard_path(tmp_path / "shards", 1)
@@ -202,7 +333,9 @@ def test_damaged_shards_are_refused(tmp_path, images, damage):
     else:
         with h5py.File(path, "r+") as file:
             if damage == "version":
-                file.attrs["format_version"] = 0
+                file.attrs["format_version"] = 1
+            elif damage == "samples":
+                file.attrs["samples"] = "patches"
             else:
                 pixels = file["hr"][:]
                 del file["hr"]
@@ -246,6 +379,8 @@ def test_the_scripts_go_from_packed_photographs_to_shards_and_figure_1(tmp_path)
                 "model": {"arch": "msrresnet", "options": {"blocks": 1, "channels": 8}},
                 "scale": 4,
                 "batch": 5,
+                "precision": "float32",
+                "sees": "sub_images",
             }
         ),
         config={"compute": {"device": "cpu"}},
@@ -260,6 +395,7 @@ def test_the_scripts_go_from_packed_photographs_to_shards_and_figure_1(tmp_path)
     run_script(
         "write_class_shards",
         input=SimpleNamespace(packed=packed, scores=scores, thresholds=limits),
+        params=SimpleNamespace(settings={"samples": "pixels"}),
         output=[str(tmp_path / "shards")],
     )
     run_script(

@@ -21,6 +21,7 @@ from bspa.devices import choose_device, choose_precision
 from bspa.losses import Objective, image_objective, l1
 from bspa.models import build
 from bspa.progress import Progress, open_progress, stage_key
+from bspa.sampling import UniformSampler
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
 from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
 from bspa.weights import load_weights
@@ -31,6 +32,7 @@ STAGE = Stage(
     steps_per_epoch=4, learning_rate=1e-3, halve_every=2,
     betas=(0.9, 0.999), epsilon=1e-8,
 )  # fmt: skip
+AVERAGED = replace(STAGE, ema=0.9)
 
 
 class Noise:
@@ -65,13 +67,14 @@ def train(
     save_every_seconds: float = 1e9,
     model: nn.Module | None = None,
     objective: Objective = L1,
+    compiled: bool = False,
 ) -> Progress:
     device = choose_device("cpu")
     with open_progress(folder, "key") as progress:
         return train_stage(
             model or network(), sampler or Noise(), stage, objective=objective, initial=initial,
             frozen=frozen, precision=choose_precision(precision, device), device=device, progress=progress,
-            save_every_seconds=save_every_seconds,
+            save_every_seconds=save_every_seconds, compiled=compiled,
         )  # fmt: skip
 
 
@@ -204,9 +207,62 @@ def test_a_frozen_stage_resumes_with_the_same_weights_frozen(tmp_path: Path) -> 
     assert_same(train(tmp_path / "cut", initial=warm, frozen=frozen).snapshot, whole.snapshot)
 
 
-# ---- the moving average of the weights -----------------------------------------------------------------
+class Photos:
+    """Photographs of noise for a real sampler."""
 
-AVERAGED = replace(STAGE, ema=0.9)
+    scale, ids = 4, ("noise",) * 3
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self._lr, self._hr = (random.integers(0, 256, (3, s, s, 3), np.uint8) for s in (16, 64))
+
+    def __len__(self) -> int:
+        return 3
+
+    def lr(self, index: int) -> np.ndarray:
+        return self._lr[index]
+
+    def hr(self, index: int) -> np.ndarray:
+        return self._hr[index]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("arch", ["fsrcnn", "edsr", "rcan"])
+def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str) -> None:
+    options = {"rcan": {"groups": 1, "blocks": 1}, "edsr": {"blocks": 1}, "fsrcnn": {}}[arch]
+    device, stage = choose_device("cuda"), replace(AVERAGED, epochs=20, total_epochs=20)
+
+    def trained(folder: str, *, resident: float, recorded: bool, initial: Snapshot | None) -> Snapshot:
+        torch.manual_seed(0)
+        model = build(arch, 4, **options)
+        frozen = {}
+        if initial:
+            frozen = {n: torch.arange(v.numel()).view(v.shape) % 3 == 0 for n, v in initial.average.items()}
+        with open_progress(tmp_path / folder, "key") as progress:
+            return train_stage(
+                model, UniformSampler(Photos(), patch=32, batch=4, seed=0), stage,  # type: ignore[arg-type]
+                objective=L1, initial=initial, frozen=frozen, precision=choose_precision("float32", device),
+                device=device, progress=progress, recorded=recorded, resident=resident,
+            ).snapshot  # fmt: skip
+
+    first = trained("first", resident=0.5, recorded=False, initial=None)
+    for initial in (None, first):
+        eager, host, recorded = (
+            trained(name, resident=resident, recorded=record, initial=initial)
+            for name, resident, record in (("a", 0.5, False), ("b", 0.0, True), ("c", 0.5, True))
+        )
+        start = initial.weights if initial else build(arch, 4, **options).state_dict()
+        for other in (host, recorded):
+            assert other.optimiser_steps == eager.optimiser_steps
+            for name, value in eager.weights.items():
+                apart, moved = (other.weights[name] - value).norm(), (value - start[name]).norm()
+                assert apart <= 0.05 * moved, f"{name}: moved by {moved}, {apart} apart"
+                if initial and name in initial.average:
+                    held = torch.arange(value.numel()).view(value.shape) % 3 == 0
+                    assert torch.equal(other.weights[name][held], initial.weights[name][held]), name
+
+
+# ---- the moving average of the weights -----------------------------------------------------------------
 
 
 class Watched(Noise):

@@ -14,13 +14,13 @@ from typing import Any
 from bspa.atomic import write_text
 from bspa.attribution import attributable, importance, integrated_gradients, top_fraction_mask
 from bspa.devices import choose_device, use_threads
+from bspa.feeds import to_device
 from bspa.jobs import run_job
 from bspa.losses import LOSSES
 from bspa.packed import PackedImages
 from bspa.sampling import UniformSampler
 from bspa.snapshots import load_snapshot
 from bspa.stage import build_seeded, load_masks
-from bspa.training import to_device
 from bspa.weights import save_weights
 
 log = logging.getLogger("bspa")

@@ -16,6 +16,7 @@ from bspa.devices import choose_device, choose_precision, use_threads
 from bspa.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
 from bspa.jobs import run_job
 from bspa.manifest import cut_shapes, read_manifest, rows_for_scale
+from bspa.scoring import choose_arithmetic, choose_batch
 from bspa.sources import list_files
 from bspa.step_times import describe_device, measure_step
 from bspa.sub_images import count_windows
@@ -40,10 +41,17 @@ def main(snakemake: Any) -> None:
         print(UNKNOWN.format(train=train, manifest=settings["manifests"][train]))
         print(runs_table([estimate_run(run, None, {}) for run in runs]))
         return
-    scorings = [{**s, "sub_images": count_sub_images(s, manifests)} for s in settings["scorings"]]
-
     use_threads(snakemake.threads)
     device = choose_device(snakemake.config["compute"]["device"])
+    scorings = [
+        {
+            **s,
+            "batch": choose_batch(s["batch"], s["grid"]["size"], device),
+            "precision": choose_arithmetic(s["precision"], device),
+            "sub_images": count_sub_images(s, manifests),
+        }
+        for s in settings["scorings"]
+    ]
     precision = choose_precision(settings["precision"], device)
     works = distinct_works(runs, scorings)
     times = {}

@@ -23,6 +23,8 @@ def main(snakemake: Any) -> None:
         scale=settings["scale"],
         batch=settings["batch"],
         device=choose_device(snakemake.config["compute"]["device"]),
+        precision=settings["precision"],
+        sees=settings["sees"],
     )
     write_scores(snakemake.output[0], scores)
 

@@ -1,7 +1,7 @@
 """A training stage on inversely sampled sub-images (Eq. 4; Step 2 of Section 3.1).
 
-In: class shards; packed training images (their number sets the length of an epoch); the previous snapshot,
-unless the run begins here; the mask that holds, if any.
+In: class shards; packed training images (their number sets the length of an epoch, and windows are cut out of
+them); the previous snapshot, unless the run begins here; the mask that holds, if any.
 Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
 """
 
@@ -16,10 +16,15 @@ from bspa.stage import run_stage
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
-    shards = open_shards(snakemake.input.shards)
-    sampler = InverseSampler(shards, batch=settings["batch"], seed=settings["seed"])
+    shards, images = open_shards(snakemake.input.shards), PackedImages(snakemake.input.packed)
+    sampler = InverseSampler(
+        shards,
+        images=images if shards[0].samples == "windows" else None,
+        batch=settings["batch"],
+        seed=settings["seed"],
+    )
     name = "{model} x{scale} {method} seed {seed}, cycle {cycle}, inverse".format(**snakemake.wildcards)
-    run_stage(snakemake, sampler, images=len(PackedImages(snakemake.input.packed)), name=name)
+    run_stage(snakemake, sampler, images=len(images), name=name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The sub-images of each difficulty class as one file, for inverse sampling (Section 3.2).
 
-In: packed images, the difficulty scores, the classes' sizes and thresholds.
-Out: a directory with class01.h5 (the easiest) to classK.h5: hr, lr, mse, image, top, left.
+In: packed images, the difficulty scores, the classes' sizes and thresholds; `shards` of the config.
+Out: a directory with class01.h5 (the easiest) to classK.h5: mse, image, top, left, and for pixels hr, lr.
 """
 
 from typing import Any
@@ -21,6 +21,7 @@ def main(snakemake: Any) -> None:
         read_scores(snakemake.input.scores),
         classes.sizes,
         thresholds=classes.thresholds,
+        samples=snakemake.params.settings["samples"],
     )
 
 

@@ -259,8 +259,12 @@ class Reference(Section):
     """Given weights by scale, e.g. x4: {file: msrresnet_x4.pth}; a scale without any is trained."""
     seed: int = Field(default=0, ge=0)
     """Of the training, where it is trained."""
-    batch: int = Field(default=64, ge=1)
-    """Sub-images scored at a time."""
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Sub-images scored at a time; auto: as many as suit the device."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """Arithmetic of scoring; auto: bfloat16 where the hardware has it. On a CPU tf32 is float32."""
+    sees: Literal["sub_images", "images"] = "sub_images"
+    """What the network sees: each sub-image alone, or whole images, which is less work and not the same."""
 
 
 class Attribution(Section):
@@ -443,11 +447,17 @@ class Compute(Section):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of training; auto is bfloat16 where the hardware has it. All else is float32."""
+    """Arithmetic of training; auto is bfloat16 where the hardware has it. Scoring: `reference.precision`."""
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """CPU threads of a heavy job; auto: the real cores, divided among the GPUs for jobs that use one."""
     save_every_seconds: float = Field(default=60.0, gt=0)
     """How often a stage in progress saves its state."""
+    compile: Literal["auto", "never"] = "auto"
+    """auto: compile a network (torch.compile) where a run on a CPU is long enough to gain by it."""
+    record: bool = True
+    """Whether a GPU replays a training step as one recorded CUDA graph."""
+    resident: float = Field(default=0.5, ge=0, le=1)
+    """Share of a GPU's free memory that training images may take, to stay there; 0: never."""
     tile: Annotated[int, Field(ge=16)] | Literal["auto"] = "auto"
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
 
@@ -478,6 +488,8 @@ class Config(Section):
     """The grid of sub-images, by scale."""
     class_splits: dict[Name, ClassSplit]
     """Ways to split sub-images into classes, by name; methods choose one."""
+    shards: Literal["pixels", "windows"] = "pixels"
+    """What the files of the classes hold: the sub-images, or where they lie; training is the same."""
     models: dict[Name, Model]
     """Networks, by name."""
     patch_selections: dict[Name, PatchSelection] = {}

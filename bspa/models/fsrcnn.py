@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bspa.models.layers import ExactUpscale2d, Network
+from bspa.models.layers import ExactUpscale2d, Network, prelu
 
 PRELU_SLOPE = 0.25  # of a new PReLU
 
@@ -18,11 +18,11 @@ class FSRCNN(Network):
 
     def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
         super().__init__(scale, {"d": d, "s": s, "m": m}, feature_channels=d)
-        self.head_conv = convolution(3, d, kernel=5)
+        self.head_conv = ActivatedConvolution(3, d, kernel=5)
         self.body_conv = nn.Sequential(
-            convolution(d, s, kernel=1),
-            *(convolution(s, s, kernel=3) for _ in range(m)),
-            convolution(s, d, kernel=1),
+            ActivatedConvolution(d, s, kernel=1),
+            *(ActivatedConvolution(s, s, kernel=3) for _ in range(m)),
+            ActivatedConvolution(s, d, kernel=1),
         )
         self.tail_conv = ExactUpscale2d(d, 3, kernel=9, scale=scale)
         for layer in self.modules():
@@ -43,6 +43,14 @@ class FSRCNN(Network):
         return self.tail_conv(features)
 
 
-def convolution(inputs: int, outputs: int, *, kernel: int) -> nn.Sequential:
-    """Return a convolution that keeps the image size, and its PReLU."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.PReLU(init=PRELU_SLOPE))
+class ActivatedConvolution(nn.Sequential):
+    """A convolution that keeps the image size, and its PReLU."""
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int):
+        super().__init__(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.PReLU(init=PRELU_SLOPE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
+        convolution, activation = self
+        assert isinstance(activation, nn.PReLU)
+        return prelu(convolution(x), activation.weight)

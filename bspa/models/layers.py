@@ -174,6 +174,35 @@ def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
     )
 
 
+def prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """Multiply what is negative by ``slope``, (1,), of the whole layer; ``x`` is of any shape."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.nn.functional.prelu(x, slope.to(x.dtype))
+    return LeakyByParameter.apply(x, slope)  # type: ignore[no-untyped-call]
+
+
+class LeakyByParameter(torch.autograd.Function):
+    """A leaky ReLU whose slope is trained.
+
+    Torch's own PReLU goes element by element on a CPU, forward and backward; this takes a quarter of the time
+    and differs by rounding only.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        """Multiply negative ``x`` by ``slope``, (1,)."""
+        ctx.save_for_backward(x, slope)
+        return torch.nn.functional.leaky_relu(x, float(slope))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the gradients of x and slope."""
+        (y,) = gradients
+        x, slope = ctx.saved_tensors
+        of_x = torch.ops.aten.leaky_relu_backward(y, x, float(slope), False)
+        return of_x, (y * x.clamp_max(0)).sum(dtype=slope.dtype).reshape(1)
+
+
 class MeanShift(ExactConv2d):
     """Adds ``sign`` times DIV2K's mean colour to an image in [0, 255]; fixed, but part of the state dict."""
 
