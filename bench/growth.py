@@ -23,6 +23,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -236,7 +237,7 @@ def in_a_process(name: str, bench: Bench) -> tuple[Measured, float, float]:
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, name, bench))
+    process = context.Process(target=_work, args=(there, name, bench), daemon=True)
     process.start()
     there.close()
     try:
@@ -310,7 +311,7 @@ def parts_table(records: Sequence[Record]) -> str:
 
 
 def growth_table(records: Sequence[Record]) -> str:
-    """Of each part, how time and memory grow from one number to the next.
+    """Of each part, how time and memory grow from one number to the next, and over all.
 
     A few sub-images do not fill what holds a fixed number of them, so memory is not flat from the start. That
     of the plans goes on as it grew between the two largest numbers.
@@ -322,7 +323,9 @@ def growth_table(records: Sequence[Record]) -> str:
     rows = []
     for what in PARTS:
         of_part = sorted((r for r in records if r["what"] == what), key=lambda r: r["number"])
-        for small, large in itertools.pairwise(of_part):
+        pairs = [*itertools.pairwise(of_part)]
+        over_all = [(of_part[0], of_part[-1])] if pairs[1:] else []
+        for small, large in [*pairs, *over_all]:
             further = large["number"] - small["number"]
             slope = (large["private_mib"] - small["private_mib"]) / further
             planned = [large["private_mib"] + slope * (n - large["number"]) for n in PLANS.values()]
@@ -334,7 +337,7 @@ def growth_table(records: Sequence[Record]) -> str:
                     f"{_microseconds(large) / _microseconds(small):.2f}",
                     f"{large['private_mib'] / small['private_mib']:.2f}",
                     f"{slope * MIB:.0f}",
-                    *(f"{mib:.0f}" if large is of_part[-1] else "" for mib in planned),
+                    *(f"{mib:.0f}" if (small, large) == pairs[-1] else "" for mib in planned),
                 ]
             )
     return table(head, rows, texts=1)
@@ -379,6 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "torch": torch.__version__,
     }
     records = read_records(chosen.json)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and remove the files
     for number in chosen.numbers:
         with tempfile.TemporaryDirectory(prefix="bspa-bench-") as folder:
             bench = Bench(folder=Path(folder), **settings)

@@ -85,6 +85,7 @@ SETTINGS = {
     PLAIN: Setting(),
     YARDSTICK: Setting(reverse=True),
     "bfloat16": Setting(precision="bfloat16"),
+    "bfloat16, compiled": Setting(precision="bfloat16", options={"compiled": True}),
 }
 """Plain first; a new one needs a line here and no more."""
 

@@ -18,10 +18,10 @@ from torch import nn
 
 log = logging.getLogger("bspa")
 
-WORTH_IT = {"fsrcnn": 1e9}
+WORTH_IT = {"fsrcnn": 3e9}
 """HR pixels of a run from which on compiling pays on a CPU, by architecture (docs/performance.md).
 
-FSRCNN's step gets a quarter faster, 30 ns a pixel. The others spend their time inside convolutions.
+FSRCNN's step gets an eighth faster, 11 ns a pixel. The others spend their time inside convolutions.
 """
 
 

@@ -356,11 +356,12 @@ def test_growth_is_from_one_number_to_the_next() -> None:
         record("crop_sub_images", 1000, 0.05, 150.0, bytes=5),
         record("crop_sub_images", 2000, 0.02, 200.0, bytes=5),
     ]
-    first, further = (mib * 1024**2 / number for mib, number in ((50, 1000), (10, 99_000)))
+    first, further, in_all = (mib * 2**20 / n for mib, n in ((50, 1000), (10, 99_000), (60, 100_000)))
     rows = [row[2:-2].split(" | ") for row in growth.growth_table(records).splitlines()[2:]]
     assert rows == [
         ["crop_sub_images", "1,000", "2,000", "0.20", "1.33", f"{first:.0f}", "", ""],
         ["crop_sub_images", "2,000", "101,000", "2.00", "1.05", f"{further:.0f}", "250", "705"],
+        ["crop_sub_images", "1,000", "101,000", "0.40", "1.40", f"{in_all:.0f}", "", ""],
         ["train_inverse, pixels", "1,000", "101,000", "1.50", "1.00", "0", "200", "200"],
     ]
     assert growth.disk_table(records).splitlines()[2:] == ["| crop_sub_images | 24 | 0.012 | 0.12 |"]

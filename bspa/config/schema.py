@@ -488,7 +488,7 @@ class Config(Section):
     """The grid of sub-images, by scale."""
     class_splits: dict[Name, ClassSplit]
     """Ways to split sub-images into classes, by name; methods choose one."""
-    shards: Literal["pixels", "windows"] = "pixels"
+    shards: Literal["pixels", "windows"] = "windows"
     """What the files of the classes hold: the sub-images, or where they lie; training is the same."""
     models: dict[Name, Model]
     """Networks, by name."""
