@@ -78,7 +78,7 @@ def integrated_gradients(
     model.zero_grad(set_to_none=True)
 
     def accumulate(lr: Tensor, hr: Tensor) -> Tensor:
-        """backward() adds to .grad: that is the Riemann sum, kept on the device."""
+        # backward() adds to .grad: that is the Riemann sum, kept on the device.
         value = loss(model(lr), hr) / len(batches)
         value.backward()
         return value.detach()
