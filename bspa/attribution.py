@@ -6,12 +6,15 @@ training) through parameter space (Eq. 9); the importance of a weight is the siz
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from bspa.graphs import capture
+
+log = logging.getLogger("bspa")
 
 Batch = tuple[Tensor, Tensor]
 UNITS = ("weight", "filter")
@@ -119,12 +122,18 @@ def _recorded(
     def work() -> Tensor:
         return accumulate(lr_buffer, hr_buffer)
 
-    for parameter in parameters:
-        parameter.grad = torch.zeros_like(parameter)
-    replay = capture(work, warm_up=work, device=lr_buffer.device)
-    for parameter in parameters:
-        assert parameter.grad is not None
-        parameter.grad.zero_()
+    def clear() -> None:
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
+
+    clear()
+    try:
+        replay = capture(work, warm_up=work, device=lr_buffer.device)
+    except RuntimeError as error:
+        log.warning("the gradients cannot be recorded (%s): they take longer", error)
+        return accumulate
+    finally:
+        clear()
 
     def add(lr: Tensor, hr: Tensor) -> Tensor:
         lr_buffer.copy_(lr)

@@ -25,7 +25,7 @@ from bspa.sampling import UniformSampler
 from bspa.schedule import Stage
 from bspa.scoring import arithmetic
 from bspa.snapshots import start_moments
-from bspa.steps import EagerStep, FrozenWeights, MovingAverage, RecordedStep, Step
+from bspa.steps import EagerStep, FrozenWeights, MovingAverage, Step, record_step
 from bspa.training import make_optimiser
 from bspa.uncertainty import UncertaintyNetwork, WeightedByUncertainty, estimate_uncertainty
 
@@ -158,7 +158,7 @@ def _training(work: Work, sampler: UniformSampler, device: torch.device, precisi
     take: Step = eager
     if recorded:
         start_moments(model, optimiser)
-        take = RecordedStep(eager, device)
+        take = record_step(eager, device)
 
     def train(number: int) -> None:
         for iteration in range(number):

@@ -144,3 +144,12 @@ class RecordedStep:
 
     def update(self) -> None:
         """Nothing is left to do."""
+
+
+def record_step(eager: EagerStep, device: torch.device) -> Step:
+    """Return ``eager`` as a `RecordedStep`; as it is where CUDA refuses that, which the log tells."""
+    try:
+        return RecordedStep(eager, device)
+    except RuntimeError as error:
+        log.warning("the step cannot be recorded (%s): it runs operation by operation, slower", error)
+        return eager

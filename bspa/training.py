@@ -22,7 +22,7 @@ from bspa.progress import Progress, ProgressFolder
 from bspa.sampling import Sampler
 from bspa.schedule import Stage, steps_per_epoch
 from bspa.snapshots import Snapshot, restore_snapshot, start_moments, take_snapshot
-from bspa.steps import EagerStep, FrozenWeights, MovingAverage, RecordedStep, Step
+from bspa.steps import EagerStep, FrozenWeights, MovingAverage, Step, record_step
 
 __all__ = ["FrozenWeights", "MovingAverage", "Stage", "make_optimiser", "steps_per_epoch", "train_stage"]
 
@@ -152,7 +152,7 @@ def train_stage(
         if recorded and step < stage.steps:
             start_moments(model, optimiser)
             feed.load(before + step)
-            take = RecordedStep(eager, device)
+            take = record_step(eager, device)
         while step < stage.steps:
             set_learning_rate(optimiser, stage.learning_rate_at(step))
             feed.load(before + step)

@@ -18,11 +18,13 @@ import torch
 from torch import nn
 
 from bspa.devices import choose_device, choose_precision
+from bspa.feeds import HostFeed
 from bspa.losses import Objective, image_objective, l1
 from bspa.models import build
 from bspa.progress import Progress, open_progress, stage_key
 from bspa.sampling import UniformSampler
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
+from bspa.steps import EagerStep, record_step
 from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
 from bspa.weights import load_weights
 
@@ -260,6 +262,27 @@ def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str) -> None:
                 if initial and name in initial.average:
                     held = torch.arange(value.numel()).view(value.shape) % 3 == 0
                     assert torch.equal(other.weights[name][held], initial.weights[name][held]), name
+
+
+def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("bspa.steps.capture", refuse)
+    cpu = choose_device("cpu")
+    eager = EagerStep(
+        network(),
+        objective=L1,
+        feed=HostFeed(Noise()),  # type: ignore[arg-type]
+        precision=choose_precision("float32", cpu),
+        optimiser=make_optimiser(network(), STAGE),
+        hold=FrozenWeights(network(), {}),
+        average=None,
+    )
+    assert record_step(eager, cpu) is eager
+    assert "cannot be recorded (operation not permitted" in caplog.text
 
 
 # ---- the moving average of the weights -----------------------------------------------------------------
