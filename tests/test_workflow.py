@@ -115,6 +115,19 @@ def test_editing_beta_reruns_attribution_and_what_follows(project: Project) -> N
     }  # fmt: skip
 
 
+def test_another_kind_of_shards_is_written_without_scoring_again(project: Project) -> None:
+    jobs = project.jobs(configs=[project.overlay("pixels", {"shards": "pixels"})])
+    assert not {"score_difficulty", "compute_thresholds", "table_classes"} & set(jobs)
+    assert (jobs["write_class_shards"], jobs["train_inverse"]) == (1, 4)
+
+
+def test_scoring_otherwise_trains_no_reference_again(project: Project) -> None:
+    for change in ({"precision": "float32"}, {"sees": "images"}):
+        jobs = project.jobs(configs=[project.overlay("otherwise", {"reference": change})])
+        assert "train_reference" not in jobs
+        assert (jobs["score_difficulty"], jobs["write_class_shards"], jobs["train_inverse"]) == (1, 1, 4)
+
+
 def test_editing_the_number_of_classes_does_not_score_again(project: Project) -> None:
     jobs = project.jobs(configs=[project.overlay("k", {"class_splits": {"default": {"classes": 5}}})])
     assert not {"train_reference", "score_difficulty", "pack_images", "crop_sub_images"} & set(jobs)
