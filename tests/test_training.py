@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from bspa.losses import Objective, image_objective, l1
 from bspa.models import build
 from bspa.progress import Progress, open_progress, stage_key
 from bspa.sampling import UniformSampler
-from bspa.snapshots import Snapshot, load_snapshot, save_snapshot
-from bspa.steps import EagerStep, record_step
+from bspa.snapshots import Snapshot, load_snapshot, save_snapshot, start_moments, take_snapshot
+from bspa.steps import EagerStep, MovingAverage, record_step
 from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
 from bspa.weights import load_weights
 
@@ -262,6 +262,41 @@ def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str) -> None:
                 if initial and name in initial.average:
                     held = torch.arange(value.numel()).view(value.shape) % 3 == 0
                     assert torch.equal(other.weights[name][held], initial.weights[name][held]), name
+
+
+def test_a_recorded_step_takes_both_parts_at_once_from_moments_of_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def play_back(
+        work: Callable[[], torch.Tensor], *, warm_up: Callable[[], object], device: object
+    ) -> object:
+        warm_up()
+        return work
+
+    monkeypatch.setattr("bspa.steps.capture", play_back)
+    cpu = choose_device("cpu")
+    ends = []
+    for recorded in (False, True):
+        model, feed = network(), HostFeed(Noise())  # type: ignore[arg-type]
+        masks = {n: torch.arange(p.numel()).view(p.shape) % 2 == 0 for n, p in model.named_parameters()}
+        optimiser = make_optimiser(model, STAGE)
+        average = MovingAverage(model, 0.9, {})
+        eager = EagerStep(
+            model, objective=L1, feed=feed, precision=choose_precision("float32", cpu), optimiser=optimiser,
+            hold=FrozenWeights(model, masks), average=average,
+        )  # fmt: skip
+        feed.load(0)
+        if recorded:
+            start_moments(model, optimiser)
+        take = record_step(eager, cpu) if recorded else eager
+        losses = []
+        for iteration in range(4):
+            feed.load(iteration)
+            losses.append(float(take.gradients()))
+            take.update()
+        ends.append((losses, take_snapshot(model, optimiser, 4, average.values)))
+    assert ends[0][0] == ends[1][0]
+    assert_same(ends[0][1], ends[1][1])
 
 
 def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(
