@@ -32,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     use_threads(os.cpu_count() or 1)
     device = choose_device("auto")
-    precision = choose_precision("auto", device)
+    precision = choose_precision("auto", device, arch="fsrcnn")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "x4.h5"
         photos = ["astronaut", "hubble_deep_field", "motorcycle_left", "retina"]

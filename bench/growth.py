@@ -136,7 +136,7 @@ def train_inverse(samples: str, bench: Bench) -> None:
             stage,
             objective=image_objective(l1),
             initial=None,
-            precision=choose_precision("auto", bench.device),
+            precision=choose_precision("auto", bench.device, arch="fsrcnn"),
             device=bench.device,
             progress=progress,
         )

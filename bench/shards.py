@@ -92,9 +92,10 @@ def measure_crop_and_shards_write(bench: Bench) -> Item:
 
 
 def measure_shard_read(bench: Bench) -> Item:
-    """A batch by inverse sampling, against a copy of as many bytes, and PNGs decoded.
+    """A batch by inverse sampling, against a copy of as many bytes, and PNGs decoded, cropped and turned.
 
-    Shards of windows, and either kind with nothing of its file in memory, beside it.
+    Beside it the reading alone, without what turns the patches and, of PNGs, makes float32 of them; shards of
+    windows; and either kind with nothing of its file in memory.
     """
     images, windows = sub_images(bench, bench.sub_images)
     readers = {kind: Reader(bench, kind, images, windows) for kind in KINDS}
@@ -113,20 +114,30 @@ def measure_shard_read(bench: Bench) -> Item:
         for _ in range(bench.batch):
             data[random.randrange(number_of_pngs)]
 
+    def decode_alone() -> None:
+        for _ in range(bench.batch):
+            data.read(random.randrange(number_of_pngs))
+
     return Item(
         unit="batch",
         samples=bench.batch,
         limits={"memory copy": repeated(copy)},
-        ours=readers["pixels"].draw,
+        ours=readers["pixels"].read,
         plain=repeated(decode),
         also={
-            "windows": readers["windows"].draw,
-            **{f"{kind}, cold": reader.draw_cold for kind, reader in readers.items()},
+            "windows": readers["windows"].read,
+            **{f"{kind}, not turned": reader.read_unturned for kind, reader in readers.items()},
+            "PNGs decoded alone": repeated(decode_alone),
+            **{f"{kind}, cold": reader.read_cold for kind, reader in readers.items()},
         },
         facts=lambda result: {
             "sub_images": len(windows),
             "shard_bytes": {kind: reader.shard_bytes for kind, reader in readers.items()},
             "times_plain": {kind: result["plain"] / result["medians"][kind] for kind in ("ours", "windows")},
+            "times_decoding": {
+                kind: result["medians"]["PNGs decoded alone"] / result["medians"][f"{kind}, not turned"]
+                for kind in KINDS
+            },
         },
     )
 
@@ -138,6 +149,7 @@ class Reader:
         folder = bench.folder / kind
         write(folder, images, windows, kind)
         files = sorted(folder.iterdir())
+        self._batch = bench.batch
         self.shard_bytes = sum(file.stat().st_size for file in files)
         self.sampler = InverseSampler(
             open_shards(folder), images=images if kind == "windows" else None, batch=bench.batch, seed=0
@@ -147,7 +159,7 @@ class Reader:
         self._mapped = [*self.sampler.pool.lr, *self.sampler.pool.hr]
         self.warm_up()
 
-    def draw(self, number: int) -> Measured:
+    def read(self, number: int) -> Measured:
         """Make so many batches."""
         meter = Meter()
         meter.start()
@@ -155,7 +167,16 @@ class Reader:
             self.sampler.batch(iteration)
         return meter.stop(number)
 
-    def draw_cold(self, number: int) -> Measured:
+    def read_unturned(self, number: int) -> Measured:
+        """Make so many batches of patches that lie as they are stored."""
+        as_stored = np.zeros(self._batch, np.int64)
+        meter = Meter()
+        meter.start()
+        for iteration in range(number):
+            self.sampler.pool.crop(self.sampler.draw(iteration)._replace(transform=as_stored))
+        return meter.stop(number)
+
+    def read_cold(self, number: int) -> Measured:
         """Make so many batches, each with nothing of the pixels' files in memory."""
         turns = []
         for iteration in range(number):

@@ -74,8 +74,13 @@ class PngPairs(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return self._number
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Decode the files of a pair."""
         lr, hr = (read_png(self._folder / f"{index:06}_{kind}.png") for kind in ("lr", "hr"))
+        return lr, hr
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        lr, hr = self.read(index)
         side = self._patch // self._scale
         top, left = (random.randrange(length - side + 1) for length in lr.shape[:2])
         lr = lr[top : top + side, left : left + side]

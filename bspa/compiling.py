@@ -1,7 +1,7 @@
 """Whether a network's steps are worth compiling, and that (`torch.compile`).
 
-Compiling fuses what lies between the convolutions. On a CPU it costs some 15 s the first time, and 3 s in
-each process that finds the result in the cache that torch keeps. It saves time in proportion to the pixels.
+Compiling fuses what lies between the convolutions. On a CPU it costs some 15 s the first time, and 5.5 s in
+each stage that finds the result in the cache that torch keeps. It saves time in proportion to the pixels.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from torch import nn
 
 log = logging.getLogger("bspa")
 
-WORTH_IT = {"fsrcnn": 3e9}
-"""HR pixels of a run from which on compiling pays on a CPU, by architecture (docs/performance.md).
+WORTH_IT = {"fsrcnn": 2e9}
+"""HR pixels of a stage from which on compiling pays on a CPU, by architecture (docs/performance.md).
 
-FSRCNN's step gets an eighth faster, 11 ns a pixel. The others spend their time inside convolutions.
+FSRCNN's step gets a tenth faster, 9 ns a pixel. The paper's run has 5.2e9: in one stage it gains 45 s, in
+eight as little as it costs. The others spend their time inside convolutions.
 """
 
 
 def is_worth_it(arch: str, *, pixels: float, device: torch.device) -> bool:
-    """Tell whether compiling pays, for a network of ``arch`` that a run trains on ``pixels`` HR pixels.
+    """Tell whether compiling pays, for a network of ``arch`` that a stage trains on ``pixels`` HR pixels.
 
     On a GPU the step is recorded instead, see `bspa.graphs`.
     """

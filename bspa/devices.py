@@ -21,6 +21,8 @@ from bspa.host_memory import keep_freed_memory
 log = logging.getLogger("bspa")
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+TRAINED_IN_FLOAT32 = ("fsrcnn",)
+"""Architectures that bfloat16 is not shown to leave as good as they are (docs/performance.md, No loss)."""
 
 # A lease lasts as long as its open file: until the process ends, however it ends.
 _leases: list[IO[str]] = []
@@ -98,11 +100,12 @@ class Precision:
             yield
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
+def choose_precision(name: str, device: torch.device, *, arch: str = "") -> Precision:
     """Return the precision for ``device`` and log it.
 
     ``auto`` is bfloat16 where the hardware computes in it (CUDA compute capability 8.0 and newer; CPUs with
-    AMX or AVX-512 BF16), else float32.
+    AMX or AVX-512 BF16), else float32; and float32 for a network of ``arch`` that is one of
+    `TRAINED_IN_FLOAT32`.
 
     Raises:
         ValueError: ``name`` is not in `PRECISIONS`.
@@ -111,7 +114,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         raise ValueError(f"compute.precision: {name!r}; allowed are {', '.join(PRECISIONS)}")
     chosen = name
     if name == "auto":
-        chosen = "bfloat16" if _computes_bfloat16(device) else "float32"
+        exact = arch in TRAINED_IN_FLOAT32 or not _computes_bfloat16(device)
+        chosen = "float32" if exact else "bfloat16"
     log.info("precision: %s (asked: %s)", chosen, name)
     return Precision(chosen, device.type)
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import os
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bspa.atomic import atomic_path
 from bspa.progress import Progress
 from bspa.schedule import Stage
 
 log = logging.getLogger("bspa")
 
 PROGRESS_SECONDS = 10.0
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "samples_per_second", "device_seconds")
+
+
+def write_journal(rows: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> None:
+    """Write the rows of a `Journal` as a CSV file, atomically."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class Journal:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bspa.atomic import atomic_path
 from bspa.compiling import has_compiler, is_worth_it
 from bspa.devices import choose_device, choose_precision, use_threads
+from bspa.journal import write_journal
 from bspa.losses import LOSSES, Objective, image_objective
 from bspa.models import build
 from bspa.progress import open_progress, stage_key
@@ -113,15 +112,14 @@ def plain_task(settings: Mapping[str, Any], previous: str | None, device: torch.
 
 
 def compiling_pays(settings: Mapping[str, Any], stage: Stage, device: torch.device) -> bool:
-    """Tell whether the network is compiled: as long as the run is the same, so are its stages."""
-    steps = stage.total_epochs * stage.steps_per_epoch
-    pixels = steps * settings["batch"] * settings.get("patch", 0) ** 2
+    """Tell whether the network is compiled, by the length of the whole stage, resumed or not."""
+    pixels = stage.steps * settings["batch"] * settings.get("patch", 0) ** 2
     # UDN's first step trains more than the network.
     if settings["loss"] == "uncertainty" or not is_worth_it(settings["arch"], pixels=pixels, device=device):
         return False
     if not has_compiler():
         log.warning(
-            "compiling would make this run faster, but needs a C++ compiler (g++, or what CXX names) and "
+            "compiling would make this stage faster, but needs a C++ compiler (g++, or what CXX names) and "
             "Python's headers; compute.compile: never silences this"
         )
         return False
@@ -145,7 +143,7 @@ def run_stage(
     previous, mask = job.input.get("previous"), job.input.get("mask")
     use_threads(job.threads)
     device = choose_device(compute["device"])
-    precision = choose_precision(settings["precision"], device)
+    precision = choose_precision(settings["precision"], device, arch=settings["arch"])
     stage = Stage(
         name=name,
         first_epoch=settings["first_epoch"],
@@ -188,8 +186,7 @@ def run_stage(
         metadata = {"key": key, "precision": precision.name, "device": device.type}
         if stage.ema is not None:
             metadata["ema"] = repr(stage.ema)
-        with atomic_path(journal) as temporary:
-            pd.DataFrame(end.rows).to_csv(temporary, index=False)
+        write_journal(end.rows, journal)
         save_snapshot(snapshot, end.snapshot, metadata)
         progress.remove()
     log.info("%s: done, %.1f s on the device", name, end.device_seconds)

@@ -19,6 +19,7 @@ from bspa.devices import Precision
 from bspa.feeds import HostFeed, ResidentFeed, to_device
 from bspa.losses import LOSSES, Objective, image_objective
 from bspa.models import build
+from bspa.optimiser import make_optimiser
 from bspa.packed import PackedImages
 from bspa.patches import Pixels
 from bspa.sampling import UniformSampler
@@ -26,7 +27,6 @@ from bspa.schedule import Stage
 from bspa.scoring import arithmetic
 from bspa.snapshots import start_moments
 from bspa.steps import EagerStep, FrozenWeights, MovingAverage, Step, record_step
-from bspa.training import make_optimiser
 from bspa.uncertainty import UncertaintyNetwork, WeightedByUncertainty, estimate_uncertainty
 
 REPETITIONS = 5

@@ -18,6 +18,7 @@ from bspa.devices import Precision
 from bspa.feeds import open_feed
 from bspa.journal import Journal
 from bspa.losses import Objective
+from bspa.optimiser import make_optimiser, set_learning_rate
 from bspa.progress import Progress, ProgressFolder
 from bspa.sampling import Sampler
 from bspa.schedule import Stage, steps_per_epoch
@@ -30,29 +31,6 @@ log = logging.getLogger("bspa")
 
 # The loss is read from a GPU only every so many steps: each reading waits for the queue to drain.
 STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 50}
-
-
-def make_optimiser(model: nn.Module, stage: Stage, *, capturable: bool = False) -> torch.optim.Adam:
-    """Adam over the trainable parameters, as one fused kernel.
-
-    ``capturable``: for a step that is recorded, which reads the learning rate from the device's memory.
-    """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    rate: float | Tensor = stage.learning_rate
-    if capturable:
-        rate = torch.tensor(rate, device=trainable[0].device)
-    return torch.optim.Adam(
-        trainable, lr=rate, betas=stage.betas, eps=stage.epsilon, fused=True, capturable=capturable
-    )
-
-
-def set_learning_rate(optimiser: torch.optim.Adam, rate: float) -> None:
-    """Set it for the next steps."""
-    for group in optimiser.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
 
 
 def train_stage(
@@ -162,11 +140,11 @@ def train_stage(
             if due or epoch_ends:
                 values = torch.stack(losses).tolist()
                 losses.clear()
-                for back, value in enumerate(reversed(values)):
+                for number, value in enumerate(values, start=step + 1 - len(values)):
                     if not math.isfinite(value):
                         if readings == 1 and _is_finite(last := state()):
                             progress.save(last)  # the bad step was not taken
-                        raise _diverged(stage, step - back, f"the loss is {value}", progress)
+                        raise _diverged(stage, number, f"the loss is {value}", progress)
                 journal.add(values, batch=feed.samples)
             take.update()
             step += 1

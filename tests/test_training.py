@@ -21,11 +21,12 @@ from bspa.devices import choose_device, choose_precision
 from bspa.feeds import HostFeed
 from bspa.losses import Objective, image_objective, l1
 from bspa.models import build
+from bspa.optimiser import make_optimiser
 from bspa.progress import Progress, open_progress, stage_key
 from bspa.sampling import UniformSampler
 from bspa.snapshots import Snapshot, load_snapshot, save_snapshot, start_moments, take_snapshot
 from bspa.steps import EagerStep, MovingAverage, record_step
-from bspa.training import FrozenWeights, Stage, make_optimiser, steps_per_epoch, train_stage
+from bspa.training import STEPS_BETWEEN_READINGS, FrozenWeights, Stage, steps_per_epoch, train_stage
 from bspa.weights import load_weights
 
 L1 = image_objective(l1)
@@ -428,6 +429,18 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path:
     assert_same(train(tmp_path).snapshot, train(tmp_path / "undisturbed").snapshot)
 
 
+def test_where_losses_are_read_late_the_first_bad_step_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS_BETWEEN_READINGS, "cpu", 50)
+    model = network()
+    steps = iter(range(100))
+    model.register_forward_hook(lambda m, i, out: out * (float("inf") if next(steps) >= 5 else 1.0))
+    with pytest.raises(ValueError, match=r"tested: the loss is inf at step 5 \(epoch 1\)"):
+        train(tmp_path, model=model)
+    assert not (tmp_path / "state.safetensors").exists()
+
+
 def test_weights_that_are_not_finite_are_neither_saved_nor_delivered(tmp_path: Path) -> None:
     """The last step's gradient is infinite, though its loss is finite."""
     model = network()
@@ -483,6 +496,18 @@ def test_equal_snapshots_are_equal_files(tmp_path: Path) -> None:
 def test_an_unknown_device_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="allowed are auto, cpu, cuda and cuda:N"):
         choose_device(name)
+
+
+@pytest.mark.parametrize("computes_bfloat16", [True, False])
+@pytest.mark.parametrize(("arch", "reduced"), [("fsrcnn", False), ("edsr", True), ("", True)])
+def test_networks_that_lose_by_bfloat16_are_trained_in_it_only_if_asked(
+    monkeypatch: pytest.MonkeyPatch, arch: str, reduced: bool, computes_bfloat16: bool
+) -> None:
+    monkeypatch.setattr("bspa.devices._computes_bfloat16", lambda device: computes_bfloat16)
+    cpu = torch.device("cpu")
+    expected = "bfloat16" if reduced and computes_bfloat16 else "float32"
+    assert choose_precision("auto", cpu, arch=arch).name == expected
+    assert choose_precision("bfloat16", cpu, arch=arch).name == "bfloat16"
 
 
 def test_an_unknown_precision_is_refused() -> None:

@@ -52,12 +52,15 @@ def main(snakemake: Any) -> None:
         }
         for s in settings["scorings"]
     ]
-    precision = choose_precision(settings["precision"], device)
+    precisions = {
+        arch: choose_precision(settings["precision"], device, arch=arch)
+        for arch in sorted({run["arch"] for run in runs} | {scoring["arch"] for scoring in scorings})
+    }
     works = distinct_works(runs, scorings)
     times = {}
     for number, work in enumerate(works, start=1):
         log.info("measuring %d of %d: %s x%d, %s", number, len(works), work.model, work.scale, work.task)
-        times[work] = measure_step(work, device=device, precision=precision)
+        times[work] = measure_step(work, device=device, precision=precisions[work.arch])
     print(
         plan_text(
             [estimate_run(run, images, times) for run in runs],
@@ -65,13 +68,23 @@ def main(snakemake: Any) -> None:
             times,
             photographs=f"{images} photographs ({train})",
             device=describe_device(device),
-            precision=precision.name,
+            precision=in_words({arch: precisions[arch].name for arch in {run["arch"] for run in runs}}),
             missing=[
                 settings["manifests"][name]
                 for name in sorted({s["source"] for s in scorings} - set(manifests))
             ],
         )
     )
+
+
+def in_words(precisions: Mapping[str, str]) -> str:
+    """Say which networks are trained in which precision; the name alone, where it is the same for all."""
+    archs: dict[str, list[str]] = {}
+    for arch, name in sorted(precisions.items()):
+        archs.setdefault(name, []).append(arch)
+    if len(archs) < 2:
+        return "".join(archs)
+    return " and ".join(f"{name} ({', '.join(of)})" for name, of in archs.items())
 
 
 def count_photographs(settings: Mapping[str, Any]) -> int | None:

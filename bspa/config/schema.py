@@ -447,13 +447,13 @@ class Compute(Section):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of training; auto is bfloat16 where the hardware has it. Scoring: `reference.precision`."""
+    """Arithmetic of training; auto: FSRCNN in float32, others in bfloat16 where the hardware has it."""
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """CPU threads of a heavy job; auto: the real cores, divided among the GPUs for jobs that use one."""
     save_every_seconds: float = Field(default=60.0, gt=0)
     """How often a stage in progress saves its state."""
     compile: Literal["auto", "never"] = "auto"
-    """auto: compile a network (torch.compile) where a run on a CPU is long enough to gain by it."""
+    """auto: compile a network (torch.compile) where a stage on a CPU is long enough to gain by it."""
     record: bool = True
     """Whether a GPU replays a training step as one recorded CUDA graph."""
     resident: float = Field(default=0.5, ge=0, le=1)
