@@ -336,6 +336,21 @@ def a_manifest(path: Path, sizes: list[tuple[int, int]]) -> None:
     write_manifest(pd.DataFrame(rows, columns=list(COLUMNS)), path)
 
 
+def test_the_plan_says_which_network_is_trained_in_which_precision(
+    plan: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bspa.devices._computes_bfloat16", lambda device: True)
+    small, other = a_run(), a_run(arch="edsr", options={"blocks": 1, "channels": 4}, model="other")
+    asked = {"source": {"kind": "builtin", "photos": ["coffee"]}, "precision": "auto"}
+    for runs, words in (
+        ([small], "training in float32,"),
+        ([other], "training in bfloat16,"),
+        ([small, other], "training in bfloat16 (edsr) and float32 (fsrcnn),"),
+    ):
+        plan(**asked, runs=runs)
+        assert words in capsys.readouterr().out
+
+
 def test_the_plan_asks_for_the_number_of_photographs(
     plan: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
