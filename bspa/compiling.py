@@ -21,8 +21,8 @@ log = logging.getLogger("bspa")
 WORTH_IT = {"fsrcnn": 2e9}
 """HR pixels of a stage from which on compiling pays on a CPU, by architecture (docs/performance.md).
 
-FSRCNN's step gets a tenth faster, 9 ns a pixel. The paper's run has 5.2e9: in one stage it gains 45 s, in
-eight as little as it costs. The others spend their time inside convolutions.
+FSRCNN's step gets a tenth faster, 9 ns a pixel. The paper's run has 5.2e9: in one stage it gains some 40 s,
+in eight nothing. The others spend their time inside convolutions.
 """
 
 
