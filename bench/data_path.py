@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from bspa.devices import choose_device, choose_precision, use_threads
-from bspa.feeds import to_device
-from bspa.losses import l1
-from bspa.models import build
-from bspa.packed import PackedImages, write_packed
-from bspa.sampling import UniformSampler
-from bspa.sources import list_files, make_manifest
+from bspa.data.packed import PackedImages, write_packed
+from bspa.data.sources import list_files, make_manifest
+from bspa.models.registry import build
+from bspa.sampling.feeds import to_device
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.training.losses import l1
 
 
 def main() -> None:

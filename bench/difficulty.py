@@ -37,17 +37,17 @@ from scipy.stats import spearmanr
 from sizes import SCALE, Bench
 from torch import Tensor, nn
 
-from bspa.devices import choose_device, choose_precision, use_threads
-from bspa.difficulty import assign_classes, class_sizes
-from bspa.losses import image_objective, l1
-from bspa.models import build
-from bspa.packed import PackedImages
-from bspa.progress import open_progress
-from bspa.sampling import UniformSampler
-from bspa.scoring import choose_batch, score_on_images, score_sub_images
-from bspa.sub_images import Windows, read_windows, write_windows
-from bspa.training import Stage, train_stage
-from bspa.weights import load_into, load_weights, save_weights
+from bspa.data.packed import PackedImages
+from bspa.difficulty.classes import assign_classes, class_sizes
+from bspa.difficulty.grid import Windows, read_windows, write_windows
+from bspa.difficulty.scoring import choose_batch, score_on_images, score_sub_images
+from bspa.models.registry import build
+from bspa.models.weights import load_into, load_weights, save_weights
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.training.checkpoint import open_progress
+from bspa.training.loop import Stage, train_stage
+from bspa.training.losses import image_objective, l1
 
 CLASSES, IMBALANCE = 10, 10
 PATCH, BATCH = 64, 16  # of training

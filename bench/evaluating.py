@@ -10,10 +10,10 @@ from measuring import Item, repeated
 from photographs import benchmark_files, pack, write_png
 from sizes import SCALE, Bench
 
-from bspa.evaluation import evaluate
-from bspa.feeds import to_device
-from bspa.inference import super_resolve
 from bspa.metrics import psnr_y, ssim_y
+from bspa.metrics.evaluate import evaluate
+from bspa.models.inference import super_resolve
+from bspa.sampling.feeds import to_device
 
 
 def measure_evaluate(bench: Bench) -> Item:

@@ -44,21 +44,21 @@ from PIL import Image
 from records import Record, add_record, latest, read_records, table
 from sizes import SCALE, TINY, Bench
 
-from bspa.devices import choose_device, choose_precision, use_threads
-from bspa.difficulty import read_classes, split_classes, write_classes
-from bspa.losses import image_objective, l1
-from bspa.manifest import read_manifest, write_manifest
-from bspa.packed import PackedImages, write_packed
-from bspa.photos import read_photo
-from bspa.progress import open_progress
-from bspa.sampling import InverseSampler
-from bspa.scores import Scores, read_scores, write_scores
-from bspa.scoring import choose_batch, score_sub_images
-from bspa.shards import open_shards, write_class_shards
-from bspa.sources import list_files, make_manifest
-from bspa.step_times import describe_device
-from bspa.sub_images import count_windows, read_windows, write_windows
-from bspa.training import Stage, train_stage
+from bspa.data.manifest import read_manifest, write_manifest
+from bspa.data.packed import PackedImages, write_packed
+from bspa.data.photos import read_photo
+from bspa.data.sources import list_files, make_manifest
+from bspa.difficulty.classes import read_classes, split_classes, write_classes
+from bspa.difficulty.grid import count_windows, read_windows, write_windows
+from bspa.difficulty.scores import Scores, read_scores, write_scores
+from bspa.difficulty.scoring import choose_batch, score_sub_images
+from bspa.difficulty.shards import open_shards, write_class_shards
+from bspa.forecast.step_times import describe_device
+from bspa.sampling.sampler import InverseSampler
+from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.training.checkpoint import open_progress
+from bspa.training.loop import Stage, train_stage
+from bspa.training.losses import image_objective, l1
 
 NUMBERS = [1000, 10_000, 100_000]
 PLANS = {"DIV2K": 499_875, "ten times DIV2K": 5_000_000}

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from sizes import SCALE, Bench
 
-from bspa.crops import crop_pairs
-from bspa.packed import PackedImages, write_packed
-from bspa.photos import read_photo
-from bspa.sources import PhotoFile, list_files, make_manifest
-from bspa.sub_images import Windows, count_windows, read_windows, write_windows
+from bspa.data.crops import crop_pairs
+from bspa.data.packed import PackedImages, write_packed
+from bspa.data.photos import read_photo
+from bspa.data.sources import PhotoFile, list_files, make_manifest
+from bspa.difficulty.grid import Windows, count_windows, read_windows, write_windows
 
 TRAIN = [
     "astronaut", "brick", "grass", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "retina",

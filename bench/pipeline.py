@@ -17,8 +17,8 @@ from photographs import TEST, TRAIN, pack, training_files, write_training_pngs
 from sizes import SCALE, Bench
 from training import PAPER_STAGE, PNG_SIDE
 
-from bspa.schedule import steps_per_epoch
-from bspa.weights import save_weights
+from bspa.models.weights import save_weights
+from bspa.training.stage import steps_per_epoch
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = 4

@@ -31,18 +31,18 @@ from photographs import TEST, TRAIN
 from records import Record, add_record, latest, read_records, table
 from torch import Tensor, nn
 
-from bspa.devices import choose_device, choose_precision, use_threads
-from bspa.evaluation import evaluate
-from bspa.inference import super_resolve
-from bspa.losses import image_objective, l1
-from bspa.models import build
-from bspa.packed import PackedImages, write_packed
-from bspa.patches import Draw
-from bspa.progress import open_progress
-from bspa.sampling import UniformSampler
-from bspa.sources import list_files, make_manifest
-from bspa.step_times import describe_device
-from bspa.training import Stage, train_stage
+from bspa.data.packed import PackedImages, write_packed
+from bspa.data.sources import list_files, make_manifest
+from bspa.forecast.step_times import describe_device
+from bspa.metrics.evaluate import evaluate
+from bspa.models.inference import super_resolve
+from bspa.models.registry import build
+from bspa.sampling.patches import Draw
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.training.checkpoint import open_progress
+from bspa.training.loop import Stage, train_stage
+from bspa.training.losses import image_objective, l1
 
 SCALE = 4
 PATCH, BATCH = 64, 16

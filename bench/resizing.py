@@ -8,7 +8,7 @@ from photographs import large_photo
 from PIL import Image
 from sizes import SCALE, Bench
 
-from bspa.resize import imresize
+from bspa.data.resize import imresize
 
 
 def measure_imresize(bench: Bench) -> Item:

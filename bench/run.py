@@ -53,8 +53,8 @@ def measure(name: str, *, seconds: float, threads: int, tiny: bool) -> dict[str,
     from measuring import compare
     from sizes import TINY, Bench
 
-    from bspa.devices import choose_device, choose_precision, use_threads
-    from bspa.step_times import describe_device
+    from bspa.forecast.step_times import describe_device
+    from bspa.system.devices import choose_device, choose_precision, use_threads
 
     threads = use_threads(threads)
     device = choose_device("auto")

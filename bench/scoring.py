@@ -12,9 +12,8 @@ from measuring import Contestant, Item, repeated
 from photographs import first, sub_images, write_sub_image_pngs
 from sizes import Bench
 
-from bspa.crops import crop_pairs
-from bspa.feeds import to_device
-from bspa.scoring import (
+from bspa.data.crops import crop_pairs
+from bspa.difficulty.scoring import (
     PRECISIONS,
     arithmetic,
     choose_arithmetic,
@@ -22,6 +21,7 @@ from bspa.scoring import (
     score_on_images,
     score_sub_images,
 )
+from bspa.sampling.feeds import to_device
 
 DIV2K = 499_875  # sub-images at x4
 

@@ -15,13 +15,13 @@ from measuring import Contestant, Item, Measured, Meter, repeated
 from photographs import first, sub_images, write_sub_image_pngs
 from sizes import SCALE, Bench
 
-from bspa.difficulty import class_sizes, thresholds
-from bspa.hdf5 import let_go
-from bspa.packed import PackedImages
-from bspa.sampling import InverseSampler
-from bspa.scores import Scores
-from bspa.shards import Samples, open_shards, write_class_shards
-from bspa.sub_images import Windows
+from bspa.data.packed import PackedImages
+from bspa.difficulty.classes import class_sizes, thresholds
+from bspa.difficulty.grid import Windows
+from bspa.difficulty.scores import Scores
+from bspa.difficulty.shards import Samples, open_shards, write_class_shards
+from bspa.sampling.sampler import InverseSampler
+from bspa.system.hdf5 import let_go
 
 CLASSES, IMBALANCE = 10, 10
 MOST_PNGS = 500

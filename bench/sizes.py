@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bspa.models import build
+from bspa.models.registry import build
 
 SCALE = 4
 

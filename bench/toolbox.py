@@ -21,7 +21,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from bspa.models import build
+from bspa.models.registry import build
 
 MOST_WORKERS = 6  # BasicSR's and EDSR's own default
 

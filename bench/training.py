@@ -14,18 +14,18 @@ from measuring import Contestant, Item, Measured, Meter, repeated
 from photographs import pack, training_files, write_training_pngs
 from sizes import SCALE, Bench
 
-from bspa.attribution import attributable, integrated_gradients
-from bspa.compiling import has_compiler
-from bspa.devices import choose_precision
-from bspa.feeds import to_device
-from bspa.losses import image_objective, l1
-from bspa.optimiser import make_optimiser
-from bspa.patches import Batch, Draw
-from bspa.progress import open_progress
-from bspa.sampling import Sampler, UniformSampler
-from bspa.schedule import Stage
-from bspa.stage import compiling_pays
-from bspa.training import train_stage
+from bspa.sampling.feeds import to_device
+from bspa.sampling.patches import Batch, Draw
+from bspa.sampling.sampler import Sampler, UniformSampler
+from bspa.system.devices import choose_precision
+from bspa.training.attribution import attributable, integrated_gradients
+from bspa.training.checkpoint import open_progress
+from bspa.training.compiling import has_compiler
+from bspa.training.job import compiling_pays
+from bspa.training.loop import train_stage
+from bspa.training.losses import image_objective, l1
+from bspa.training.optimiser import make_optimiser
+from bspa.training.stage import Stage
 
 PAPER_STAGE = Stage(
     name="bench", first_epoch=0, epochs=50, counts=True, total_epochs=400, steps_per_epoch=50,

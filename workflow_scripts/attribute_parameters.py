@@ -11,17 +11,17 @@ import logging
 import time
 from typing import Any
 
-from bspa.atomic import write_text
-from bspa.attribution import attributable, importance, integrated_gradients, top_fraction_mask
-from bspa.devices import choose_device, use_threads
-from bspa.feeds import to_device
-from bspa.jobs import run_job
-from bspa.losses import LOSSES
-from bspa.packed import PackedImages
-from bspa.sampling import UniformSampler
-from bspa.snapshots import load_snapshot
-from bspa.stage import build_seeded, load_masks
-from bspa.weights import save_weights
+from bspa.data.packed import PackedImages
+from bspa.models.weights import save_weights
+from bspa.sampling.feeds import to_device
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.devices import choose_device, use_threads
+from bspa.system.files import write_text
+from bspa.system.log import run_job
+from bspa.training.attribution import attributable, importance, integrated_gradients, top_fraction_mask
+from bspa.training.job import build_seeded, load_masks
+from bspa.training.losses import LOSSES
+from bspa.training.snapshot import load_snapshot
 
 log = logging.getLogger("bspa")
 

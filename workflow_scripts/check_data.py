@@ -8,10 +8,10 @@ more classes than there are training sub-images; a warning if a training photogr
 import logging
 from typing import Any
 
-from bspa.atomic import write_text
-from bspa.jobs import run_job
-from bspa.manifest import cut_shapes, describe, photos_in_both, read_manifest, rows_for_scale
-from bspa.sub_images import count_windows
+from bspa.data.manifest import cut_shapes, describe, photos_in_both, read_manifest, rows_for_scale
+from bspa.difficulty.grid import count_windows
+from bspa.system.files import write_text
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

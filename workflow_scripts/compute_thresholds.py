@@ -7,9 +7,9 @@ t_k, its probability P_k under inverse sampling.
 import logging
 from typing import Any
 
-from bspa.difficulty import split_classes, write_classes
-from bspa.jobs import run_job
-from bspa.scores import read_scores
+from bspa.difficulty.classes import split_classes, write_classes
+from bspa.difficulty.scores import read_scores
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

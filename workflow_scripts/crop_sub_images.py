@@ -7,9 +7,9 @@ Out: HDF5 with the image, top and left of each window; nothing is cut yet.
 import logging
 from typing import Any
 
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.sub_images import read_windows, write_windows
+from bspa.data.packed import PackedImages
+from bspa.difficulty.grid import read_windows, write_windows
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

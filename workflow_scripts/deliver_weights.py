@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from bspa.atomic import write_text
-from bspa.jobs import run_job
-from bspa.models import build, count_parameters
-from bspa.snapshots import load_snapshot
-from bspa.weights import load_into, save_weights
+from bspa.models.registry import build, count_parameters
+from bspa.models.weights import load_into, save_weights
+from bspa.system.files import write_text
+from bspa.system.log import run_job
+from bspa.training.snapshot import load_snapshot
 
 
 def main(snakemake: Any) -> None:

@@ -7,14 +7,14 @@ The network computes in float32 whatever it was trained in.
 from functools import partial
 from typing import Any
 
-from bspa.atomic import atomic_path
-from bspa.devices import choose_device, use_threads
-from bspa.evaluation import evaluate
-from bspa.inference import super_resolve
-from bspa.jobs import run_job
-from bspa.models import build
-from bspa.packed import PackedImages
-from bspa.weights import load_into, load_weights
+from bspa.data.packed import PackedImages
+from bspa.metrics.evaluate import evaluate
+from bspa.models.inference import super_resolve
+from bspa.models.registry import build
+from bspa.models.weights import load_into, load_weights
+from bspa.system.devices import choose_device, use_threads
+from bspa.system.files import atomic_path
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

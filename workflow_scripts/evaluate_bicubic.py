@@ -8,11 +8,11 @@ differs by up to 0.02 dB.
 from functools import partial
 from typing import Any
 
-from bspa.atomic import atomic_path
-from bspa.evaluation import evaluate
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.resize import imresize
+from bspa.data.packed import PackedImages
+from bspa.data.resize import imresize
+from bspa.metrics.evaluate import evaluate
+from bspa.system.files import atomic_path
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from bspa.atomic import atomic_path
-from bspa.devices import use_threads
-from bspa.evaluation import evaluate_perceptual
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.resize import imresize
+from bspa.data.packed import PackedImages
+from bspa.data.resize import imresize
+from bspa.metrics.evaluate import evaluate_perceptual
+from bspa.system.devices import use_threads
+from bspa.system.files import atomic_path
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

@@ -13,10 +13,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bspa.archives import unpack
-from bspa.download import fetch
-from bspa.jobs import run_job
-from bspa.locks import exclusive
+from bspa.data.fetch import fetch
+from bspa.data.unpack import unpack
+from bspa.system.locks import exclusive
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

@@ -9,10 +9,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bspa.atomic import atomic_path
-from bspa.download import fetch
-from bspa.jobs import run_job
-from bspa.metrics.naturalness import read_pristine_model
+from bspa.data.fetch import fetch
+from bspa.metrics.niqe import read_pristine_model
+from bspa.system.files import atomic_path
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

@@ -5,11 +5,11 @@ In: the difficulty scores, the classes' sizes and thresholds. Out: the figure as
 
 from typing import Any
 
-from bspa.difficulty import read_classes
-from bspa.figures.long_tail import figure_1
+from bspa.difficulty.classes import read_classes
+from bspa.difficulty.scores import read_scores
+from bspa.figures.figure1 import figure_1
 from bspa.figures.style import save_figure
-from bspa.jobs import run_job
-from bspa.scores import read_scores
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

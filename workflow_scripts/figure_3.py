@@ -7,11 +7,11 @@ and PNG. The PSNR of a sub-image is that of its RGB error; an exact reproduction
 
 from typing import Any
 
-from bspa.difficulty import classify, read_classes
-from bspa.figures.class_psnr import class_psnr, figure_3, training_classes
+from bspa.difficulty.classes import classify, read_classes
+from bspa.figures.figure3 import class_psnr, figure_3, training_classes
 from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure
-from bspa.jobs import run_job
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

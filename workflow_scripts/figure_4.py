@@ -7,13 +7,13 @@ Whole images are super-resolved, then cut.
 
 from typing import Any
 
-from bspa.devices import choose_device, use_threads
-from bspa.figures.error_maps import Comparison, figure_4, most_different
+from bspa.data.packed import PackedImages
+from bspa.figures.figure4 import Comparison, figure_4, most_different
 from bspa.figures.matching import read_matching
 from bspa.figures.regions import load_upscaler, locate, upscaled_crops
 from bspa.figures.style import save_figure
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
+from bspa.system.devices import choose_device, use_threads
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

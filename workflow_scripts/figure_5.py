@@ -6,10 +6,10 @@ In: scores of the training sub-images under each network. Out: the figure as PDF
 import logging
 from typing import Any
 
-from bspa.figures.histograms import figure_5, summary
+from bspa.figures.figure5 import figure_5, summary
 from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure
-from bspa.jobs import run_job
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

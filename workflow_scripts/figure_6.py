@@ -7,13 +7,13 @@ Whole images are super-resolved, then cut. Regions that are not given are those 
 from functools import partial
 from typing import Any
 
-from bspa.devices import choose_device, use_threads
-from bspa.figures.crops import figure_6, given_regions, hardest_regions, make_row
+from bspa.data.packed import PackedImages
+from bspa.data.resize import imresize
+from bspa.figures.figure6 import figure_6, given_regions, hardest_regions, make_row
 from bspa.figures.regions import load_upscaler, upscaled_crops
 from bspa.figures.style import save_figure
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.resize import imresize
+from bspa.system.devices import choose_device, use_threads
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

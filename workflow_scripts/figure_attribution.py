@@ -5,11 +5,11 @@ In: the masks of the run's cycles. Out: the figure as PDF and PNG.
 
 from typing import Any
 
-from bspa.attribution import attributable
-from bspa.figures.attribution import figure_attribution, read_attributions
+from bspa.figures.attribution_maps import figure_attribution, read_attributions
 from bspa.figures.style import save_figure
-from bspa.jobs import run_job
-from bspa.models import build
+from bspa.models.registry import build
+from bspa.system.log import run_job
+from bspa.training.attribution import attributable
 
 
 def main(snakemake: Any) -> None:

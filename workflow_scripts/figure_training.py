@@ -6,8 +6,8 @@ In: the journals of all stages of the runs, those of a run in its order. Out: th
 from typing import Any
 
 from bspa.figures.style import save_figure
-from bspa.figures.training import figure_training, read_runs
-from bspa.jobs import run_job
+from bspa.figures.training_curves import figure_training, read_runs
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

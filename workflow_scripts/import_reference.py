@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from bspa.download import fetch
-from bspa.jobs import run_job
-from bspa.models import build
-from bspa.weights import load_into, load_weights, save_weights
+from bspa.data.fetch import fetch
+from bspa.models.registry import build
+from bspa.models.weights import load_into, load_weights, save_weights
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

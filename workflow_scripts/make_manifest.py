@@ -3,14 +3,14 @@
 In: a source of the config. Its `scales` matter for given HR/LR pairs, `minimum_side` (pixels, and what needs
 them) for all.
 Out: `manifest.csv`, with the id, path, size and SHA-256 of each photograph, and of its LR file if given; see
-`bspa.manifest`. How each kind of file is read is stated in `bspa.photos`.
+`bspa.data.manifest`. How each kind of file is read is stated in `bspa.data.photos`.
 """
 
 from typing import Any
 
-from bspa.jobs import run_job
-from bspa.manifest import write_manifest
-from bspa.sources import list_files, make_manifest
+from bspa.data.manifest import write_manifest
+from bspa.data.sources import list_files, make_manifest
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

@@ -7,9 +7,9 @@ the inner part of the patch at every LR offset.
 
 from typing import Any
 
-from bspa.informative import write_maps
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
+from bspa.data.packed import PackedImages
+from bspa.sampling.error_maps import write_maps
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

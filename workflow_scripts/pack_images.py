@@ -2,7 +2,7 @@
 
 In: the source's manifest; a file that has changed since is an error.
 Out: HDF5 with HR cut to a multiple of the scale, and LR: the given files, or MATLAB's imresize of HR with
-`data: border:`; see `bspa.packed`.
+`data: border:`; see `bspa.data.packed`.
 """
 
 import os
@@ -11,9 +11,9 @@ from typing import Any
 # Images are resized side by side in threads of our own; BLAS must not start more for each of them.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
-from bspa.jobs import run_job
-from bspa.manifest import read_manifest
-from bspa.packed import write_packed
+from bspa.data.manifest import read_manifest
+from bspa.data.packed import write_packed
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

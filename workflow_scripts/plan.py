@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from bspa.devices import choose_device, choose_precision, use_threads
-from bspa.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
-from bspa.jobs import run_job
-from bspa.manifest import cut_shapes, read_manifest, rows_for_scale
-from bspa.scoring import choose_arithmetic, choose_batch
-from bspa.sources import list_files
-from bspa.step_times import describe_device, measure_step
-from bspa.sub_images import count_windows
+from bspa.data.manifest import cut_shapes, read_manifest, rows_for_scale
+from bspa.data.sources import list_files
+from bspa.difficulty.grid import count_windows
+from bspa.difficulty.scoring import choose_arithmetic, choose_batch
+from bspa.forecast.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
+from bspa.forecast.step_times import describe_device, measure_step
+from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
 

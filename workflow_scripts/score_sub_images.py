@@ -6,10 +6,10 @@ Out: HDF5 with the mean square error (RGB in [0, 1]) and the position of each su
 
 from typing import Any
 
-from bspa.devices import choose_device, use_threads
-from bspa.jobs import run_job
-from bspa.scores import write_scores
-from bspa.scoring import score_by_weights
+from bspa.difficulty.scores import write_scores
+from bspa.difficulty.scoring import score_by_weights
+from bspa.system.devices import choose_device, use_threads
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

@@ -6,10 +6,10 @@ Out: HDF5 with the offsets of the chosen patches, in LR pixels, image after imag
 
 from typing import Any
 
-from bspa.informative import ErrorMaps
-from bspa.jobs import run_job
-from bspa.patch_selection import select_patches
-from bspa.selections import write_selection
+from bspa.sampling.error_maps import ErrorMaps
+from bspa.sampling.patch_selection import select_patches
+from bspa.sampling.selections import write_selection
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

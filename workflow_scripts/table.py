@@ -6,10 +6,10 @@ LPIPS in another), and the runs' JSON summaries. Out: CSV for other programs, Ma
 
 from typing import Any
 
-from bspa.atomic import write_text
-from bspa.jobs import run_job
-from bspa.table_markup import to_latex, to_markdown
-from bspa.tables import read_table, to_frame
+from bspa.system.files import write_text
+from bspa.system.log import run_job
+from bspa.tables.markup import to_latex, to_markdown
+from bspa.tables.table import read_table, to_frame
 
 
 def main(snakemake: Any) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from bspa.atomic import write_text
-from bspa.difficulty import COLUMNS
-from bspa.jobs import run_job
+from bspa.difficulty.classes import COLUMNS
+from bspa.system.files import write_text
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

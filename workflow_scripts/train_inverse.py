@@ -7,11 +7,11 @@ Out: a snapshot (weights and Adam's moments), and a journal with a row for each 
 
 from typing import Any
 
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.sampling import InverseSampler
-from bspa.shards import open_shards
-from bspa.stage import run_stage
+from bspa.data.packed import PackedImages
+from bspa.difficulty.shards import open_shards
+from bspa.sampling.sampler import InverseSampler
+from bspa.system.log import run_job
+from bspa.training.job import run_stage
 
 
 def main(snakemake: Any) -> None:

@@ -6,12 +6,12 @@ Out: its weights, the snapshot they come from, and a journal with a row for each
 
 from typing import Any
 
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.sampling import UniformSampler
-from bspa.snapshots import load_snapshot
-from bspa.stage import run_stage
-from bspa.weights import save_weights
+from bspa.data.packed import PackedImages
+from bspa.models.weights import save_weights
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.log import run_job
+from bspa.training.job import run_stage
+from bspa.training.snapshot import load_snapshot
 
 
 def main(snakemake: Any) -> None:

@@ -6,11 +6,11 @@ with a row for each epoch.
 
 from typing import Any
 
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.sampling import UniformSampler
-from bspa.stage import run_stage
-from bspa.uncertainty import uncertainty_task
+from bspa.data.packed import PackedImages
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.log import run_job
+from bspa.training.job import run_stage
+from bspa.training.uncertainty import uncertainty_task
 
 
 def main(snakemake: Any) -> None:

@@ -6,10 +6,10 @@ Out: a snapshot (weights and Adam's moments), and a journal with a row for each 
 
 from typing import Any
 
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.sampling import UniformSampler
-from bspa.stage import run_stage
+from bspa.data.packed import PackedImages
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.log import run_job
+from bspa.training.job import run_stage
 
 
 def main(snakemake: Any) -> None:

@@ -6,11 +6,11 @@ Out: a directory with class01.h5 (the easiest) to classK.h5: mse, image, top, le
 
 from typing import Any
 
-from bspa.difficulty import read_classes
-from bspa.jobs import run_job
-from bspa.packed import PackedImages
-from bspa.scores import read_scores
-from bspa.shards import write_class_shards
+from bspa.data.packed import PackedImages
+from bspa.difficulty.classes import read_classes
+from bspa.difficulty.scores import read_scores
+from bspa.difficulty.shards import write_class_shards
+from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:

@@ -7,8 +7,8 @@ from bspa.config.code import code_digest
 from bspa.config.load import load_config, typed
 from bspa.config.plan import Cycle, Phase, plan_cycles
 from bspa.config.schema import Config
-from bspa.extras import lpips_available
-from bspa.locks import hold
+from bspa.metrics.extras import lpips_available
+from bspa.system.locks import hold
 
 __all__ = [
     "Config",

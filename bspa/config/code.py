@@ -14,7 +14,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # How a job logs does not change what it computes.
-NOT_COMPUTING = frozenset({"bspa.jobs"})
+NOT_COMPUTING = frozenset({"bspa.system.log"})
 
 
 def code_digest(script: str | Path) -> str:
@@ -61,7 +61,7 @@ def _imports(file: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            # `from bspa import resize` names a module, `from bspa.resize import imresize` a function of one.
+            # `from bspa import resize` names a module, `from bspa.data.resize import imresize` a function of one.
             members = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [node.module, *(member for member in members if _is_module(member))]
         for name in names:

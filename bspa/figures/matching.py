@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bspa.scores import Scores, read_scores
+from bspa.difficulty.scores import Scores, read_scores
 
 GRID = ("scale", "size", "step", "threshold")
 POSITIONS = ("image", "top", "left")

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bspa.inference import Tile, super_resolve
-from bspa.models import build
-from bspa.packed import PackedImages
-from bspa.weights import load_into, load_weights
+from bspa.data.packed import PackedImages
+from bspa.models.inference import Tile, super_resolve
+from bspa.models.registry import build
+from bspa.models.weights import load_into, load_weights
 
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Pixels], Pixels]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bspa.atomic import atomic_path
+from bspa.system.files import atomic_path
 
 COLUMN_INCHES = 3.3
 PAGE_INCHES = 6.9

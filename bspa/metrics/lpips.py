@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from bspa.extras import LPIPS_PACKAGES, lpips_available
 from bspa.metrics.borders import Image, cut_pair
+from bspa.metrics.extras import LPIPS_PACKAGES, lpips_available
 
 if TYPE_CHECKING:
     import torch

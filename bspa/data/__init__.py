@@ -1,0 +1,1 @@
+"""Photographs: fetched, listed, decoded, resized, packed (Section 4.1)."""

@@ -1,0 +1,1 @@
+"""How hard sub-images are: grid, scores, classes, shards (Section 3.2)."""

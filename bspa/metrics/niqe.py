@@ -1,0 +1,185 @@
+"""NIQE: how far the local statistics of an image are from those of good photographs, without a reference.
+
+Source: A. Mittal, R. Soundararajan and A. C. Bovik, "Making a 'completely blind' image quality analyzer",
+IEEE Signal Processing Letters 20 (2013), and the authors' MATLAB release, which settles what the paper leaves
+open: blocks of 96x96 pixels, a 7x7 window of sigma 7/6, both scales, the grid on which shapes are fitted.
+
+The release takes 8-bit gray images; as in the super-resolution papers, gray is Y here, rounded as 8 bits are.
+MATLAB R2021a gives 5.72957338 for Set14's baboon (as BasicSR's documentation of its metrics records), this
+module 5.72957388.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import correlate
+from scipy.special import gamma
+
+from bspa.data.resize import imresize
+from bspa.metrics.borders import Image, UnmeasurableError, cut, size
+from bspa.metrics.luma import to_y
+
+Array = NDArray[np.float64]
+
+NIQE_CONVENTION = (
+    "NIQE (96x96 blocks, two scales; lower is more natural) on the Y of BT.601 (16 to 235) of 8-bit RGB "
+    "images, rounded to whole numbers, as many pixels as the scale cut from each border"
+)
+
+BLOCK = 96
+FEATURES = 36
+NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""Rows and columns between pixels whose products are looked at: side by side and along both diagonals."""
+
+SHAPES: Array = np.arange(200, 10001) / 1000
+"""The shapes alpha, 0.2 to 10, that the release tries."""
+MOMENT_RATIOS: Array = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
+"""(E|x|)^2 / E(x^2) of the generalised Gaussian distribution of each of `SHAPES`."""
+
+# Rounding error in a neighbourhood of equal pixels, far below any real contrast of whole numbers.
+FLAT = 1e-10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PristineModel:
+    """The Gaussian distribution of the features of blocks of good photographs."""
+
+    mean: Array
+    """(36,)"""
+    covariance: Array
+    """(36, 36)"""
+    window: Array
+    """(7, 7), sums to 1: the weights of the local mean and deviation."""
+
+
+MODEL_ARRAYS = {
+    "mu_pris_param": (1, FEATURES),
+    "cov_pris_param": (FEATURES, FEATURES),
+    "gaussian_window": (7, 7),
+}
+"""Names and shapes in the file of a pristine model."""
+
+
+def read_pristine_model(path: str | os.PathLike[str]) -> PristineModel:
+    """Read the pristine model from an ``.npz`` file with the arrays of `MODEL_ARRAYS`, as BasicSR ships it.
+
+    Raises:
+        ValueError: ``path`` is no such file, or an array is missing, of another shape or not finite.
+        OSError: it cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not NIQE's pristine model, a NumPy .npz file: {error}") from error
+    for name, shape in MODEL_ARRAYS.items():
+        if name not in arrays:
+            raise ValueError(
+                f"{path}: not NIQE's pristine model: it holds {', '.join(arrays) or 'nothing'}; "
+                f"expected {', '.join(MODEL_ARRAYS)}"
+            )
+        array = arrays[name]
+        if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(
+                f"{path}: {name} is an array of {array.dtype} and shape {array.shape}; "
+                f"expected finite floats of shape {shape}"
+            )
+    mean, covariance, window = (arrays[name].astype(np.float64) for name in MODEL_ARRAYS)
+    return PristineModel(mean[0], covariance, window)
+
+
+def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
+    """Return the NIQE of ``image``: 0 for statistics just like those of good photographs, more for others.
+
+    Args:
+        image: RGB (h, w, 3) uint8.
+        border: pixels to cut from each side. Of what is left, whole blocks of 96x96 pixels count, from the
+            top left on.
+        model: path of the pristine model, see `read_pristine_model`.
+
+    Raises:
+        ValueError: another type of image, a negative border, or a file that is no pristine model.
+        UnmeasurableError: the cut leaves less than two blocks (192x96 pixels), or less than two with texture;
+            the distribution of features needs two.
+    """
+    pristine = read_pristine_model(model)
+    inside = cut(image, border)
+    rows, columns = inside.shape[0] // BLOCK, inside.shape[1] // BLOCK
+    if rows * columns < 2:
+        raise UnmeasurableError(
+            f"an image of {size(image)} pixels is too small for NIQE: with {border} cut from each border, "
+            f"two blocks of {BLOCK}x{BLOCK} must be left, which is {2 * BLOCK}x{BLOCK} or {BLOCK}x{2 * BLOCK}"
+        )
+    y = np.floor(to_y(inside[: rows * BLOCK, : columns * BLOCK]) + 0.5)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a block without texture has features that are NaN
+        features = _features(y, pristine.window)
+        mean = np.nansum(features, axis=0) / np.count_nonzero(~np.isnan(features), axis=0)
+    whole = features[~np.isnan(features).any(axis=1)]
+    if len(whole) < 2:
+        raise UnmeasurableError(
+            f"NIQE needs two blocks of {BLOCK}x{BLOCK} pixels with texture; "
+            f"{len(whole)} of {len(features)} have it"
+        )
+    difference = pristine.mean - mean
+    covariance = (pristine.covariance + np.cov(whole, rowvar=False)) / 2
+    return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))  # Eq. 10
+
+
+def _features(y: Array, window: Array) -> Array:
+    """Features (n, 36) of the n blocks of Y (96 a, 96 b): 18 at its own size, then 18 at half of it."""
+    half = imresize(y, 0.5, border="symmetric")
+    both = ((y, BLOCK), (half, BLOCK // 2))
+    return np.hstack([_block_features(_blocks(_normalised(image, window), side)) for image, side in both])
+
+
+def _normalised(y: Array, window: Array) -> Array:
+    """Y less its local mean, over its local deviation and 1 (Eq. 1)."""
+    mean = correlate(y, window, mode="nearest")
+    variance = np.abs(correlate(y * y, window, mode="nearest") - mean * mean)
+    contrast = y - mean
+    # Where all is equal there is no contrast; rounding error must not count it as one of either sign.
+    contrast[np.abs(contrast) < FLAT] = 0
+    return contrast / (np.sqrt(variance) + 1)
+
+
+def _blocks(image: Array, side: int) -> Array:
+    """Cut (side * a, side * b) into blocks (a * b, side, side)."""
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    return image.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+
+
+def _block_features(blocks: Array) -> Array:
+    """Features (n, 18) of blocks (n, side, side): shapes and widths of the pixels and of their products."""
+    alpha, left, right = _fit(blocks)
+    features = [alpha, (left + right) / 2]
+    for shift in NEIGHBOURS:  # as in the release, the last row and column neighbour the first
+        alpha, left, right = _fit(blocks * np.roll(blocks, shift, axis=(1, 2)))
+        mean = (right - left) * gamma(2 / alpha) / gamma(1 / alpha)  # Eq. 8
+        features += [alpha, mean, left, right]
+    return np.column_stack(features)
+
+
+def _fit(blocks: Array) -> tuple[Array, Array, Array]:
+    """Fit the asymmetric generalised Gaussian distribution (Eq. 7) to blocks (n, side, side), by moments.
+
+    Returns its shape alpha, and its widths beta to the left and to the right, (n,) each; a width is NaN where
+    no value lies on its side of 0.
+    """
+    values = blocks.reshape(len(blocks), -1)
+    squares = values**2
+    sigma_left, sigma_right = (
+        np.sqrt(np.sum(squares, axis=1, where=side) / np.count_nonzero(side, axis=1))
+        for side in (values < 0, values > 0)
+    )
+    g = sigma_left / sigma_right
+    ratio = np.mean(np.abs(values), axis=1) ** 2 / np.mean(squares, axis=1)
+    ratio *= (g**3 + 1) * (g + 1) / (g**2 + 1) ** 2
+    alpha = SHAPES[[np.argmin((MOMENT_RATIOS - value) ** 2) for value in ratio]]
+    width = np.sqrt(gamma(1 / alpha) / gamma(3 / alpha))
+    return alpha, sigma_left * width, sigma_right * width

@@ -1,0 +1,1 @@
+"""What a training batch holds (Eqs. 1 and 4)."""

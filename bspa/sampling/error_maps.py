@@ -1,0 +1,180 @@
+"""How informative every patch of an image is: the error of its bilinear enlargement (SamplingAug).
+
+Source: Wang et al., "SamplingAug: On the Importance of Patch Sampling Augmentation for Single Image
+Super-Resolution", BMVC 2021. The file of a source's maps, HDF5, maps of all images in a row:
+
+| dataset | holds |
+|---|---|
+| mse | float32, map after map, each row after row |
+| offset | (n,) first value of each map |
+| shape | (n, 2) rows and columns of each map |
+
+Attributes: format, format_version, patch, scale, shave.
+
+Shape legend: h and w pixels of an LR image, s the scale, P and p = P / s pixels of an HR and an LR patch.
+"""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from bspa.data.packed import PackedImages
+from bspa.system.files import atomic_path
+from bspa.system.hdf5 import memory_map, open_format
+from bspa.system.parallel import map_in_order
+from bspa.system.progress import Reporter
+
+FORMAT = "bspa-informativeness"
+FORMAT_VERSION = 1
+BAND_ROWS = 32
+
+Pixels = NDArray[np.uint8]
+
+
+def shave_width(patch: int, scale: int) -> int:
+    """Return the HR pixels left out along each side of a patch, scale + 6.
+
+    Raises:
+        ValueError: the patch does not divide by the scale, or nothing of it would be left.
+    """
+    shave = scale + 6
+    if patch % scale or patch <= 2 * shave:
+        least = (2 * shave // scale + 1) * scale
+        raise ValueError(
+            f"sub_images: x{scale}: size is {patch}; for informative sampling it must be a multiple of "
+            f"{scale} and at least {least}, since {shave} HR pixels along each side of a patch are left out"
+        )
+    return shave
+
+
+def error_map(hr: Pixels, lr: Pixels, *, patch: int, scale: int) -> NDArray[np.float32]:
+    """Measure the error of the bilinear enlargement over the patch at every LR offset.
+
+    The enlargement is that of ``align_corners=False``: pixels are areas, and the edge is clamped. A patch's
+    error is taken over its HR pixels less `shave_width` along each side. All sums are of whole numbers, so
+    they are exact: patches with equal errors have equal values, wherever they lie.
+
+    Args:
+        hr: (s h, s w, 3) uint8.
+        lr: (h, w, 3) uint8.
+        patch: P, a multiple of the scale.
+        scale: s.
+
+    Returns:
+        (h - p + 1, w - p + 1) mean square error, RGB in [0, 1]; PSNR is -10 log10 of it. The value at
+        (top, left) is that of the patch whose first LR pixel lies there.
+
+    Raises:
+        ValueError: the patch is too small (see `shave_width`) or larger than the image.
+    """
+    shave = shave_width(patch, scale)
+    inner, side = patch - 2 * shave, patch // scale
+    height, width = lr.shape[:2]
+    if min(height, width) < side:
+        raise ValueError(f"{width * scale}x{height * scale} pixels are smaller than a patch of {patch}")
+    tops = np.arange(height - side + 1) * scale + shave
+    lefts = np.arange(width - side + 1) * scale + shave
+
+    # Integral image, first along the rows: of each row only what windows at the LR offsets need is kept.
+    sums = np.zeros((height * scale + 1, len(lefts)), np.int64)
+    for start in range(0, height * scale, BAND_ROWS):
+        rows = np.arange(start, min(start + BAND_ROWS, height * scale))
+        # (2s)^2 times the enlarged image, a whole number
+        enlarged = _enlarge(_enlarge(lr, rows, 0, scale), np.arange(width * scale), 1, scale)
+        difference = enlarged - hr[rows[0] : rows[-1] + 1] * np.int32(4 * scale**2)
+        along = np.zeros((len(rows), width * scale + 1), np.int64)
+        np.cumsum(np.einsum("hwc,hwc->hw", difference, difference, dtype=np.int64), axis=1, out=along[:, 1:])
+        sums[rows + 1] = along[:, lefts + inner] - along[:, lefts]
+    np.cumsum(sums, axis=0, out=sums)
+    unit = 255 * 4 * scale**2
+    return ((sums[tops + inner] - sums[tops]) / (3 * inner**2 * unit**2)).astype(np.float32)
+
+
+def _enlarge(
+    image: NDArray[np.integer], places: NDArray[np.int64], axis: int, scale: int
+) -> NDArray[np.int32]:
+    """Interpolate linearly along ``axis`` at HR ``places``: 2s times the value there, as whole numbers."""
+    # Pixels are areas: HR pixel x lies at LR coordinate (x + 1/2) / s - 1/2 = (2x + 1 - s) / 2s.
+    before, weight = np.divmod(2 * places + 1 - scale, 2 * scale)
+    last = image.shape[axis] - 1
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    weight = weight.astype(np.int32).reshape(shape)
+    lower = image.take(np.clip(before, 0, last), axis)
+    upper = image.take(np.clip(before + 1, 0, last), axis)
+    return lower * (2 * scale - weight) + upper * weight
+
+
+def write_maps(path: str | os.PathLike[str], images: PackedImages, *, patch: int, threads: int = 1) -> None:
+    """Write the `error_map` of each image to the HDF5 file ``path``, with a few images in memory at a time.
+
+    Args:
+        path: HDF5 file to write.
+        images: of one scale.
+        patch: P, HR pixels.
+        threads: how many images are worked on at a time.
+
+    Raises:
+        ValueError: the patch is too small, or larger than an image.
+    """
+    shave = shave_width(patch, images.scale)
+    shapes = images.lr_shapes - patch // images.scale + 1
+    if not shapes.size:
+        raise ValueError("there is no image to map")
+    if shapes.min() < 1:
+        i = int(np.flatnonzero(shapes.min(axis=1) < 1)[0])
+        height, width = images.hr_shapes[i]
+        raise ValueError(
+            f"image {images.ids[i]} ({width}x{height}) is smaller than a patch of {patch} HR pixels; "
+            f"take it out of the source or lower sub_images: x{images.scale}: size"
+        )
+    ends = np.cumsum(shapes.prod(axis=1))
+
+    def error_map_of(i: int) -> NDArray[np.float32]:
+        return error_map(images.hr(i), images.lr(i), patch=patch, scale=images.scale)
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file["shape"] = shapes
+        file["offset"] = np.concatenate([[0], ends[:-1]])
+        # Not filled first, since every value will be written.
+        mse = file.create_dataset("mse", (ends[-1],), np.float32, fill_time="never")
+        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION})
+        file.attrs.update({"patch": patch, "scale": images.scale, "shave": shave})
+        reporter = Reporter("images mapped", len(images))
+        for i, values in enumerate(map_in_order(error_map_of, range(len(images)), threads=threads)):
+            mse[ends[i] - values.size : ends[i]] = values.ravel()
+            reporter.report(i + 1)
+
+
+class ErrorMaps:
+    """The maps of a file, memory-mapped: nothing is read before it is touched.
+
+    Raises:
+        ValueError: the file is damaged, of another kind or of another format version.
+    """
+
+    patch: int
+    """P, HR pixels."""
+    scale: int
+    shave: int
+    """HR pixels left out along each side of a patch."""
+    shapes: NDArray[np.int64]
+    """(n, 2) rows and columns of each map."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        with open_format(path, FORMAT, FORMAT_VERSION, rule="map_informativeness") as file:
+            self.patch, self.scale, self.shave = (int(file.attrs[k]) for k in ("patch", "scale", "shave"))
+            self.shapes, self._offsets = file["shape"][:], file["offset"][:]
+            self._mse = memory_map(path, file["mse"], np.float32)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """Return the map of image ``index``, (rows, columns) mean square error, RGB in [0, 1]; read-only."""
+        start, (rows, columns) = self._offsets[index], self.shapes[index].tolist()
+        return self._mse[start : start + rows * columns].reshape(rows, columns)

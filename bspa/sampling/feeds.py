@@ -1,0 +1,225 @@
+"""How batches reach the device: cut on the host, or on the device out of images that stay there.
+
+Shape legend: n samples, h and w pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bspa.sampling.patches import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP, Batch, Draw, PatchPool, Pixels
+from bspa.sampling.sampler import Sampler
+
+log = logging.getLogger("bspa")
+
+UPLOAD_BYTES = 64 << 20
+
+
+class Feed(Protocol):
+    """A sampler's batches on a device."""
+
+    samples: int
+    """In the batch that is loaded."""
+
+    def load(self, iteration: int) -> None:
+        """Put a batch, or where it lies, into buffers of the device."""
+        ...
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return it: LR (n, 3, h, w) and HR (n, 3, s*h, s*w) float32 in [0, 1], channels last in memory.
+
+        Work of the device alone, always on the same buffers: it may be recorded and replayed.
+        """
+        ...
+
+
+@contextlib.contextmanager
+def open_feed(sampler: Sampler, device: torch.device, *, resident: float) -> Iterator[Feed]:
+    """Choose how batches reach ``device``; every way gives the same samples, bit for bit.
+
+    Args:
+        sampler: what to draw.
+        device: where to.
+        resident: share of a GPU's free memory that the sampler's images may take; where they need more,
+            patches are cut on the host while the GPU computes.
+    """
+    if device.type == "cpu":
+        yield HostFeed(sampler)
+        return
+    free, _ = torch.cuda.mem_get_info(device)
+    needed = sampler.pool.nbytes
+    fits = needed <= resident * free
+    log.info(
+        "training images: %.1f GiB, %.1f GiB free on the device: %s",
+        needed / 2**30, free / 2**30, "they stay there" if fits else "patches are cut on the host",
+    )  # fmt: skip
+    if fits:
+        yield ResidentFeed(sampler, device)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="cut") as thread:
+        yield PinnedFeed(sampler, device, thread)
+
+
+def to_device(images: Pixels, device: torch.device) -> Tensor:
+    """Turn (n, h, w, 3) uint8 into float32 (n, 3, h, w) in [0, 1], channels last in memory."""
+    return _to_float(torch.from_numpy(images).to(device))
+
+
+def _to_float(pixels: Tensor) -> Tensor:
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
+
+
+class HostFeed:
+    """Cuts each batch when it is asked for; for the CPU."""
+
+    def __init__(self, sampler: Sampler):
+        self._sampler = sampler
+
+    def load(self, iteration: int) -> None:
+        """Cut the batch."""
+        self._pixels = self._sampler.batch(iteration)
+        self.samples = len(self._pixels[0])
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return it as `Feed.batch`."""
+        lr, hr = (_to_float(torch.from_numpy(pixels)) for pixels in self._pixels)
+        return lr, hr
+
+
+class PinnedFeed:
+    """Cuts the next batch in ``thread``, into pinned memory, while the GPU computes."""
+
+    def __init__(self, sampler: Sampler, device: torch.device, thread: ThreadPoolExecutor):
+        self._sampler, self._thread = sampler, thread
+        batch = sampler.batch(0)
+        self.samples = len(batch[0])
+        self._buffers = [torch.empty(pixels.shape, dtype=torch.uint8, device=device) for pixels in batch]
+        self._slots = [_Slot(batch, device) for _ in range(2)]
+        self._next: tuple[int, Future[None]] | None = None
+
+    def load(self, iteration: int) -> None:
+        """Copy the batch to the GPU, and have the next one cut."""
+        if self._next is None or self._next[0] != iteration:
+            self._cut(iteration)
+        assert self._next is not None
+        self._next[1].result()
+        self._slots[iteration % 2].copy_to(self._buffers)
+        self._cut(iteration + 1)
+
+    def _cut(self, iteration: int) -> None:
+        if self._next is not None:
+            self._next[1].result()  # of two that cut at a time, both might write to one slot
+        slot = self._slots[iteration % 2]
+
+        def cut() -> None:
+            slot.wait()
+            self._sampler.pool.crop(self._sampler.draw(iteration), slot.arrays)
+
+        self._next = iteration, self._thread.submit(cut)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return it as `Feed.batch`."""
+        lr, hr = map(_to_float, self._buffers)
+        return lr, hr
+
+
+class _Slot:
+    """Room for a batch on the host, in pinned memory, from which a GPU copies while the host goes on."""
+
+    def __init__(self, batch: Batch, device: torch.device):
+        on_gpu = device.type == "cuda"
+        self._pixels = [torch.empty(p.shape, dtype=torch.uint8, pin_memory=on_gpu) for p in batch]
+        lr, hr = (pixels.numpy() for pixels in self._pixels)
+        self.arrays = lr, hr
+        self._copied = torch.cuda.Event() if on_gpu else None
+
+    def copy_to(self, buffers: Sequence[Tensor]) -> None:
+        for buffer, pixels in zip(buffers, self._pixels, strict=True):
+            buffer.copy_(pixels, non_blocking=True)
+        if self._copied:
+            self._copied.record()
+
+    def wait(self) -> None:
+        """Wait until the last batch is copied: only then may another be written."""
+        if self._copied:
+            self._copied.synchronize()
+
+
+class ResidentFeed:
+    """Cuts each batch on the device, where the sampler's images stay."""
+
+    def __init__(self, sampler: Sampler, device: torch.device):
+        self._sampler = sampler
+        self._pool = ResidentPool(sampler.pool, device)
+        self.samples = len(sampler.draw(0).image)
+        self._draw = torch.zeros((len(Draw._fields), self.samples), dtype=torch.int64, device=device)
+
+    def load(self, iteration: int) -> None:
+        """Tell the device where the batch lies."""
+        self._draw.copy_(torch.from_numpy(np.stack(self._sampler.draw(iteration))), non_blocking=True)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return it as `Feed.batch`."""
+        lr, hr = map(_to_float, self._pool.crop(self._draw))
+        return lr, hr
+
+
+class ResidentPool:
+    """A pool's images in the memory of ``device``."""
+
+    def __init__(self, pool: PatchPool, device: torch.device):
+        self._lr = _ResidentImages(pool.lr, pool.lr_patch, device)
+        self._hr = _ResidentImages(pool.hr, pool.patch, device)
+        self._scale = pool.scale
+
+    def crop(self, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut the patches of a `Draw`, (4, n) int64: LR (n, p, p, 3) and HR (n, P, P, 3) uint8."""
+        image, top, left, transform = draw
+        return (
+            self._lr.cut(image, top, left, transform),
+            self._hr.cut(image, self._scale * top, self._scale * left, transform),
+        )
+
+
+class _ResidentImages:
+    """Images (h, w, 3) in a row in one tensor, and square patches of them."""
+
+    def __init__(self, images: Sequence[Pixels], side: int, device: torch.device):
+        sizes = [image.size for image in images]
+        self._samples = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
+        begin = 0
+        for image in images:
+            flat = image.reshape(-1)
+            for start in range(0, flat.size, UPLOAD_BYTES):
+                part = np.array(flat[start : start + UPLOAD_BYTES])  # a copy, since images may be read-only
+                self._samples[begin + start : begin + start + part.size] = torch.from_numpy(part)
+            begin += flat.size
+
+        def numbers(values: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values.astype(np.int64)).to(device)
+
+        self._first = numbers(np.cumsum(sizes) - sizes)
+        self._row = numbers(3 * np.array([image.shape[1] for image in images]))
+        self._forward, self._colours = numbers(np.arange(side)), numbers(np.arange(3))
+        self._backward = numbers(np.arange(side)[::-1])
+
+    def cut(self, image: Tensor, top: Tensor, left: Tensor, transform: Tensor) -> Tensor:
+        """Return (n, side, side, 3), oriented as by `bspa.sampling.patches.augment`; all arguments are (n,)."""
+        row = self._row[image]
+        flags = transform[:, None]
+        down = torch.where(flags & VERTICAL_FLIP > 0, self._backward, self._forward) * row[:, None]
+        along = torch.where(flags & HORIZONTAL_FLIP > 0, self._backward, self._forward) * 3
+        transposed = flags & TRANSPOSE > 0
+        rows, columns = torch.where(transposed, along, down), torch.where(transposed, down, along)
+        corner = self._first[image] + top * row + left * 3
+        pixel = corner[:, None, None] + rows[:, :, None] + columns[:, None, :]
+        return self._samples[pixel[..., None] + self._colours]

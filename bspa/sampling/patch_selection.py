@@ -1,0 +1,127 @@
+"""Choose the patches to train on from the hardest of every image (SamplingAug).
+
+Source: Wang et al., "SamplingAug", BMVC 2021, and its public code. Every selection draws on the same
+candidates, the hardest ``share`` of an image's offsets; ``nms`` and ``darts`` thin them out, so that the
+chosen patches of an image do not all show the same place. (The public code thins all offsets first, by an
+overlap that is none, and takes the hardest share of what is left.)
+
+Shape legend: h and w rows and columns of a map, p the side of a patch in LR pixels, k candidates, m chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bspa.sampling.error_maps import ErrorMaps
+from bspa.sampling.random_numbers import RandomNumbers
+from bspa.sampling.selections import Selection
+from bspa.system.progress import Reporter
+
+log = logging.getLogger("bspa")
+
+SELECTIONS = ("greedy", "nms", "darts")
+
+Offsets = NDArray[np.int32]
+
+
+def candidate_count(offsets: int, share: float) -> int:
+    """Return how many of ``offsets`` are candidates: the ``share`` of them, rounded, and at least 1."""
+    return max(1, round(share * offsets))
+
+
+def hardest(mse: NDArray[np.float32], count: int) -> Offsets:
+    """Return (``count``, 2) offsets of the largest errors (h, w), largest first, equal ones by position."""
+    order = np.argsort(-mse, axis=None, kind="stable")[:count]
+    return np.stack(np.divmod(order, mse.shape[1]), axis=1).astype(np.int32)
+
+
+def overlaps(side: int) -> NDArray[np.float64]:
+    """Return (2 side - 1, 2 side - 1) intersection over union of two windows, by their displacement.
+
+    The value at (side - 1 + dy, side - 1 + dx) is that of two square windows of ``side`` pixels of which one
+    lies dy rows below and dx columns right of the other. Windows further apart do not overlap.
+    """
+    common = side - np.abs(np.arange(1 - side, side))
+    intersection = np.outer(common, common)
+    return intersection / (2 * side**2 - intersection)
+
+
+def thin_out(candidates: Offsets, side: int, overlap: float) -> Offsets:
+    """Keep each candidate in turn, unless its overlap with one kept before exceeds ``overlap``.
+
+    Args:
+        candidates: (k, 2) offsets, in the order of preference.
+        side: p, of a patch in LR pixels.
+        overlap: largest intersection over union allowed, in [0, 1].
+
+    Returns:
+        (m, 2) those kept, in the same order. Each one that is not kept overlaps one that is.
+    """
+    # A kept window rules out the same displacements wherever it lies; a margin spares the clipping.
+    excluded = overlaps(side) > overlap
+    ruled_out = np.zeros(candidates.max(axis=0) + excluded.shape, np.bool_)
+    size = len(excluded)
+    kept = []
+    for n, (top, left) in enumerate(candidates.tolist()):
+        if not ruled_out[top + side - 1, left + side - 1]:
+            kept.append(n)
+            ruled_out[top : top + size, left : left + size] |= excluded
+    return candidates[kept]
+
+
+def select_patches(
+    maps: ErrorMaps, *, share: float, selection: str, overlap: float = 0.5, seed: int = 0
+) -> Selection:
+    """Choose patches of every image from its hardest.
+
+    ``greedy`` chooses every candidate. ``nms`` (non-maximum suppression) goes through them from the hardest
+    on, and ``darts`` in random order; both leave out what overlaps a patch chosen before by more than
+    ``overlap``, so they choose as many as have room, which may be far fewer.
+
+    Args:
+        maps: of all images.
+        share: of an image's offsets that are candidates, in (0, 1].
+        selection: one of `SELECTIONS`.
+        overlap: largest intersection over union of two chosen patches, in [0, 1] (``nms``, ``darts``).
+        seed: of the random order, 0 or more (``darts``).
+
+    Returns:
+        At least one patch of each image. In memory: 8 bytes for each.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}; it must be more than 0, and 1 at most")
+    if selection not in SELECTIONS:
+        raise ValueError(f"selection is {selection!r}; it must be one of {', '.join(SELECTIONS)}")
+    if not 0 <= overlap <= 1:
+        raise ValueError(f"overlap is {overlap}; it must be from 0 to 1")
+    random = RandomNumbers(seed, "darts")
+    counts = [candidate_count(int(offsets), share) for offsets in maps.shapes.prod(axis=1)]
+    chosen = np.empty((sum(counts), 2), np.int32)  # at most; what is not filled takes no memory
+    bounds = np.zeros(len(maps) + 1, np.int64)
+    reporter = Reporter("images gone through", len(maps))
+    for i, count in enumerate(counts):
+        offsets = hardest(maps[i], count)
+        if selection == "darts":
+            offsets = offsets[np.argsort(random.table(i, count, 1)[:, 0], kind="stable")]
+        if selection != "greedy":
+            offsets = thin_out(offsets, maps.patch // maps.scale, overlap)
+        bounds[i + 1] = bounds[i] + len(offsets)
+        chosen[bounds[i] : bounds[i + 1]] = offsets
+        reporter.report(i + 1)
+    log.info("%s: %d patches of %d candidates in %d images", selection, bounds[-1], len(chosen), len(maps))
+    return Selection(
+        offsets=chosen[: bounds[-1]],
+        bounds=bounds,
+        patch=maps.patch,
+        scale=maps.scale,
+        share=share,
+        selection=selection,
+        overlap=overlap,
+        seed=seed,
+    )

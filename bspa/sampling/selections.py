@@ -1,0 +1,80 @@
+"""The chosen patches of a source's images, as a file.
+
+HDF5: ``offset`` (M, 2) int32 and ``bound`` (n + 1,) int64, see `Selection`; everything else as attributes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from bspa.system.files import atomic_path
+from bspa.system.hdf5 import memory_map, open_format
+
+FORMAT = "bspa-patch-selection"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Selection:
+    """Where the chosen patches of n images lie."""
+
+    offsets: NDArray[np.int32]
+    """(M, 2) top and left in LR pixels, image after image, in the order they were chosen."""
+    bounds: NDArray[np.int64]
+    """(n + 1,) the offsets of image i are those from bounds[i] up to bounds[i + 1]."""
+    patch: int
+    """Side of a patch, HR pixels."""
+    scale: int
+    share: float
+    """Share of an image's offsets, the hardest, that the patches were chosen from."""
+    selection: str
+    """How they were chosen: ``greedy``, ``nms`` or ``darts``."""
+    overlap: float
+    """Largest intersection over union of two patches of an image (``nms``, ``darts``)."""
+    seed: int
+    """Of the random order (``darts``)."""
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.bounds) - 1
+
+    def of_image(self, index: int) -> NDArray[np.int32]:
+        """Return the (m, 2) offsets of image ``index``."""
+        return self.offsets[self.bounds[index] : self.bounds[index + 1]]
+
+
+def write_selection(path: str | os.PathLike[str], selection: Selection) -> None:
+    """Write ``selection`` as HDF5."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file["offset"], file["bound"] = selection.offsets, selection.bounds
+        for name in ("patch", "scale", "share", "selection", "overlap", "seed"):
+            file.attrs[name] = getattr(selection, name)
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+
+
+def read_selection(path: str | os.PathLike[str]) -> Selection:
+    """Read what `write_selection` wrote; the offsets are memory-mapped.
+
+    Raises:
+        ValueError: the file is damaged, of another kind or of another format version.
+    """
+    with open_format(path, FORMAT, FORMAT_VERSION, rule="select_patches") as file:
+        offsets, bounds = memory_map(path, file["offset"], np.int32), file["bound"][:]
+        if bounds[0] != 0 or bounds[-1] != len(offsets) or (np.diff(bounds) < 0).any():
+            raise ValueError("bounds and offsets disagree")
+        return Selection(
+            offsets=offsets,
+            bounds=bounds,
+            patch=int(file.attrs["patch"]),
+            scale=int(file.attrs["scale"]),
+            share=float(file.attrs["share"]),
+            selection=str(file.attrs["selection"]),
+            overlap=float(file.attrs["overlap"]),
+            seed=int(file.attrs["seed"]),
+        )

@@ -1,0 +1,1 @@
+"""What every job needs: files, locks, logs, threads and devices. No result depends on it."""

@@ -1,0 +1,170 @@
+"""Uncertainty-driven loss: a method to compare with (Ning et al., NeurIPS 2021), trained in two steps.
+
+Step 1 trains the network together with a head that estimates s, the logarithm of each sample's uncertainty.
+Step 2 trains the network alone, where s is large more than elsewhere. The head is not delivered.
+Shape legend: n samples, c colours, h and w HR pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bspa.models.layers import Network, conv3x3
+from bspa.models.registry import build
+from bspa.models.weights import load_into
+from bspa.system.devices import Precision
+from bspa.training.job import Task, build_seeded
+from bspa.training.snapshot import Snapshot, load_snapshot
+
+# Step 1 counts errors in grey levels, as its authors do, and it is not free of the unit: the last ELU keeps s
+# above -1, and s rises only where the error is above 2 exp(s) > 0.73. Of errors in [0, 1] hardly one is, so s
+# would sink to -1 everywhere, and step 2 would weigh all samples alike.
+GREY_LEVELS = 255.0
+
+
+class UncertaintyNetwork(nn.Module):
+    """A network and a head beside its upsampling: LR (n, 3, h/s, w/s) -> SR (n, 3, h, w) and s, as large.
+
+    The head: three 3x3 convolutions, an ELU after each, on the body's features, upsampled to the nearest.
+    """
+
+    def __init__(self, network: Network):
+        super().__init__()
+        channels = network.feature_channels
+        self.network = network
+        self.head = nn.Sequential(
+            conv3x3(channels, channels),
+            nn.ELU(inplace=True),
+            conv3x3(channels, channels),
+            nn.ELU(inplace=True),
+            conv3x3(channels, 3),
+            nn.ELU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Super-resolve, and estimate s of every sample of the result."""
+        features = self.network.features(x)
+        return self.network.upscale(features, x), self._estimate(features)
+
+    def uncertainty(self, x: Tensor) -> Tensor:
+        """Estimate s alone."""
+        return self._estimate(self.network.features(x))
+
+    def _estimate(self, features: Tensor) -> Tensor:
+        first, *others = self.head
+        assert isinstance(first, nn.Conv2d)
+        assert first.bias is not None
+        s = convolve_upsampled(features, first.weight, first.bias, self.network.scale)
+        for layer in others:
+            s = layer(s)
+        return s.to(first.weight.dtype)  # float32 under autocast, too
+
+
+def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> Tensor:
+    """Convolve ``x``, upsampled to the nearest, as one transposed convolution.
+
+    Upsampling is a transposed convolution with a kernel of ones, and two convolutions are one. It takes
+    (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4.
+
+    Args:
+        x: (n, c, h, w).
+        weight: (o, c, 3, 3) of the convolution, which has zeros around the image.
+        bias: (o,).
+        scale: s.
+
+    Returns:
+        (n, o, s h, s w).
+    """
+    kernel = weight.flip(2, 3).transpose(0, 1)
+    shifts = [(shift, scale - 1 - shift) for shift in range(scale)]
+    kernel = torch.stack([functional.pad(kernel, (*shift, 0, 0)) for shift in shifts]).sum(0)
+    kernel = torch.stack([functional.pad(kernel, (0, 0, *shift)) for shift in shifts]).sum(0)
+    return functional.conv_transpose2d(x, kernel, bias, stride=scale, padding=1)
+
+
+def build_uncertainty(settings: Mapping[str, Any]) -> UncertaintyNetwork:
+    """Build the network exactly as `build_seeded` does, then the head from the same random numbers on."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings["seed"])
+        return UncertaintyNetwork(build(settings["arch"], settings["scale"], **settings["options"]))
+
+
+def uncertainty_loss(output: Tensor, s: Tensor, target: Tensor) -> Tensor:
+    """Step 1: mean |exp(-s) output - exp(-s) target| + 2 mean(s), all (n, c, h, w); images of any unit."""
+    return (torch.exp(-s) * (output - target).abs()).mean() + 2 * s.mean()
+
+
+def uncertainty_weights(s: Tensor) -> Tensor:
+    """Step 2's weights: s less its smallest value in each image and colour, plus 1; so they are from 1 on."""
+    return s - s.amin((2, 3), keepdim=True) + 1
+
+
+def weighted_l1(output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Step 2: mean of weights * |output - target|, all (n, c, h, w)."""
+    return (weights * (output - target).abs()).mean()
+
+
+def estimate_uncertainty(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
+    """Step 1's objective, for an `UncertaintyNetwork`."""
+    with precision.autocast():
+        output, s = model(lr)
+    return uncertainty_loss(GREY_LEVELS * output, s, GREY_LEVELS * hr)
+
+
+class WeightedByUncertainty:
+    """Step 2's objective, for the network alone; s comes from step 1's network, which does not change."""
+
+    def __init__(self, estimator: UncertaintyNetwork):
+        self.estimator = estimator.eval().requires_grad_(False)
+
+    def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
+        """Return the loss; as large as L1 where s is even."""
+        with precision.autocast():
+            output = model(lr)
+        with torch.no_grad(), precision.autocast():
+            s = self.estimator.uncertainty(lr)
+        return weighted_l1(output, hr, uncertainty_weights(s))
+
+
+def uncertainty_task(settings: Mapping[str, Any], previous: str | None, device: torch.device) -> Task:
+    """Step 1, from the seed's initial weights or from an earlier snapshot of the same step."""
+    del device
+    return Task(
+        model=build_uncertainty(settings),
+        objective=estimate_uncertainty,
+        initial=load_snapshot(previous)[0] if previous else None,
+    )
+
+
+def weighted_task(settings: Mapping[str, Any], previous: str | None, device: torch.device) -> Task:
+    """Step 2, from step 1's snapshot ``previous``."""
+    assert previous is not None
+    step1, _ = load_snapshot(previous)
+    estimator = build_uncertainty(settings)
+    load_into(estimator, step1.weights, path=previous)
+    estimator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Task(
+        model=build_seeded(settings),
+        objective=WeightedByUncertainty(estimator),
+        initial=network_part(step1),
+    )
+
+
+def network_part(snapshot: Snapshot) -> Snapshot:
+    """Cut the head off step 1's snapshot: what is left is one of the plain network."""
+
+    def part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        prefix = "network."
+        return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
+
+    return Snapshot(
+        weights=part(snapshot.weights),
+        moments={moment: part(values) for moment, values in snapshot.moments.items()},
+        optimiser_steps=snapshot.optimiser_steps,
+        average=part(snapshot.average),
+    )

@@ -1,0 +1,123 @@
+"""The scripts of rules/data.smk, one after the other as Snakemake would run them."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bspa.data.manifest import read_manifest
+from bspa.data.packed import PackedImages
+from bspa.difficulty.grid import count_windows, read_windows
+
+GRID = {"size": 24, "step": 12, "threshold": 8}
+
+
+@pytest.fixture
+def run(root, tmp_path):
+    """Run a script as `run(name, output, files={...}, **params)`."""
+
+    def run(name, output, *, files=None, **params):
+        spec = importlib.util.spec_from_file_location(name, root / "workflow_scripts" / f"{name}.py")
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        job = {"input": SimpleNamespace(**(files or {})), "params": SimpleNamespace(settings=params)}
+        script.main(SimpleNamespace(**job, output=[str(tmp_path / output)], threads=2))
+        return tmp_path / output
+
+    return run
+
+
+@pytest.fixture
+def manifest(run, tmp_path):
+    """Make the manifest of a folder of photographs of some sizes."""
+
+    def manifest(name, sizes):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, (height, width) in enumerate(sizes):
+            samples = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(samples).save(folder / f"{number}.png")
+        source = {"hr": None, "kind": "folder", "lr": None, "path": str(folder)}
+        options = {"scales": [2, 4], "minimum_side": 24, "minimum_side_reason": "sub-images of 24 pixels"}
+        return run("make_manifest", f"{name}/manifest.csv", source=source, **options)
+
+    return manifest
+
+
+@pytest.fixture
+def check(run):
+    def check(classes, **manifests):
+        return run(
+            "check_data",
+            "checked.txt",
+            files={"manifests": list(manifests.values())},
+            sources=list(manifests),
+            train="train",
+            benchmarks=[name for name in manifests if name != "train"],
+            grids={2: GRID, 4: GRID},
+            classes={"default": classes},
+        )
+
+    return check
+
+
+def test_photographs_to_windows(run, manifest):
+    made = manifest("train", [(61, 50), (24, 90)])
+    assert read_manifest(made)["id"].tolist() == ["0", "1"]
+    packed = run("pack_images", "x4.h5", files={"manifest": str(made)}, scale=4, border="clamp")
+    assert PackedImages(packed).hr_shapes.tolist() == [[60, 48], [24, 88]]
+    windows = read_windows(run("crop_sub_images", "windows.h5", files={"packed": str(packed)}, **GRID))
+    assert len(windows) == count_windows([[60, 48], [24, 88]], **GRID)
+    with pytest.raises(ValueError, match="multiples of the scale, 4"):
+        run("crop_sub_images", "other.h5", files={"packed": str(packed)}, size=24, step=10, threshold=8)
+
+
+def test_small_photographs_are_refused_with_the_reason(manifest):
+    with pytest.raises(ValueError, match=r"90x23 pixels, 24 are needed each way \(sub-images of 24 pixels\)"):
+        manifest("train", [(61, 50), (23, 90)])
+
+
+def test_checked_sources_are_counted(check, manifest):
+    text = check(10, train=manifest("train", [(60, 48), (24, 48)])).read_text()
+    assert text == (
+        "train: 2 photographs, 0.0 megapixels\n"
+        "train, x2: 15 sub-images\n"  # 4 rows of 3 windows, and one row of 3
+        "train, x4: 15 sub-images\n"
+    )
+
+
+def test_more_classes_than_sub_images(check, manifest, tmp_path):
+    train = manifest("train", [(60, 48), (24, 48)])
+    check(15, train=train).unlink()
+    with pytest.raises(
+        ValueError, match="default has 16 classes, but train gives only 15 sub-images at scale 2"
+    ):
+        check(16, train=train)
+    assert not (tmp_path / "checked.txt").exists()
+
+
+def test_training_on_a_benchmark_is_told(check, manifest, caplog):
+    train, test = manifest("train", [(60, 48), (30, 48)]), manifest("test", [(60, 48), (24, 48)])
+    with caplog.at_level(logging.WARNING, "bspa"):
+        check(2, train=train, test=test)
+    assert "benchmark test shares photographs with train, which is trained on (1): 0" in caplog.text
+
+
+def test_unreadable_reference_weights_are_named_as_the_user_did(root, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"not weights")
+    spec = importlib.util.spec_from_file_location(
+        "import_reference", root / "workflow_scripts" / "import_reference.py"
+    )
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    settings = {"weights": {"file": str(path), "sha256": None}, "scale": 4}
+    params = SimpleNamespace(settings=settings, state=str(tmp_path / "state"))
+    with pytest.raises(ValueError, match="not a safetensors file") as caught:
+        script.main(SimpleNamespace(params=params, output=[str(tmp_path / "reference.safetensors")]))
+    assert str(caught.value).startswith(f"{path}: ")

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bspa.data.resize import imresize
+
+
+def describe(result, expected):
+    """The distribution of the error, for a message that helps."""
+    error = result.astype(np.float64) - expected.astype(np.float64)
+    values, counts = np.unique(error[error != 0], return_counts=True)
+    return f"{np.count_nonzero(error)} of {error.size} samples differ: " + ", ".join(
+        f"{value:+g} x{count}" for value, count in list(zip(values, counts, strict=True))[:10]
+    )
+
+
+def assert_same(result, expected):
+    assert result.shape == expected.shape
+    assert result.dtype == expected.dtype
+    assert np.array_equal(result, expected), describe(result, expected)
+
+
+def keys(x):
+    x = np.abs(x)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return near * (x <= 1) + far * ((x > 1) & (x <= 2))
+
+
+def matlab(image, scale, border, rounded):
+    """imresize.m line by line, in doubles: `contributions`, then one dimension after the other."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        x = np.arange(1, np.ceil(length * scale) + 1)
+        kernel_width, squeeze = (4 / scale, scale) if scale < 1 else (4, 1)
+        u = x / scale + 0.5 * (1 - 1 / scale)
+        left = np.floor(u - kernel_width / 2)
+        indices = left[:, None] + np.arange(int(np.ceil(kernel_width)) + 2)
+        weights = squeeze * keys(squeeze * (u[:, None] - indices))
+        weights /= weights.sum(axis=1, keepdims=True)
+        if border == "clamp":
+            indices = np.minimum(np.maximum(1, indices), length)
+        else:
+            aux = np.concatenate([np.arange(1, length + 1), np.arange(length, 0, -1)])
+            indices = aux[np.mod(indices - 1, len(aux)).astype(int)]
+        samples = np.moveaxis(image.astype(np.float64), axis, 0)[indices.astype(int) - 1]
+        image = np.moveaxis(np.einsum("ok,ok...->o...", weights, samples), 0, axis)
+        if rounded:
+            image = np.clip(np.floor(image + 0.5), 0, 255).astype(np.uint8)
+    return image
+
+
+SCALES = [1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8, 1, 2, 3, 4, 8]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    channels=st.sampled_from([None, 1, 3, 4]),
+    scale=st.sampled_from(SCALES),
+    border=st.sampled_from(["clamp", "symmetric"]),
+    contrast=st.sampled_from([2, 256]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_uint8_is_matlab(height, width, channels, scale, border, contrast, seed):
+    shape = (height, width) if channels is None else (height, width, channels)
+    samples = np.random.default_rng(seed).integers(0, contrast, shape)
+    image = (samples * (255 // (contrast - 1))).astype(np.uint8)  # black and white overshoots the most
+    assert_same(imresize(image, scale, border=border), matlab(image, scale, border, rounded=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    scale=st.sampled_from(SCALES),
+    border=st.sampled_from(["clamp", "symmetric"]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_float_is_matlab_without_rounding(height, width, scale, border, dtype, seed):
+    image = np.random.default_rng(seed).normal(0, 100, (height, width, 3)).astype(dtype)
+    result, expected = imresize(image, scale, border=border), matlab(image, scale, border, rounded=False)
+    assert result.dtype == dtype
+    tolerance = 1e-4 if dtype == np.float32 else 1e-10
+    assert np.abs(result - expected).max() < tolerance, describe(result, expected)
+
+
+# Whole weights of an inner output when shrinking, and what they sum to.
+HALF = [-3, -9, 29, 111, 111, 29, -9, -3]
+QUARTER = [-7, -45, -75, -49, 93, 399, 745, 987, 987, 745, 399, 93, -49, -75, -45, -7]
+
+
+@pytest.mark.parametrize(("factor", "weights"), [(2, HALF), (4, QUARTER)])
+def test_ties_go_up(factor, weights):
+    column = np.random.default_rng(0).integers(0, 256, factor * 50_000)  # one wide: the second pass keeps it
+    windows = np.lib.stride_tricks.sliding_window_view(column, len(weights))[factor // 2 :: factor]
+    sums, total = windows @ np.array(weights), sum(weights)
+    tied = (2 * sums % (2 * total) == total) & (sums > 0) & (sums < 255 * total)
+    assert tied.sum() > 5
+    result = imresize(column.astype(np.uint8)[:, None], 1 / factor)[2:, 0][: len(sums)]
+    assert_same(result[tied], ((sums[tied] + total / 2) / total).astype(np.uint8))
+
+
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 1 / 4, 2, 3, 4])
+@pytest.mark.parametrize("value", [0, 1, 127, 254, 255])
+def test_flat_stays_flat(scale, value):
+    result = imresize(np.full((25, 34, 3), value, np.uint8), scale)
+    assert (result == value).all()
+
+
+def test_enlarging_passes_through_no_wider_kernel():
+    impulse = np.zeros((1, 21))
+    impulse[0, 10] = 1
+    assert np.flatnonzero(np.abs(imresize(impulse, 4)[0]) > 1e-12).tolist() == list(range(34, 50))
+
+
+def test_views_and_read_only_input():
+    image = np.random.default_rng(0).integers(0, 256, (36, 48, 4), dtype=np.uint8)
+    view = image[::-1, :, 2::-1]
+    view.flags.writeable = False
+    assert_same(imresize(view, 1 / 3), imresize(np.ascontiguousarray(view), 1 / 3))
+
+
+def test_sizes_round_up():
+    assert imresize(np.zeros((13, 9, 3), np.uint8), 1 / 4).shape == (4, 3, 3)
+    assert imresize(np.zeros((13, 9), np.uint8), 3).shape == (39, 27)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), {"scale": 0.3}, "scale is 0.3; expected a whole number"),
+        (np.zeros((8, 8), np.uint8), {"scale": 1.5}, "scale is 1.5"),
+        (np.zeros((8, 8), np.uint8), {"scale": 0}, "scale is 0"),
+        (np.zeros((8, 8), np.uint8), {"scale": float("nan")}, "scale is nan"),
+        (np.zeros((8, 8), np.uint8), {"scale": 2, "border": "wrap"}, "'wrap'; allowed: clamp, symmetric"),
+        (np.zeros((8, 8), np.uint16), {"scale": 2}, "uint16 samples; expected uint8"),
+        (np.zeros(8, np.uint8), {"scale": 2}, r"shape \(8,\)"),
+        (np.zeros((0, 8, 3), np.uint8), {"scale": 2}, r"shape \(0, 8, 3\)"),
+    ],
+)
+def test_mistakes_are_named(image, options, message):
+    with pytest.raises(ValueError, match=message):
+        imresize(image, **options)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("benchmark", ["Set5", "Set14"])
+def test_benchmark_pairs_are_identical(data, benchmark, scale):
+    folder = data / "benchmarks" / benchmark / f"x{scale}"
+    hr_files = sorted(folder.glob("*_HR.png"))
+    assert len(hr_files) == {"Set5": 5, "Set14": 14}[benchmark]
+    for file in hr_files:
+        hr = np.asarray(Image.open(file))
+        lr = np.asarray(Image.open(file.with_name(file.name.replace("_HR", "_LR"))))
+        assert_same(imresize(hr, 1 / scale), lr)

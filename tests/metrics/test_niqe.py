@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+from scipy.special import gamma
+
+from bspa.data.resize import imresize
+from bspa.metrics import NIQE_CONVENTION, niqe
+from bspa.metrics.borders import UnmeasurableError
+from tests.support.pristine import model_arrays, write_model
+
+MATLAB_BABOON = 5.72957338
+"""Set14's baboon in MATLAB R2021a, by BasicSR's documentation of its `calculate_niqe`."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("niqe") / "model.npz")
+
+
+@pytest.fixture
+def released(data):
+    return data / "metrics" / "niqe_pris_params.npz"
+
+
+def set14(data, number):
+    return Image.open(data / "benchmarks" / "Set14" / "x4" / f"{number:03}_HR.png").convert("RGB")
+
+
+def texture(height, width, seed=0):
+    """A smoothed random image, whose neighbouring pixels are alike as those of photographs are."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (-(-height // 4), -(-width // 4), 3), dtype=np.uint8)
+    noise = rng.integers(-6, 7, (height, width, 3))
+    return np.clip(imresize(coarse, 4)[:height, :width] + noise, 0, 255).astype(np.uint8)
+
+
+def test_the_number_is_matlab_s(data, released):
+    assert niqe(np.asarray(set14(data, 1)), 0, released) == pytest.approx(MATLAB_BABOON, rel=0, abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [2, 5, 7])
+def test_photographs_are_more_natural_than_what_was_done_to_them(data, released, number):
+    photo = set14(data, number)
+    pixels = np.asarray(photo)
+    noise = np.random.default_rng(0).normal(size=pixels.shape)
+
+    def noisy(sigma):
+        return np.clip(pixels + sigma * noise, 0, 255).astype(np.uint8)
+
+    def blurred(sigma):
+        return np.asarray(photo.filter(ImageFilter.GaussianBlur(sigma)))
+
+    original = niqe(pixels, 4, released)
+    assert original < niqe(noisy(10), 4, released) < niqe(noisy(25), 4, released)
+    assert original < niqe(blurred(1), 4, released) < niqe(blurred(2), 4, released)
+
+
+# An independent implementation, value by value.
+
+
+def luma(pixel):
+    r, g, b = (int(sample) for sample in pixel)
+    return math.floor((65.481 * r + 128.553 * g + 24.966 * b) / 255 + 16 + 0.5)
+
+
+def halved(signal):
+    """MATLAB's bicubic half of (n, m) along its rows: Keys' kernel twice as wide, mirrored at the ends."""
+
+    def keys(x):
+        x = abs(x)
+        if x <= 1:
+            return 1.5 * x**3 - 2.5 * x**2 + 1
+        return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+    length = len(signal)
+    result = []
+    for out in range(length // 2):
+        total, weights = 0, 0
+        for index in range(2 * out - 4, 2 * out + 6):
+            weight = keys((index - (2 * out + 0.5)) / 2)
+            inside = -index - 1 if index < 0 else 2 * length - index - 1 if index >= length else index
+            total, weights = total + weight * signal[inside], weights + weight
+        result.append(total / weights)
+    return np.array(result)
+
+
+def normalised(image, window):
+    height, width = image.shape
+    padded = np.pad(image, 3, mode="edge")
+    contrast, squares, mean = np.zeros_like(image), np.zeros_like(image), np.zeros_like(image)
+    for row in range(7):
+        for column in range(7):
+            neighbour = padded[row : row + height, column : column + width]
+            contrast += window[row, column] * (image - neighbour)
+            mean += window[row, column] * neighbour
+            squares += window[row, column] * neighbour**2
+    return contrast / (np.sqrt(np.abs(squares - mean**2)) + 1)
+
+
+def fitted(values):
+    left, right = [v * v for v in values if v < 0], [v * v for v in values if v > 0]
+    if not left or not right:
+        return 0.2, math.nan, math.nan  # as MATLAB's min() of values that are all NaN
+    left, right = math.sqrt(math.fsum(left) / len(left)), math.sqrt(math.fsum(right) / len(right))
+    g = left / right
+    r = math.fsum(map(abs, values)) ** 2 / (len(values) * math.fsum(v * v for v in values))
+    r *= (g**3 + 1) * (g + 1) / (g**2 + 1) ** 2
+    shapes = np.linspace(0.2, 10, 9801)
+    misses = abs(gamma(2 / shapes) ** 2 / (gamma(1 / shapes) * gamma(3 / shapes)) - r)
+    _, alpha = min(zip(misses.tolist(), shapes.tolist(), strict=True))
+    width = math.sqrt(math.gamma(1 / alpha) / math.gamma(3 / alpha))
+    return alpha, left * width, right * width
+
+
+def features_of(block):
+    side = len(block)
+    alpha, left, right = fitted(block.ravel().tolist())
+    features = [alpha, (left + right) / 2]
+    for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        products = [
+            block[row, column] * block[row - down, (column - across) % side]
+            for row in range(side)
+            for column in range(side)
+        ]
+        alpha, left, right = fitted(products)
+        mean = (right - left) * math.gamma(2 / alpha) / math.gamma(1 / alpha)
+        features += [alpha, mean, left, right]
+    return features
+
+
+def plain_niqe(image, border):
+    pristine = model_arrays()
+    image = image[border : len(image) - border, border : image.shape[1] - border]
+    rows, columns = len(image) // 96, image.shape[1] // 96
+    y = np.array([[luma(pixel) for pixel in line] for line in image[: 96 * rows, : 96 * columns]], float)
+    scales = [(normalised(y, pristine["gaussian_window"]), 96)]
+    scales += [(normalised(halved(halved(y).T).T, pristine["gaussian_window"]), 48)]
+    features = np.array(
+        [
+            [
+                feature
+                for image, side in scales
+                for feature in features_of(image[side * row :, side * column :][:side, :side])
+            ]
+            for column in range(columns)
+            for row in range(rows)
+        ]
+    )
+    whole = np.array([row for row in features if not np.isnan(row).any()])
+    centred = whole - whole.mean(axis=0)
+    covariance = (centred.T @ centred / (len(whole) - 1) + pristine["cov_pris_param"]) / 2
+    difference = np.nanmean(features, axis=0) - pristine["mu_pris_param"][0]
+    return math.sqrt(difference @ np.linalg.solve(covariance, difference))
+
+
+def test_it_is_that_of_an_independent_implementation(model):
+    image = texture(101, 200)
+    assert niqe(image, 2, model) == pytest.approx(plain_niqe(image, 2), rel=1e-9)
+
+
+def test_flat_places_have_contrast_of_neither_sign(model):
+    image = texture(96, 192)
+    for number, row in enumerate(range(0, 96, 24)):
+        image[row : row + 20, 30:170] = (60 * number, 250 - 45 * number, 77)
+    assert niqe(image, 0, model) == pytest.approx(plain_niqe(image, 0), rel=1e-9)
+
+
+def test_a_block_without_texture_counts_as_in_the_release(model):
+    image = texture(96, 288)
+    image[:, 96:192] = (40, 120, 200)
+    # The window reaches 3 pixels into its neighbours, the half-size kernel further: flat means flat beyond.
+    image[:, 76:212] = (40, 120, 200)
+    assert niqe(image, 0, model) == pytest.approx(plain_niqe(image, 0), rel=1e-9)
+
+
+@given(border=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_only_whole_blocks_inside_the_cut_count(model, border, seed):
+    image = texture(120, 230, seed)
+    elsewhere = np.random.default_rng(seed).integers(0, 256, image.shape, dtype=np.uint8)
+    counted = np.s_[border : border + 96, border : border + 192]
+    elsewhere[counted] = image[counted]
+    assert niqe(elsewhere, border, model) == niqe(image, border, model)
+    assert niqe(image, border, model) == niqe(np.ascontiguousarray(image[counted]), 0, model)
+
+
+def test_the_smallest_image_is_two_blocks(model):
+    for height, width in ((96, 192), (192, 96)):
+        assert niqe(texture(height + 4, width + 4), 2, model) > 0
+    for height, width in ((96, 191), (191, 191), (95, 500)):
+        with pytest.raises(
+            UnmeasurableError, match=rf"{height + 4}x{width + 4} pixels is too small for NIQE"
+        ):
+            niqe(texture(height + 4, width + 4), 2, model)
+    with pytest.raises(UnmeasurableError, match="192x96 or 96x192"):
+        niqe(texture(50, 50), 0, model)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (37, 201, 9)])
+def test_an_image_without_texture_has_none(model, colour):
+    image = np.full((200, 200, 3), colour, np.uint8)
+    with pytest.raises(UnmeasurableError, match="with texture; 0 of 4 have it"):
+        niqe(image, 0, model)
+    image[:40, :40] = texture(40, 40)
+    with pytest.raises(UnmeasurableError, match="with texture; 1 of 4 have it"):
+        niqe(image, 0, model)
+
+
+@pytest.mark.parametrize(
+    ("image", "border", "message"),
+    [
+        (texture(96, 192) / 255.0, 0, "image: an array of float64"),
+        (texture(96, 192)[..., 0], 0, r"image: .* shape \(96, 192\)"),
+        (texture(96, 192), -1, "border: -1"),
+    ],
+)
+def test_what_is_no_image_is_refused(model, image, border, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        niqe(image, border, model)
+    assert not isinstance(caught.value, UnmeasurableError)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"gaussian_window": None}, ".* holds mu_pris_param, cov_pris_param; expected .*gaussian_window"),
+        ({"mu_pris_param": np.zeros(36)}, r"mu_pris_param is an array of float64 and shape \(36,\)"),
+        ({"cov_pris_param": np.full((36, 36), np.nan)}, "cov_pris_param .* expected finite floats"),
+        ({"gaussian_window": np.ones((7, 7), int)}, "gaussian_window is an array of int64"),
+    ],
+)
+def test_another_model_is_refused(tmp_path, changed, message):
+    path = write_model(tmp_path / "model.npz", **changed)
+    with pytest.raises(ValueError, match=rf"model\.npz: {message}") as caught:
+        niqe(texture(96, 192), 0, path)
+    assert not isinstance(caught.value, UnmeasurableError)
+
+
+def test_another_file_is_refused(tmp_path, model):
+    whole = model.read_bytes()
+    for name, content in (("text", b"<html>"), ("empty", b""), ("short", whole[:-40])):
+        path = tmp_path / f"{name}.npz"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}\.npz: not NIQE's pristine model"):
+            niqe(texture(96, 192), 0, path)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"array\.npy: not NIQE's pristine model"):
+        niqe(texture(96, 192), 0, tmp_path / "array.npy")
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 255
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"damaged\.npz: "):
+        niqe(texture(96, 192), 0, tmp_path / "damaged.npz")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        niqe(texture(96, 192), 0, tmp_path / "gone.npz")
+
+
+def test_the_convention_is_one_line():
+    assert NIQE_CONVENTION.startswith("NIQE")
+    assert "\n" not in NIQE_CONVENTION

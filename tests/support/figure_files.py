@@ -1,0 +1,117 @@
+"""Small files that figures are drawn from: scores, packed photographs, delivered weights; and the scripts."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from skimage import data
+
+from bspa.data.packed import PackedImages, write_packed
+from bspa.data.sources import list_files, make_manifest
+from bspa.difficulty.scores import Scores, write_scores
+from bspa.models.registry import build
+from bspa.models.weights import save_weights
+
+SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
+FSRCNN = {"arch": "fsrcnn", "options": {"d": 4, "s": 2, "m": 1}}
+
+
+def scores_of(mse: Sequence[float], image=None, top=None, left=None, **changes: Any) -> Scores:
+    """Scores of sub-images of 32 pixels; without positions, side by side in image 0."""
+    n = len(mse)
+    zeros = np.zeros(n, np.int32)
+    places = {"image": image, "top": top, "left": left}
+    values: dict[str, Any] = {
+        name: zeros if value is None else np.asarray(value, np.int32) for name, value in places.items()
+    }
+    if left is None:
+        values["left"] = 32 * np.arange(n, dtype=np.int32)
+    return Scores(
+        **{
+            "mse": np.asarray(mse, np.float32),
+            **values,
+            "size": 32,
+            "step": 32,
+            "threshold": 0,
+            "scale": 4,
+            "reference_sha256": "0" * 64,
+            **changes,
+        }
+    )
+
+
+def score_file(path: Path, *args: Any, **kwargs: Any) -> Path:
+    write_scores(path, scores_of(*args, **kwargs))
+    return path
+
+
+def packed_photos(folder: Path, shapes: dict[str, tuple[int, int]], scale: int = 4) -> Path:
+    """Pack parts of scikit-image's photographs, {name: (height, width)}."""
+    (folder / "photos").mkdir(parents=True)
+    for name, (height, width) in shapes.items():
+        photo = getattr(data, name)()
+        Image.fromarray(photo[:height, :width]).save(folder / "photos" / f"{name}.png")
+    manifest = make_manifest(list_files("folder", path=folder / "photos"))
+    write_packed(manifest, folder / "packed.h5", scale=scale)
+    return folder / "packed.h5"
+
+
+def enlarge(packed: PackedImages):
+    """Repeat each LR pixel."""
+    return lambda lr: lr.repeat(packed.scale, axis=0).repeat(packed.scale, axis=1)
+
+
+def weights_file(path: Path, seed: int, scale: int = 4) -> Path:
+    torch.manual_seed(seed)
+    model = build("fsrcnn", scale, **FSRCNN["options"])
+    torch.nn.init.normal_(model.tail_conv.weight, std=0.05)
+    save_weights(path, model.state_dict(), {"scale": str(scale)})
+    return path
+
+
+def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> tuple[bytes, bytes]:
+    """Run a figure's script and return its PDF and PNG."""
+    output = SimpleNamespace(pdf=folder / f"{name}.pdf", png=folder / f"{name}.png")
+    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](
+        SimpleNamespace(
+            input=SimpleNamespace(**inputs),
+            output=output,
+            params=SimpleNamespace(settings=settings),
+            config={"compute": {"device": "cpu"}},
+            threads=1,
+        )
+    )
+    return output.pdf.read_bytes(), output.png.read_bytes()
+
+
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    """All letters and lines lie on the page."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    box, (width, height) = figure.get_tightbbox(renderer), figure.get_size_inches()
+    slack = 0.01  # inches
+    assert box.x0 >= -slack, box
+    assert box.y0 >= -slack, box
+    assert box.x1 <= width + slack, (box, width)
+    assert box.y1 <= height + slack, (box, height)
+
+
+def assert_drawn_twice_alike(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> bytes:
+    """A script writes a PDF and a PNG that show something, and the same bytes each time; return the PNG's."""
+    pdf, png = run_script(name, folder, settings, **inputs)
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type3" not in pdf
+    with Image.open(folder / f"{name}.png") as image:
+        assert round(image.width / 300, 2) in (3.3, 6.9)
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    assert (pdf, png) == run_script(name, folder, settings, **inputs)
+    return png

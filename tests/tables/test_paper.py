@@ -1,0 +1,206 @@
+"""The paper's tables, as transcribed, against themselves, the paper's prose, and its text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bspa.tables.paper import read_paper
+
+TABLES = range(1, 7)
+ABLATIONS = ("set14", "b100", "urban100", "div2k_valid")
+BENCHMARKS = ("set5", "set14", "b100", "urban100", "manga109", "div2k_valid")
+MODELS = ("fsrcnn", "edsr_baseline", "rcan")
+METHODS = ("baseline", "sampling_aug", "udn", "bspa")
+ABLATED = {
+    1: ("baseline", "inverse", "alternating", "fig", "bspa"),
+    2: ("bspa", "bspa_beta05", "bspa_beta08", "bspa_beta10"),
+    3: ("bspa", "bspa_imbalance50", "bspa_imbalance100", "bspa_imbalance200"),
+    5: ("bspa_classes5", "bspa", "bspa_classes20"),
+}
+GROUPS = [(scale, model) for scale in (2, 3, 4) for model in MODELS]
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return {table: read_paper(table) for table in TABLES}
+
+
+def ablated(table):
+    """An ablation's table as the paper prints it: a row for each benchmark, a column for each method."""
+    return [
+        [table[4, "edsr_baseline", method, benchmark, "psnr"] for method in methods_of(table)]
+        for benchmark in ABLATIONS
+    ]
+
+
+def methods_of(table):
+    return list(dict.fromkeys(method for _, _, method, _, _ in table))
+
+
+def test_every_cell_is_there(paper):
+    assert [len(paper[table]) for table in TABLES] == [20, 16, 16, 432, 12, 32]
+    for number, methods in ABLATED.items():
+        assert set(paper[number]) == {
+            (4, "edsr_baseline", method, benchmark, "psnr") for method in methods for benchmark in ABLATIONS
+        }
+        assert methods_of(paper[number]) == list(methods)
+    assert set(paper[4]) == {
+        (scale, model, method, benchmark, metric)
+        for scale, model in GROUPS
+        for method in METHODS
+        for benchmark in BENCHMARKS
+        for metric in ("psnr", "ssim")
+    }
+    assert set(paper[6]) == {
+        (4, "rcan", method, benchmark, metric)
+        for method in METHODS
+        for benchmark in ABLATIONS
+        for metric in ("niqe", "lpips")
+    }
+
+
+def test_scores_are_of_their_kind(paper):
+    limits = {"psnr": (20, 40), "ssim": (0.6, 1), "niqe": (5, 7), "lpips": (0.2, 0.4)}
+    for table in TABLES:
+        for cell, value in paper[table].items():
+            low, high = limits[cell[-1]]
+            assert low < value < high, (table, cell, value)
+
+
+def test_the_tables_agree_where_they_meet(paper):
+    for benchmark in ABLATIONS:
+        bspa = {paper[table][4, "edsr_baseline", "bspa", benchmark, "psnr"] for table in (1, 2, 3, 4, 5)}
+        baseline = {paper[table][4, "edsr_baseline", "baseline", benchmark, "psnr"] for table in (1, 4)}
+        assert len(bspa) == len(baseline) == 1, (benchmark, bspa, baseline)
+
+
+def test_the_ablations_rise_and_fall_as_the_prose_says(paper):
+    for row in ablated(paper[1]):
+        assert row == sorted(row), "each part of the method adds to the last"
+    for row in (*ablated(paper[2]), *ablated(paper[3])):
+        assert row == sorted(row, reverse=True), "beta 0.1 and the unbalanced factor 10 are best"
+    for row in ablated(paper[5]):
+        assert max(row) - min(row) < 0.025, "the number of classes changes little"
+
+
+def test_the_numbers_of_the_prose(paper):
+    table1 = {method: paper[1][4, "edsr_baseline", method, "set14", "psnr"] for method in ABLATED[1]}
+    assert (table1["baseline"], table1["inverse"]) == (28.22, 28.25)
+    assert table1["alternating"] - table1["baseline"] == pytest.approx(0.06)
+    fsrcnn = {method: paper[4][2, "fsrcnn", method, "div2k_valid", "psnr"] for method in METHODS}
+    assert fsrcnn["bspa"] - fsrcnn["baseline"] == pytest.approx(1.32)
+
+
+def test_the_comparisons_of_the_prose(paper):
+    """BSPA and SamplingAug beat the baseline, BSPA all others on large networks, UDN it on the small one."""
+    for scale, model in GROUPS:
+        for benchmark in BENCHMARKS:
+            psnr = {method: paper[4][scale, model, method, benchmark, "psnr"] for method in METHODS}
+            assert min(psnr["bspa"], psnr["sampling_aug"]) > psnr["baseline"]
+            if model != "fsrcnn":
+                assert psnr["bspa"] == max(psnr.values())
+            elif scale > 2:
+                assert psnr["bspa"] < psnr["udn"]
+
+
+def test_smaller_scales_are_easier(paper):
+    for model in MODELS:
+        for method in METHODS:
+            for benchmark in BENCHMARKS:
+                for metric in ("psnr", "ssim"):
+                    x2, x3, x4 = (paper[4][scale, model, method, benchmark, metric] for scale in (2, 3, 4))
+                    assert x2 > x3 > x4
+
+
+def test_a_table_that_the_paper_does_not_have_is_told():
+    with pytest.raises(ValueError, match="paper: 7; the paper's tables of scores are 1, 2, 3, 4, 5, 6"):
+        read_paper(7)
+
+
+# ---- against the paper's text ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lines(data):
+    file = data.parent / "paper" / "bspa.md"
+    if not file.exists():
+        pytest.skip(f"the paper's text is not at {file}")
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def grid_after(lines, title):
+    """The rows with numbers that follow a title: first cell, then the others."""
+    start = next(index for index, line in enumerate(lines) if re.match(title, line))
+    rows = []
+    for line in lines[start + 1 :]:
+        if re.match(r"(Set14|B100|Urban100|DIV2K valid)\t\d", line):
+            rows.append([float(cell) for cell in line.split("\t")[1:]])
+        elif rows:
+            return rows
+    raise AssertionError(f"no end of {title}")
+
+
+@pytest.mark.parametrize("number", ABLATED)
+def test_the_ablations_are_those_of_the_text(paper, lines, number):
+    assert ablated(paper[number]) == grid_after(lines, f"Table {number}:")
+
+
+def rows_of_table4(lines):
+    """The cells of the scores, in the rows' order, with what is left of their marks."""
+    rows = [re.search(r"\t[\d.]+[KM]\t(.*)", line) for line in lines]
+    return [row[1].split("\t") for row in rows if row]
+
+
+def plain(cell):
+    """The numbers of a cell (PSNR/SSIM) without marks."""
+    return [float(number) for number in re.findall(r"[\d.]+", cell)]
+
+
+def marks(cell):
+    """Of each number, whether it was bold (what is left is a blank beside the slash) or underlined."""
+    for number in re.finditer(r"[\d.]+", cell):
+        before, after = cell[: number.start()], cell[number.end() :]
+        bold = before.endswith("/ ") or after.startswith(" /")
+        yield bold, before.count("<u>") > before.count("</u>")
+
+
+def test_table_4_is_that_of_the_text(paper, lines):
+    transcribed = [
+        [
+            [paper[4][scale, model, method, benchmark, metric] for metric in ("psnr", "ssim")]
+            for benchmark in BENCHMARKS
+        ]
+        for scale, model in GROUPS
+        for method in METHODS
+    ]
+    assert transcribed == [[plain(cell) for cell in row] for row in rows_of_table4(lines)]
+
+
+def test_what_the_text_marks_is_best_or_second(lines):
+    rows = rows_of_table4(lines)
+    bold = underlined = 0
+    for start in range(0, len(rows), len(METHODS)):
+        for column in zip(*rows[start : start + len(METHODS)], strict=True):
+            for metric in (0, 1):
+                falling = sorted({plain(cell)[metric] for cell in column}, reverse=True)
+                for cell in column:
+                    best, second = list(marks(cell))[metric]
+                    assert not best or plain(cell)[metric] == falling[0], cell
+                    assert not second or plain(cell)[metric] == falling[1], cell
+                    bold += best
+                    underlined += second
+    assert (bold, underlined) == (5, 7), "as many marks as the text kept"
+
+
+def test_table_6_is_that_of_the_text(paper, lines):
+    start = lines.index("Model\tSet14\tB100\tUrban100\tDIV2K valid\t\t\t\t") + 1
+    printed = [[plain(cell) for cell in line.split("\t")[1:5]] for line in lines[start : start + 4]]
+    assert printed == [
+        [
+            [paper[6][4, "rcan", method, benchmark, metric] for metric in ("niqe", "lpips")]
+            for benchmark in ABLATIONS
+        ]
+        for method in METHODS
+    ]

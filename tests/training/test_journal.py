@@ -1,0 +1,27 @@
+"""A stage's log as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bspa.training.journal import COLUMNS, write_journal
+
+
+def row(step: int) -> dict[str, float]:
+    values = (step, step // 50, 1 / (step + 2), 2e-4 / 3, 731.25, 0.1 * step)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def test_what_is_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
+    rows = [row(step) for step in (50, 100, 150)]
+    write_journal(rows, tmp_path / "new" / "uniform.csv")
+    text = (tmp_path / "new" / "uniform.csv").read_bytes().decode()
+    head, *lines = text.removesuffix("\n").split("\n")
+    assert head.split(",") == [*COLUMNS]
+    assert [[float(value) for value in line.split(",")] for line in lines] == [[*r.values()] for r in rows]
+    assert [line.split(",")[0] for line in lines] == ["50", "100", "150"]
+
+
+def test_a_stage_without_an_epoch_has_the_names_alone(tmp_path: Path) -> None:
+    write_journal([], tmp_path / "uniform.csv")
+    assert (tmp_path / "uniform.csv").read_text() == ",".join(COLUMNS) + "\n"

@@ -1,0 +1,267 @@
+"""The habits of the house: names that agree, imports that go one way, documents that say what is."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from snakemake.utils import update_config
+
+from bspa.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "workflow_scripts").glob("*.py"))
+LIBRARY = sorted((ROOT / "bspa").rglob("*.py"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ORDER = [
+    "input",
+    "output",
+    "log",
+    "benchmark",
+    "conda",
+    "threads",
+    "priority",
+    "resources",
+    "params",
+    "wildcard_constraints",
+    "message",
+    "script",
+]
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal", "torch": "pytorch"}
+HEAVY = {"torch", "numpy", "pandas", "h5py", "PIL", "scipy", "skimage", "matplotlib", "safetensors"}
+# Paths of one machine, and where packages are fetched from. (The brackets keep these lines from matching.)
+FORBIDDEN = re.compile(
+    r"(?<![\w.}])/(?:work|root)(?![\w-])|pypi[.]org|python[h]osted|download[.]pytorch|anaconda[.](?:org|com)"
+    r"|index[-]url|find[-]links"
+)
+
+
+def rules() -> dict[str, dict[str, str]]:
+    """Sections of each rule of rules/*.smk, by rule and section, in the order they stand in."""
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted((ROOT / "rules").glob("*.smk")):
+        _, *parts = re.split(r"^rule (\w+):\n", file.read_text(), flags=re.MULTILINE)
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            body = re.match(r"(?: {4}.*\n|\n)*", text)
+            assert body, f"rule {name} of {file} has no sections"
+            _, *sections = re.split(r"^ {4}(\w+):", body[0], flags=re.MULTILINE)
+            found[name] = dict(zip(sections[::2], sections[1::2], strict=True))
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    """Name the modules that ``file`` imports anywhere in it; of `from a import b` both a and a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_rule_has_its_script_and_every_script_its_rule() -> None:
+    for name, sections in rules().items():
+        assert sections["script"].strip() == f'"../workflow_scripts/{name}.py"'
+    assert sorted(rules()) == [script.stem for script in SCRIPTS]
+
+
+@pytest.mark.parametrize("file", [*SCRIPTS, *LIBRARY], ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_says_what_it_is(file: Path) -> None:
+    assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", rules())
+def test_rules_list_their_sections_in_one_order(name: str) -> None:
+    sections = list(rules()[name])
+    assert sections == sorted(sections, key=ORDER.index)
+    assert {"log", "threads", "params", "message"} <= set(sections)
+    assert "output" in sections or name == "plan"  # which prints
+
+
+@pytest.mark.parametrize("file", [*SCRIPTS, *LIBRARY], ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_one_way(file: Path) -> None:
+    names = imports(file)
+    packages = {name.split(".")[0] for name in names}
+    assert not packages & {"snakemake", "workflow_scripts"}
+    if file.parent.name == "config":  # what the Snakefile imports
+        assert not packages & HEAVY
+        inside = {name for name in names if name.startswith("bspa.") and not name.startswith("bspa.config")}
+        # These import the standard library alone.
+        assert {".".join(name.split(".")[:2]) for name in inside} <= {
+            "bspa.system.locks",
+            "bspa.metrics.extras",
+        }
+    else:
+        assert not any(name.startswith("bspa.config") for name in names)
+
+
+def test_the_slurm_profile_sets_the_threads_of_every_rule_that_computes() -> None:
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.v8+.yaml").read_text())
+    heavy = {name for name, sections in rules().items() if sections["threads"].strip() != "1"}
+    assert set(profile["set-threads"]) == heavy - {"plan"}  # which runs where Snakemake itself does
+    assert set(profile["set-resources"]) <= set(rules())
+
+
+def test_the_rules_import_the_settings_alone() -> None:
+    for file in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        for line in re.findall(r"^\s*(?:from|import) bspa\S*", file.read_text(), flags=re.MULTILINE):
+            assert line.split()[1] == "bspa.config", f"{file}: {line}"
+
+
+def test_the_readme_has_a_row_for_every_rule() -> None:
+    row = re.compile(
+        r"^\| [^|]+ \| `(\w+)` \| \[(\w+)\.py\]\(workflow_scripts/(\w+)\.py\) \| (.+) \|$", re.MULTILINE
+    )
+    rows = row.findall((ROOT / "README.md").read_text())
+    assert sorted(rule for rule, *_ in rows) == sorted(rules())
+    for rule, script, target, library in rows:
+        assert (script, target) == (rule, rule)
+        modules = re.findall(r"`(bspa\.[\w.]+)`", library)
+        assert modules
+        unused = set(modules) - imports(ROOT / "workflow_scripts" / f"{rule}.py")
+        assert not unused, f"README: {rule} does not import {unused}"
+
+
+def test_ci_runs_the_readmes_own_commands() -> None:
+    main_job, tests = (
+        next(block for block in blocks(ROOT / "README.md", "bash") if word in block)
+        for word in ("snakemake --cores", "pytest")
+    )
+    for name, block in (("main-job", main_job), ("tests", tests)):
+        command = [str(ROOT / ".ci" / "run"), "--show", name]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == block
+    assert "results/tables/table4.csv" in main_job
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "\ntests=$(readme_block tests)\n" in script
+    assert '\nbash -euo pipefail -c "$tests"\n' in script
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert headings[0] == version
+
+
+def test_conda_gets_the_same_packages_and_ranges() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    expected = {"python": project["requires-python"]}
+    for requirement in project["dependencies"]:
+        name, limits = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()  # type: ignore[union-attr]
+        expected[CONDA_NAMES.get(name, name)] = limits
+    environment = yaml.safe_load((ROOT / "envs" / "bspa.yaml").read_text())
+    assert dict(line.split(" ", 1) for line in environment["dependencies"]) == expected
+    assert environment["channels"] == ["conda-forge", "bioconda", "nodefaults"]
+
+
+def test_the_configuration_reference_is_up_to_date() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "bspa.config.reference"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    found = (ROOT / "docs" / "configuration.md").read_text()
+    assert found == made.stdout, "run: python -m bspa.config.reference > docs/configuration.md"
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True, cwd=ROOT
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert ROOT / "tests" / "test_house.py" in files
+    found = []
+    for file in filter(Path.is_file, files):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        found += [f"{file}:{n}: {line}" for n, line in enumerate(lines, 1) if FORBIDDEN.search(line)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "text", [f"cd {'/'}work/main", f"'{'/'}root/.cache'", f"https://pypi{'.'}org/simple"]
+)
+def test_what_is_forbidden_is_found(text: str) -> None:
+    assert FORBIDDEN.search(text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), f"{document.name} links to {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), flags=re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+            assert anchor in slugs, f"{document.name} links to {link}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_commands_name_modules_files_and_rules_that_exist(document: Path) -> None:
+    text = document.read_text()
+    for module in re.findall(r"python -m (bspa[\w.]*)", text):
+        assert "__main__" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
+    for path in re.findall(r"(?:--configfile|--workflow-profile) ((?:configs|profiles)/\S+?)[\s`]", text):
+        assert (ROOT / path).exists(), path
+    for rule in re.findall(r" -R (\w+)\b(?!/)", text):
+        assert rule in rules()
+    # --configfile takes every word that follows: a target there would be read as a config.
+    assert not re.search(r"--configfile \S+ results/", text)
+
+
+OVERLAYS = [
+    (f"{document.name}-{number}", text)
+    for document in DOCUMENTS
+    for number, text in enumerate(blocks(document, "yaml"))
+] + [(file.name, file.read_text()) for file in sorted((ROOT / "configs").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("text", [text for _, text in OVERLAYS], ids=[name for name, _ in OVERLAYS])
+def test_overlays_are_accepted(text: str) -> None:
+    values: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+    before = copy.deepcopy(values)
+    update_config(values, yaml.safe_load(text))
+    assert values != before
+    load_config(values)
+
+
+def test_the_readme_states_the_convention_of_the_scores() -> None:
+    from bspa.metrics import CONVENTION
+
+    assert CONVENTION in " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_the_readmes_python_enlarges_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bspa.models.registry import build
+    from bspa.models.weights import save_weights
+
+    (snippet,) = blocks(ROOT / "README.md", "python")
+    (path,) = re.findall(r'"(results/models/(\w+)_x4_\w+\.safetensors)"', snippet)
+    network = yaml.safe_load((ROOT / "config.yaml").read_text())["models"][path[1]]
+    header = {"architecture": network["arch"], "options": json.dumps(network["options"]), "scale": "4"}
+    weights = build(network["arch"], 4, **network["options"]).state_dict()
+    save_weights(tmp_path / path[0], weights, header)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert Image.open("photo_x4.png").size == (28, 36)
