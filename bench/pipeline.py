@@ -18,7 +18,7 @@ from sizes import SCALE, Bench
 from training import PAPER_STAGE, PNG_SIDE
 
 from bspa.models.weights import save_weights
-from bspa.training.stage import steps_per_epoch
+from bspa.training.old_stage import steps_per_epoch
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = 4

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bspa.forecast.step_times import StepTime, Work
-from bspa.training.stage import steps_per_epoch
+from bspa.training.old_stage import steps_per_epoch
 
 Settings = Mapping[str, Any]
 Times = Mapping[Work, StepTime]

@@ -27,7 +27,7 @@ from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.losses import LOSSES, Objective, image_objective
 from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
-from bspa.training.stage import Stage, steps_per_epoch
+from bspa.training.old_stage import Stage, steps_per_epoch
 
 log = logging.getLogger("bspa")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bspa.system.files import atomic_path
 from bspa.training.checkpoint import Progress
-from bspa.training.stage import Stage
+from bspa.training.old_stage import Stage
 
 log = logging.getLogger("bspa")
 

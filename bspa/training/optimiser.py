@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bspa.training.stage import Stage
+from bspa.training.old_stage import Stage
 
 
 class Adam(torch.optim.Adam):
