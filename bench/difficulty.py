@@ -9,7 +9,6 @@ sub-image alone in float32. The other ways:
     tf32        inputs and weights of every convolution rounded to 10 bits of mantissa, sums in float32: what
                 a GPU's tensor cores do. It is imitated, so its time says nothing
     bfloat16    under autocast, the last convolution in float32
-    images      the network sees whole images, and a sub-image has its part of their error; also in bfloat16
 
 Classes are 10, the largest 10 times the smallest. Photographs are scikit-image's, or those in the folder
 BSPA_DATA.
@@ -39,11 +38,11 @@ from torch import Tensor, nn
 
 from bspa.data.packed import PackedImages
 from bspa.difficulty.classes import assign_classes, class_sizes
-from bspa.difficulty.grid import Windows, read_windows, write_windows
-from bspa.difficulty.scoring import choose_batch, score_on_images, score_sub_images
+from bspa.difficulty.scoring import choose_batch, score_sub_images
+from bspa.difficulty.windows import Windows, read_windows, write_windows
 from bspa.models.registry import build
 from bspa.models.weights import load_into, load_weights, save_weights
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, choose_precision, use_threads
 from bspa.training.checkpoint import open_progress
 from bspa.training.loop import Stage, train_stage
@@ -52,13 +51,7 @@ from bspa.training.losses import image_objective, l1
 CLASSES, IMBALANCE = 10, 10
 PATCH, BATCH = 64, 16  # of training
 WARM_UP = 64
-WAYS = {
-    "tf32": ("sub_images", "tf32"),
-    "bfloat16": ("sub_images", "bfloat16"),
-    "images": ("images", "float32"),
-    "images_bfloat16": ("images", "bfloat16"),
-}
-"""What the network sees, and its arithmetic."""
+WAYS = ("tf32", "bfloat16")
 
 Scores = NDArray[np.float32]
 
@@ -128,7 +121,7 @@ def sample(bench: Bench, images: PackedImages, number: int) -> Windows:
     """Return the sub-images of every so many images: at least ``number``, where there are as many."""
     grid = {"size": bench.patch, "step": bench.step, "threshold": bench.threshold}
     path = bench.folder / "windows.h5"
-    write_windows(path, images.hr_shapes, **grid, scale=SCALE)
+    write_windows(path, images.hr_shapes, **grid, scale=SCALE, key="")
     windows = read_windows(path)
     chosen = windows.image % max(1, len(windows) // number) == 0
     parts = {name: getattr(windows, name)[chosen] for name in ("image", "top", "left")}
@@ -145,9 +138,10 @@ def compared(scores: Scores, exact: Scores) -> tuple[float, float, float]:
 
 def timed(score: Callable[..., Scores], windows: Windows, precision: str) -> tuple[Scores, float]:
     """Return the scores, and the seconds that they took."""
-    score(windows=first(windows, WARM_UP), precision=precision)
+    chosen = choose_precision(precision, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    score(windows=first(windows, WARM_UP), precision=chosen)
     started = time.perf_counter()
-    scores = score(windows=windows, precision=precision)
+    scores = score(windows=windows, precision=chosen)
     return scores, time.perf_counter() - started
 
 
@@ -161,19 +155,15 @@ def report(
     device: torch.device,
 ) -> None:
     """Score exactly and in these `WAYS`, and print a table."""
-    scorers = {
-        "sub_images": partial(score_sub_images, model, images, batch=batch, device=device),
-        "images": partial(score_on_images, model, images, device=device),
-    }
-    exact, exact_seconds = timed(scorers["sub_images"], windows, "float32")
+    score = partial(score_sub_images, model, images, batch=batch, device=device)
+    exact, exact_seconds = timed(score, windows, "float32")
     print(f"{len(windows)} sub-images, PSNR of their mean MSE {-10 * math.log10(exact.mean()):.2f} dB")
     print("| way | Spearman | keep their class | largest relative difference | times as fast |")
     print("|---|--:|--:|--:|--:|")
     for name in ways:
-        seen, precision = WAYS[name]
-        imitated = precision == "tf32"
+        imitated = name == "tf32"
         with imitated_tf32(model) if imitated else contextlib.nullcontext():
-            scores, seconds = timed(scorers[seen], windows, "float32" if imitated else precision)
+            scores, seconds = timed(score, windows, "float32" if imitated else name)
         spearman, kept, largest = compared(scores, exact)
         speed = "" if imitated else f"{exact_seconds / seconds:.2f}"
         print(f"| {name} | {spearman:.6f} | {100 * kept:.2f} % | {largest:.2g} | {speed} |", flush=True)

@@ -48,13 +48,17 @@ from bspa.data.manifest import read_manifest, write_manifest
 from bspa.data.packed import PackedImages, write_packed
 from bspa.data.photos import read_photo
 from bspa.data.sources import list_files, make_manifest
-from bspa.difficulty.classes import read_classes, split_classes, write_classes
-from bspa.difficulty.grid import count_windows, read_windows, write_windows
-from bspa.difficulty.scores import Scores, read_scores, write_scores
-from bspa.difficulty.scoring import choose_batch, score_sub_images
-from bspa.difficulty.shards import open_shards, write_class_shards
+from bspa.difficulty.class_table import read_classes, write_classes
+from bspa.difficulty.classes import split_classes
+from bspa.difficulty.grid import count_windows
+from bspa.difficulty.score_writing import write_scores
+from bspa.difficulty.scores import read_scores
+from bspa.difficulty.scoring import score_sub_images
+from bspa.difficulty.shard_writing import write_class_shards
+from bspa.difficulty.shards import open_shards
+from bspa.difficulty.windows import read_windows, write_windows
 from bspa.forecast.step_times import describe_device
-from bspa.sampling.sampler import InverseSampler
+from bspa.sampling.inverse import InverseSampler
 from bspa.system.devices import choose_device, choose_precision, use_threads
 from bspa.training.checkpoint import open_progress
 from bspa.training.loop import Stage, train_stage
@@ -87,26 +91,30 @@ def pack_images(bench: Bench) -> None:
 def crop_sub_images(bench: Bench) -> None:
     """Lay windows over the images."""
     shapes = PackedImages(bench.folder / "packed.h5").hr_shapes
-    write_windows(bench.folder / "windows.h5", shapes, **_grid(bench), scale=SCALE)
+    write_windows(bench.folder / "windows.h5", shapes, **_grid(bench), scale=SCALE, key="")
 
 
 def score_difficulty(bench: Bench) -> None:
     """Score every sub-image by a small network."""
     images, windows = PackedImages(bench.folder / "packed.h5"), read_windows(bench.folder / "windows.h5")
     model = bench.build("msrresnet")
-    batch = choose_batch("auto", bench.patch, bench.device)
-    mse = score_sub_images(model, images, windows, batch=batch, device=bench.device)
-    scores = Scores(
-        mse=mse, image=windows.image, top=windows.top, left=windows.left,
-        **_grid(bench), scale=SCALE, reference_sha256="",
-    )  # fmt: skip
-    write_scores(bench.folder / "scores.h5", scores)
+    precision = choose_precision("float32", bench.device)
+    mse = score_sub_images(model, images, windows, batch="auto", device=bench.device, precision=precision)
+    write_scores(
+        bench.folder / "scores.h5",
+        mse,
+        windows,
+        scale=SCALE,
+        reference_sha256="",
+        precision="float32",
+        key="",
+    )
 
 
 def compute_thresholds(bench: Bench) -> None:
     """Split the scores into classes."""
     classes = split_classes(read_scores(bench.folder / "scores.h5").mse, CLASSES, IMBALANCE)
-    write_classes(bench.folder / "thresholds.csv", classes)
+    write_classes(bench.folder / "thresholds.csv", classes, key="")
 
 
 def write_shards(samples: str, bench: Bench) -> None:
@@ -119,6 +127,7 @@ def write_shards(samples: str, bench: Bench) -> None:
         classes.sizes,
         thresholds=classes.thresholds,
         samples=samples,
+        key="",
     )
 
 

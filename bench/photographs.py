@@ -16,7 +16,8 @@ from bspa.data.crops import crop_pairs
 from bspa.data.packed import PackedImages, write_packed
 from bspa.data.photos import read_photo
 from bspa.data.sources import PhotoFile, list_files, make_manifest
-from bspa.difficulty.grid import Windows, count_windows, read_windows, write_windows
+from bspa.difficulty.grid import count_windows
+from bspa.difficulty.windows import Windows, read_windows, write_windows
 
 TRAIN = [
     "astronaut", "brick", "grass", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "retina",
@@ -67,7 +68,7 @@ def sub_images(bench: Bench, number: int) -> tuple[PackedImages, Windows]:
     once = count_windows(pack(sources, packed).hr_shapes, **grid)
     copies = [replace(file, id=f"{file.id}-{n}") for n in range(-(-number // once)) for file in sources]
     images = pack(copies, packed)
-    write_windows(path, images.hr_shapes, **grid, scale=SCALE)
+    write_windows(path, images.hr_shapes, **grid, scale=SCALE, key="")
     return images, read_windows(path)
 
 

@@ -38,7 +38,7 @@ from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
 from bspa.models.registry import build
 from bspa.sampling.patches import Draw
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, choose_precision, use_threads
 from bspa.training.checkpoint import open_progress
 from bspa.training.loop import Stage, train_stage

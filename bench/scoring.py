@@ -13,15 +13,9 @@ from photographs import first, sub_images, write_sub_image_pngs
 from sizes import Bench
 
 from bspa.data.crops import crop_pairs
-from bspa.difficulty.scoring import (
-    PRECISIONS,
-    arithmetic,
-    choose_arithmetic,
-    choose_batch,
-    score_on_images,
-    score_sub_images,
-)
+from bspa.difficulty.scoring import choose_batch, score_sub_images
 from bspa.sampling.feeds import to_device
+from bspa.system.devices import choose_precision
 
 DIV2K = 499_875  # sub-images at x4
 
@@ -41,26 +35,29 @@ def measure_score(bench: Bench) -> Item:
     plain = bench.build("msrresnet").eval()
     model = bench.build("msrresnet")
     turn = itertools.count()
-    # Without a GPU, TF32 is float32.
-    precisions = [name for name in PRECISIONS if name != "tf32" or bench.device.type == "cuda"]
 
     def forward(precision: str) -> Contestant:
-        compute = arithmetic(precision, bench.device, few_shapes=True)
+        autocast = choose_precision(precision, bench.device).autocast
+        exact = partial(
+            torch.backends.cudnn.flags, enabled=True, benchmark=True, deterministic=True, allow_tf32=False
+        )
 
         @torch.inference_mode()
         def once() -> None:
-            with compute():
+            with exact(), autocast():
                 bare(lr)
 
         return repeated(once, bench.device, units=len(lr))
 
-    def ours(precision: str, *, whole: bool = False) -> Contestant:
-        score = score_on_images if whole else partial(score_sub_images, batch=batch)
-        work = partial(score, model, images, windows, device=bench.device, precision=precision)
+    def ours(name: str) -> Contestant:
+        precision = choose_precision(name, bench.device)
+        work = partial(
+            score_sub_images, model, images, windows, batch=batch, device=bench.device, precision=precision
+        )
         return repeated(work, bench.device, units=len(windows))
 
-    chosen = choose_arithmetic("auto", bench.device)
-    others = [name for name in precisions if name != chosen]
+    chosen = choose_precision("auto", bench.device).name
+    others = [name for name in ("float32", "bfloat16") if name != chosen]
     return Item(
         unit="sub-image",
         limits={f"bare forward, {chosen}": forward(chosen)},
@@ -71,7 +68,6 @@ def measure_score(bench: Bench) -> Item:
         also={
             **{f"bare forward, {name}": forward(name) for name in others},
             **{f"ours, {name}": ours(name) for name in others},
-            **{f"ours, on images, {name}": ours(name, whole=True) for name in precisions},
         },
         facts=lambda result: {
             "hours_for_div2k": {way: DIV2K * ms / 3.6e6 for way, ms in result["medians"].items()}

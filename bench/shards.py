@@ -17,10 +17,11 @@ from sizes import SCALE, Bench
 
 from bspa.data.packed import PackedImages
 from bspa.difficulty.classes import class_sizes, thresholds
-from bspa.difficulty.grid import Windows
 from bspa.difficulty.scores import Scores
-from bspa.difficulty.shards import Samples, open_shards, write_class_shards
-from bspa.sampling.sampler import InverseSampler
+from bspa.difficulty.shard_writing import Samples, write_class_shards
+from bspa.difficulty.shards import open_shards
+from bspa.difficulty.windows import Windows
+from bspa.sampling.inverse import InverseSampler
 from bspa.system.hdf5 import let_go
 
 CLASSES, IMBALANCE = 10, 10
@@ -39,7 +40,7 @@ def write(folder: Path, images: PackedImages, windows: Windows, samples: Samples
     )  # fmt: skip
     sizes = class_sizes(len(windows), CLASSES, IMBALANCE)
     limits = thresholds(scores.mse, sizes)
-    write_class_shards(folder, images, scores, sizes, thresholds=limits, samples=samples)
+    write_class_shards(folder, images, scores, sizes, thresholds=limits, samples=samples, key="")
 
 
 def measure_crop_and_shards_write(bench: Bench) -> Item:

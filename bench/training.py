@@ -16,7 +16,8 @@ from sizes import SCALE, Bench
 
 from bspa.sampling.feeds import to_device
 from bspa.sampling.patches import Batch, Draw
-from bspa.sampling.sampler import Sampler, UniformSampler
+from bspa.sampling.sampler import Sampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_precision
 from bspa.training.attribution import attributable, integrated_gradients
 from bspa.training.checkpoint import open_progress

@@ -14,7 +14,7 @@ from typing import Any
 from bspa.data.packed import PackedImages
 from bspa.models.weights import save_weights
 from bspa.sampling.feeds import to_device
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.files import write_text
 from bspa.system.log import run_job

@@ -1,13 +1,14 @@
-"""The long-tailed split of the sub-images into classes (Eq. 2-4).
+"""Split the sub-images into long-tailed classes (Eq. 2-4).
 
-In: the difficulty scores. Out: CSV with a row for each class, easiest first: k, its size N_k, its largest MSE
+In: difficulty scores. Out: CSV with a row for each class, easiest first: k, its size N_k, its largest MSE
 t_k, its probability P_k under inverse sampling.
 """
 
 import logging
 from typing import Any
 
-from bspa.difficulty.classes import split_classes, write_classes
+from bspa.difficulty.class_table import write_classes
+from bspa.difficulty.classes import split_classes
 from bspa.difficulty.scores import read_scores
 from bspa.system.log import run_job
 
@@ -19,7 +20,7 @@ def main(snakemake: Any) -> None:
     scores = read_scores(snakemake.input.scores)
     classes = split_classes(scores.mse, settings["classes"], settings["imbalance"])
     log.info("%d sub-images in classes of %s", len(scores), ", ".join(map(str, classes.sizes)))
-    write_classes(snakemake.output[0], classes)
+    write_classes(snakemake.output[0], classes, key=snakemake.params.key)
 
 
 if __name__ == "__main__":

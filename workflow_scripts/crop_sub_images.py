@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from bspa.data.packed import PackedImages
-from bspa.difficulty.grid import read_windows, write_windows
+from bspa.difficulty.windows import write_windows
 from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
@@ -17,15 +17,16 @@ log = logging.getLogger("bspa")
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
-    write_windows(
+    count = write_windows(
         snakemake.output[0],
         images.hr_shapes,
         size=settings["size"],
         step=settings["step"],
         threshold=settings["threshold"],
         scale=images.scale,
+        key=snakemake.params.key,
     )
-    log.info("%d sub-images of %d images", len(read_windows(snakemake.output[0])), len(images))
+    log.info("%d sub-images of %d images", count, len(images))
 
 
 if __name__ == "__main__":

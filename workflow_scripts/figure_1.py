@@ -5,7 +5,7 @@ In: the difficulty scores, the classes' sizes and thresholds. Out: the figure as
 
 from typing import Any
 
-from bspa.difficulty.classes import read_classes
+from bspa.difficulty.class_table import read_classes
 from bspa.difficulty.scores import read_scores
 from bspa.figures.figure1 import figure_1
 from bspa.figures.style import save_figure

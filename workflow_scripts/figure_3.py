@@ -7,7 +7,8 @@ and PNG. The PSNR of a sub-image is that of its RGB error; an exact reproduction
 
 from typing import Any
 
-from bspa.difficulty.classes import classify, read_classes
+from bspa.difficulty.class_table import read_classes
+from bspa.difficulty.classes import classify
 from bspa.figures.figure3 import class_psnr, figure_3, training_classes
 from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure

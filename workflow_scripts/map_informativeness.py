@@ -1,6 +1,6 @@
-"""How informative every patch of the training photographs is (SamplingAug).
+"""Measure how informative every patch of the training photographs is (SamplingAug).
 
-In: packed images; the patch of `sub_images: xSCALE: size`, in HR pixels.
+In: packed images; the patch size in HR pixels (`sub_images: xSCALE: size`).
 Out: HDF5 with a map for each image: the mean square error (RGB in [0, 1]) of the bilinear enlargement over
 the inner part of the patch at every LR offset.
 """
@@ -13,9 +13,13 @@ from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
-    images = PackedImages(snakemake.input.packed)
-    write_maps(snakemake.output[0], images, patch=settings["patch"], threads=snakemake.threads)
+    write_maps(
+        snakemake.output[0],
+        PackedImages(snakemake.input.packed),
+        patch=snakemake.params.settings["patch"],
+        threads=snakemake.threads,
+        key=snakemake.params.key,
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pandas as pd
 from bspa.data.manifest import cut_shapes, read_manifest, rows_for_scale
 from bspa.data.sources import list_files
 from bspa.difficulty.grid import count_windows
-from bspa.difficulty.scoring import choose_arithmetic, choose_batch
+from bspa.difficulty.scoring import choose_batch
 from bspa.forecast.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
 from bspa.forecast.step_times import describe_device, measure_step
 from bspa.system.devices import choose_device, choose_precision, use_threads
@@ -47,7 +47,7 @@ def main(snakemake: Any) -> None:
         {
             **s,
             "batch": choose_batch(s["batch"], s["grid"]["size"], device),
-            "precision": choose_arithmetic(s["precision"], device),
+            "precision": choose_precision(s["precision"], device).name,
             "sub_images": count_sub_images(s, manifests),
         }
         for s in settings["scorings"]

@@ -1,30 +1,41 @@
-"""The error of a trained network on every sub-image, measured as the reference network's (Figures 3 to 5).
+"""Score a trained network on every sub-image, in the same way as the reference network (Figures 3 to 5).
 
 In: packed images, their sub-images, delivered weights.
 Out: HDF5 with the mean square error (RGB in [0, 1]) and the position of each sub-image.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
-from bspa.difficulty.scores import write_scores
-from bspa.difficulty.scoring import score_by_weights
-from bspa.system.devices import choose_device, use_threads
+from bspa.data.packed import PackedImages
+from bspa.difficulty.score_writing import write_scores
+from bspa.difficulty.scoring import score_sub_images
+from bspa.difficulty.windows import read_windows
+from bspa.models.weights import load_model
+from bspa.system.devices import choose_device, choose_precision, use_threads
 from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
+    settings, weights = snakemake.params.settings, snakemake.input.weights
     use_threads(snakemake.threads)
-    scores = score_by_weights(
-        snakemake.input.weights,
-        settings["model"],
-        packed=snakemake.input.packed,
-        windows=snakemake.input.windows,
-        scale=settings["scale"],
-        batch=settings["batch"],
-        device=choose_device(snakemake.config["compute"]["device"]),
+    device = choose_device(snakemake.params.compute["device"])
+    precision = choose_precision("float32", device)
+    images, windows = PackedImages(snakemake.input.packed), read_windows(snakemake.input.windows)
+    model = load_model(weights)
+    mse = score_sub_images(
+        model, images, windows, batch=settings["batch"], device=device, precision=precision
     )
-    write_scores(snakemake.output[0], scores)
+    write_scores(
+        snakemake.output[0],
+        mse,
+        windows,
+        scale=images.scale,
+        reference_sha256=hashlib.sha256(Path(weights).read_bytes()).hexdigest(),
+        precision=precision.name,
+        key=snakemake.params.key,
+    )
 
 
 if __name__ == "__main__":

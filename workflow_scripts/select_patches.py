@@ -1,4 +1,4 @@
-"""The patches that informative sampling draws on: some of the hardest of every photograph (SamplingAug).
+"""Choose the patches of informative sampling: some of the hardest of every photograph (SamplingAug).
 
 In: the map of every image; a section of `patch_selections` of the config.
 Out: HDF5 with the offsets of the chosen patches, in LR pixels, image after image.
@@ -6,7 +6,7 @@ Out: HDF5 with the offsets of the chosen patches, in LR pixels, image after imag
 
 from typing import Any
 
-from bspa.sampling.error_maps import ErrorMaps
+from bspa.sampling.maps import ErrorMaps
 from bspa.sampling.patch_selection import select_patches
 from bspa.sampling.selections import write_selection
 from bspa.system.log import run_job
@@ -14,7 +14,7 @@ from bspa.system.log import run_job
 
 def main(snakemake: Any) -> None:
     selection = select_patches(ErrorMaps(snakemake.input.maps), **snakemake.params.settings)
-    write_selection(snakemake.output[0], selection)
+    write_selection(snakemake.output[0], selection, key=snakemake.params.key)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bspa.difficulty.classes import COLUMNS
+from bspa.difficulty.class_table import COLUMNS
 from bspa.system.files import write_text
 from bspa.system.log import run_job
 
@@ -19,6 +19,7 @@ def main(snakemake: Any) -> None:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if list(table.columns) != COLUMNS:
             raise ValueError(f"{path}: has columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}")
+        table = table.drop(columns="key")
         table.insert(0, "scale", str(row["scale"]))
         table.insert(1, "split", row["split"])
         tables.append(table)

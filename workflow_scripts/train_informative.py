@@ -8,7 +8,7 @@ Out: a snapshot (weights and Adam's moments), and a journal with a row for each 
 from typing import Any
 
 from bspa.data.packed import PackedImages
-from bspa.sampling.sampler import InformativeSampler
+from bspa.sampling.informative import InformativeSampler
 from bspa.sampling.selections import read_selection
 from bspa.system.log import run_job
 from bspa.training.job import run_stage

@@ -9,7 +9,7 @@ from typing import Any
 
 from bspa.data.packed import PackedImages
 from bspa.difficulty.shards import open_shards
-from bspa.sampling.sampler import InverseSampler
+from bspa.sampling.inverse import InverseSampler
 from bspa.system.log import run_job
 from bspa.training.job import run_stage
 

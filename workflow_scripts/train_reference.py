@@ -8,7 +8,7 @@ from typing import Any
 
 from bspa.data.packed import PackedImages
 from bspa.models.weights import save_weights
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.log import run_job
 from bspa.training.job import run_stage
 from bspa.training.snapshot import load_snapshot

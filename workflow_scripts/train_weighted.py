@@ -7,7 +7,7 @@ moments), and a journal with a row for each epoch.
 from typing import Any
 
 from bspa.data.packed import PackedImages
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.log import run_job
 from bspa.training.job import run_stage
 from bspa.training.uncertainty import weighted_task

@@ -1,15 +1,15 @@
-"""The sub-images of each difficulty class as one file, for inverse sampling (Section 3.2).
+"""Write the sub-images of each difficulty class as one file, for inverse sampling (Section 3.2).
 
-In: packed images, the difficulty scores, the classes' sizes and thresholds; `shards` of the config.
-Out: a directory with class01.h5 (the easiest) to classK.h5: mse, image, top, left, and for pixels hr, lr.
+In: packed images, difficulty scores, sizes and thresholds of the classes; `shards` of the config.
+Out: a folder with class01.h5 (the easiest) to classK.h5: mse, image, top, left; for pixels also hr, lr.
 """
 
 from typing import Any
 
 from bspa.data.packed import PackedImages
-from bspa.difficulty.classes import read_classes
+from bspa.difficulty.class_table import read_classes
 from bspa.difficulty.scores import read_scores
-from bspa.difficulty.shards import write_class_shards
+from bspa.difficulty.shard_writing import write_class_shards
 from bspa.system.log import run_job
 
 
@@ -22,6 +22,7 @@ def main(snakemake: Any) -> None:
         classes.sizes,
         thresholds=classes.thresholds,
         samples=snakemake.params.settings["samples"],
+        key=snakemake.params.key,
     )
 
 

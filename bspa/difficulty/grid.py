@@ -1,4 +1,4 @@
-"""Where sub-images lie: ClassSR's grid of windows over an image (Section 4.1).
+"""ClassSR's grid of windows over an image (Section 4.1).
 
 Source: Kong et al., "ClassSR: A General Framework to Accelerate Super-Resolution Networks by Data
 Characteristic", CVPR 2021, which the paper follows. All lengths are in HR pixels.
@@ -6,33 +6,26 @@ Characteristic", CVPR 2021, which the paper follows. All lengths are in HR pixel
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bspa.system.files import atomic_path
-from bspa.system.hdf5 import open_format
-
-FORMAT = "bspa-windows"
-FORMAT_VERSION = 1
-
 
 def starts(length: int, size: int, step: int, threshold: int) -> NDArray[np.int64]:
-    """Starts of the windows along a side: 0, step, 2 step, ... as far as whole windows go.
+    """Starts of the windows along one side: 0, step, 2 step, ... while whole windows fit.
 
-    The last possible window is added when more than ``threshold`` pixels would be left over.
+    The last full window is added when more than ``threshold`` pixels would be left over.
 
     Args:
         length: of the side.
         size: of a window.
-        step: between neighbours.
+        step: between neighbouring starts.
         threshold: pixels that may be left over.
 
+    Returns:
+        (n,) ascending starts, at least one.
+
     Raises:
-        ValueError: the side is shorter than a window, or size, step or threshold make no sense.
+        ValueError: the side is shorter than a window, or size, step or threshold is out of its range.
     """
     if size < 1 or step < 1 or threshold < 0:
         raise ValueError(
@@ -48,7 +41,7 @@ def starts(length: int, size: int, step: int, threshold: int) -> NDArray[np.int6
 
 
 def grid(height: int, width: int, *, size: int, step: int, threshold: int) -> NDArray[np.int64]:
-    """Return (n, 2) top and left of each window over an image, row after row; see `starts`."""
+    """Return (n, 2) top and left of each window over an image, row by row; see `starts`."""
     tops = starts(height, size, step, threshold)
     lefts = starts(width, size, step, threshold)
     return np.stack([np.repeat(tops, len(lefts)), np.tile(lefts, len(tops))], axis=1)
@@ -60,77 +53,3 @@ def count_windows(shapes: ArrayLike, *, size: int, step: int, threshold: int) ->
         len(starts(int(height), size, step, threshold)) * len(starts(int(width), size, step, threshold))
         for height, width in np.asarray(shapes)
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Windows:
-    """Sub-images of a source at one scale, in the order of the images, then row after row."""
-
-    image: NDArray[np.int32]
-    """(N,) index of the packed image."""
-    top: NDArray[np.int32]
-    """(N,) first row."""
-    left: NDArray[np.int32]
-    """(N,) first column."""
-    size: int
-    step: int
-    threshold: int
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-
-def write_windows(
-    path: str | os.PathLike[str],
-    shapes: ArrayLike,
-    *,
-    size: int,
-    step: int,
-    threshold: int,
-    scale: int = 1,
-) -> None:
-    """Write the windows over images of ``shapes``, (n, 2) heights and widths, to the HDF5 file ``path``.
-
-    Raises:
-        ValueError: size or step is not a multiple of ``scale``, so that LR windows would not exist; or an
-            image is smaller than a window.
-    """
-    if size % scale or step % scale:
-        raise ValueError(
-            f"size is {size}, step {step}; both must be multiples of the scale, {scale}, for the windows to "
-            "lie on LR pixels"
-        )
-    grids = [grid(int(h), int(w), size=size, step=step, threshold=threshold) for h, w in np.asarray(shapes)]
-    if not grids:
-        raise ValueError("there are no images to lay windows over")
-    windows = np.concatenate(grids)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file["image"] = np.repeat(np.arange(len(grids)), [len(g) for g in grids]).astype(np.int32)
-        file["top"], file["left"] = windows.T.astype(np.int32)
-        file.attrs.update(
-            {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "size": size,
-                "step": step,
-                "threshold": threshold,
-                "scale": scale,
-            }
-        )
-
-
-def read_windows(path: str | os.PathLike[str]) -> Windows:
-    """Read what `write_windows` wrote.
-
-    Raises:
-        ValueError: the file is damaged, of another kind or of another format version.
-    """
-    with open_format(path, FORMAT, FORMAT_VERSION, rule="crop_sub_images") as file:
-        return Windows(
-            image=file["image"][:],
-            top=file["top"][:],
-            left=file["left"][:],
-            size=int(file.attrs["size"]),
-            step=int(file.attrs["step"]),
-            threshold=int(file.attrs["threshold"]),
-        )

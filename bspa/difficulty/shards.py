@@ -1,239 +1,29 @@
-"""Class shards: the sub-images of one difficulty class as one file, their pixels or where these lie.
-
-HDF5, N_k members in the order of the scores:
-
-| dataset | holds |
-|---|---|
-| mse | (N_k,) difficulty |
-| image, top, left | (N_k,) where the member lies in the packed images, HR pixels |
-| lr, hr | (N_k, p, p, 3), (N_k, P, P, 3) uint8, contiguous, to be memory-mapped; not with windows |
-
-Attributes: format, format_version, samples (``pixels`` or ``windows``), scale, size (P), class, thresholds,
-reference_sha256. Windows take 16 bytes a member; training cuts the same pixels out of the packed images.
+"""Read class shards: the sub-images of one difficulty class; see `bspa.difficulty.shard_writing`.
 
 Shape legend: N_k members of class k, P and p pixels of an HR and an LR sub-image.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import tempfile
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
 
-import h5py
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from bspa.data.crops import check_windows, crop_pairs
-from bspa.data.packed import PackedImages
-from bspa.difficulty.classes import assign_classes
-from bspa.difficulty.classes import thresholds as largest_scores
-from bspa.difficulty.scores import Scores
-from bspa.system.hdf5 import let_go, memory_map, open_format
-from bspa.system.progress import Reporter
-
-FORMAT = "bspa-class-shard"
-FORMAT_VERSION = 2
-BLOCK_BYTES = 8 << 20
-"""HR pixels that are cut before they are written."""
-PAGE = 4096
-
-Samples = Literal["pixels", "windows"]
-Pixels = NDArray[np.uint8]
-
-
-def shard_path(directory: str | os.PathLike[str], k: int) -> Path:
-    """Path of the shard of class ``k`` = 1..K."""
-    return Path(directory) / f"class{k:02}.h5"
-
-
-def write_class_shards(
-    directory: str | os.PathLike[str],
-    images: PackedImages,
-    scores: Scores,
-    sizes: ArrayLike,
-    *,
-    thresholds: ArrayLike,
-    samples: Samples = "pixels",
-) -> None:
-    """Write ``class01.h5`` ... into ``directory``, in one pass over the images.
-
-    Members keep the order of the scores. Memory for pixels does not grow with their number, and the directory
-    appears when all its files are complete; one that was there before is replaced.
-
-    Args:
-        directory: where the shards go.
-        images: what the sub-images are cut from.
-        scores: difficulty and position of each sub-image.
-        sizes: (K,) members of each class, easiest first.
-        thresholds: (K,) largest MSE of each class.
-        samples: ``pixels`` to cut the sub-images now, ``windows`` to note only where they lie.
-
-    Raises:
-        ValueError: the scores are of other images, or the classes of other scores.
-    """
-    _check_samples(samples)
-    sizes, thresholds = np.asarray(sizes, np.int64), np.asarray(thresholds, np.float64)
-    if scores.scale != images.scale:
-        raise ValueError(f"the scores are for scale {scores.scale}, the images for scale {images.scale}")
-    check_windows(images, scores.image, scores.top, scores.left, scores.size)
-    if not np.array_equal(largest_scores(scores.mse, sizes), thresholds):
-        raise ValueError(
-            "the thresholds do not come from these scores; remove the file and let compute_thresholds "
-            "write it again"
-        )
-    classes = assign_classes(scores.mse, sizes)
-    with _atomic_directory(directory) as folder:
-        layouts = [
-            _lay_out(shard_path(folder, k), scores, classes == k, k, thresholds, samples)
-            for k in range(1, len(sizes) + 1)
-        ]
-        if samples == "pixels":
-            _write_pixels(layouts, images, scores, classes - 1)
-
-
-def _check_samples(samples: str) -> None:
-    if samples not in get_args(Samples):
-        raise ValueError(f"samples is {samples!r}; it must be one of {', '.join(get_args(Samples))}")
-
-
-class _Layout(NamedTuple):
-    """A shard whose pixels are still to be written."""
-
-    path: Path
-    offsets: dict[str, int]
-    """First byte of the datasets lr and hr; empty for windows."""
-
-
-def _lay_out(
-    path: Path,
-    scores: Scores,
-    members: NDArray[np.bool_],
-    k: int,
-    thresholds: NDArray[np.float64],
-    samples: Samples,
-) -> _Layout:
-    """Write a shard without its pixels."""
-    # Placed at once, to be written past HDF5, on whole pages; not filled, since all of it will be written.
-    placed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    placed.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    offsets = {}
-    with h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
-        for name in ("mse", "image", "top", "left"):
-            file[name] = getattr(scores, name)[members]
-        file.attrs.update(
-            {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "samples": samples,
-                "scale": scores.scale,
-                "size": scores.size,
-                "class": k,
-                "thresholds": thresholds,
-                "reference_sha256": scores.reference_sha256,
-            }
-        )
-        if samples == "pixels":
-            for name, side in (("lr", scores.size // scores.scale), ("hr", scores.size)):
-                shape = np.count_nonzero(members), side, side, 3
-                dataset = file.create_dataset(name, shape, np.uint8, dcpl=placed, fill_time="never")
-                offsets[name] = dataset.id.get_offset()
-    return _Layout(path, offsets)
-
-
-def _write_pixels(
-    layouts: Sequence[_Layout], images: PackedImages, scores: Scores, classes: NDArray[np.int64]
-) -> None:
-    """Cut the sub-images block by block, each straight to its place in a block sorted by class, 0..K-1.
-
-    One thread writes a block while the next is cut, and one makes the disk begin: it would else be waited for
-    at the end.
-    """
-    size, small, total = scores.size, scores.size // scores.scale, len(scores)
-    block = min(max(1, BLOCK_BYTES // (3 * size**2)), total)
-    buffers = [
-        (np.empty((block, small, small, 3), np.uint8), np.empty((block, size, size, 3), np.uint8))
-        for _ in range(2)
-    ]
-    filled = [0] * len(layouts)
-    reporter = Reporter("sub-images written", total)
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(layout.path.open("rb+", buffering=0)) for layout in layouts]
-        writer, flusher = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-
-        def write(lr: Pixels, hr: Pixels, counts: list[int]) -> None:
-            start = 0
-            for k, count in enumerate(counts):
-                for name, pixels in (("lr", lr), ("hr", hr)):
-                    offset = layouts[k].offsets[name] + filled[k] * pixels[0].size
-                    _write_at(files[k].fileno(), pixels[start : start + count], offset)
-                filled[k] += count
-                start += count
-
-        def flush() -> None:
-            for file in files:
-                os.fsync(file.fileno())
-
-        written: deque[Future[None]] = deque()
-        flushed = flusher.submit(flush)
-        for start, out in zip(range(0, total, block), itertools.cycle(buffers), strict=False):
-            if len(written) == len(buffers):
-                written.popleft().result()
-                if flushed.done():
-                    flushed.result()
-                    flushed = flusher.submit(flush)
-            some = slice(start, start + block)
-            places = np.argsort(np.argsort(classes[some], kind="stable"))
-            windows = scores.image[some], scores.top[some], scores.left[some]
-            crop_pairs(images, *windows, size, out=out, places=places)
-            counts = np.bincount(classes[some], minlength=len(files)).tolist()
-            written.append(writer.submit(write, *out, counts))
-            for mapped in (images.lr(0), images.hr(0)):
-                let_go(mapped)
-            reporter.report(start + len(places))
-        for future in (*written, flushed):
-            future.result()
-
-
-def _write_at(file: int, pixels: Pixels, offset: int) -> None:
-    left = pixels.reshape(-1).data
-    while left:
-        done = os.pwrite(file, left, offset)
-        left, offset = left[done:], offset + done
-
-
-@contextlib.contextmanager
-def _atomic_directory(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give an empty folder that becomes ``directory`` if the block succeeds, and vanishes if not."""
-    directory = Path(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary:
-        folder = Path(temporary) / "new"
-        folder.mkdir()
-        yield folder
-        for path in folder.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        if directory.exists():
-            directory.rename(Path(temporary) / "old")
-        folder.rename(directory)
+from bspa.difficulty.shard_writing import FORMAT, FORMAT_VERSION, Pixels, Samples, check_samples
+from bspa.system.hdf5 import memory_map, open_format
 
 
 class ClassShard:
-    """One class of sub-images. Pixels are memory-mapped: processes share them, and none is read before use.
+    """One class of sub-images. Its pixels are memory-mapped: nothing is read before it is touched.
 
     Raises:
         ValueError: the file is truncated, of another kind or of another format version.
     """
 
     samples: Samples
-    """Whether the shard has the sub-images' pixels, or only says where they lie."""
+    """Whether the shard holds the sub-images' pixels, or only where they lie."""
     mse: NDArray[np.float32]
     """(N_k,) RGB in [0, 1]."""
     image: NDArray[np.int32]
@@ -243,8 +33,9 @@ class ClassShard:
     left: NDArray[np.int32]
     """(N_k,) first column, HR pixels."""
     scale: int
+    """HR pixels to an LR pixel along each side."""
     size: int
-    """P."""
+    """P, HR pixels."""
     k: int
     """The class, 1 the easiest."""
     thresholds: NDArray[np.float64]
@@ -255,7 +46,7 @@ class ClassShard:
     def __init__(self, path: str | os.PathLike[str]):
         with open_format(path, FORMAT, FORMAT_VERSION, rule="write_class_shards") as file:
             self.samples = file.attrs["samples"]
-            _check_samples(self.samples)
+            check_samples(self.samples)
             self.scale, self.size, self.k = (int(file.attrs[name]) for name in ("scale", "size", "class"))
             self.thresholds = file.attrs["thresholds"]
             self.reference_sha256 = str(file.attrs["reference_sha256"])
@@ -271,19 +62,19 @@ class ClassShard:
 
     @property
     def lr(self) -> Pixels:
-        """(N_k, p, p, 3); a ValueError if the shard holds windows."""
+        """(N_k, p, p, 3) uint8; a ValueError if the shard holds windows."""
         return self._mapped("lr")
 
     @property
     def hr(self) -> Pixels:
-        """(N_k, P, P, 3); a ValueError if the shard holds windows."""
+        """(N_k, P, P, 3) uint8; a ValueError if the shard holds windows."""
         return self._mapped("hr")
 
     def _mapped(self, name: str) -> Pixels:
         if self.samples != "pixels":
             raise ValueError(
                 f"{self._path} has no {name}: it holds {self.samples}, to be cut from the packed images; "
-                "`shards: pixels` in the config has the pixels written"
+                "set shards: pixels in the config to store pixels"
             )
         return self._pixels[name]
 

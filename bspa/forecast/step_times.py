@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bspa.data.packed import PackedImages
-from bspa.difficulty.scoring import arithmetic
 from bspa.models.registry import build
 from bspa.sampling.feeds import HostFeed, ResidentFeed, to_device
 from bspa.sampling.patches import Pixels
-from bspa.sampling.sampler import UniformSampler
-from bspa.system.devices import Precision
+from bspa.sampling.uniform import UniformSampler
+from bspa.system.devices import Precision, choose_precision
 from bspa.training.attribution import integrated_gradients
 from bspa.training.losses import LOSSES, Objective, image_objective
 from bspa.training.optimiser import make_optimiser
@@ -56,7 +55,7 @@ class Work:
     ema: bool = False
     """Whether training keeps a moving average of the weights."""
     precision: str = "float32"
-    """Of scoring; see `bspa.difficulty.scoring.arithmetic`."""
+    """Of scoring."""
     model: str = field(compare=False)
     """For people: two names of one network are one kind of step."""
 
@@ -192,13 +191,13 @@ def _attribution(model: nn.Module, sampler: UniformSampler, loss: str, device: t
 
 def _scoring(model: nn.Module, sampler: UniformSampler, device: torch.device, precision: str) -> Steps:
     model = model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    compute = arithmetic(precision, device, few_shapes=True)
+    autocast = choose_precision(precision, device).autocast
 
     @torch.inference_mode()
     def score(number: int) -> None:
         for iteration in range(number):
             lr, hr = _draw(sampler, iteration, device)
-            with compute():
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True), autocast():
                 sr = model(lr)
             (sr.float().clamp_(0, 1) - hr).square_().mean(dim=(1, 2, 3))
 

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from bspa.data.packed import PackedImages
 from bspa.system.files import atomic_path
-from bspa.system.hdf5 import memory_map, open_format
 from bspa.system.parallel import map_in_order
 from bspa.system.progress import Reporter
 
@@ -109,14 +108,17 @@ def _enlarge(
     return lower * (2 * scale - weight) + upper * weight
 
 
-def write_maps(path: str | os.PathLike[str], images: PackedImages, *, patch: int, threads: int = 1) -> None:
-    """Write the `error_map` of each image to the HDF5 file ``path``, with a few images in memory at a time.
+def write_maps(
+    path: str | os.PathLike[str], images: PackedImages, *, patch: int, threads: int, key: str
+) -> None:
+    """Write the `error_map` of each image, with a few images in memory at a time.
 
     Args:
         path: HDF5 file to write.
-        images: of one scale.
+        images: packed images.
         patch: P, HR pixels.
-        threads: how many images are worked on at a time.
+        threads: number of images to work on at a time.
+        key: of the product.
 
     Raises:
         ValueError: the patch is too small, or larger than an image.
@@ -124,13 +126,13 @@ def write_maps(path: str | os.PathLike[str], images: PackedImages, *, patch: int
     shave = shave_width(patch, images.scale)
     shapes = images.lr_shapes - patch // images.scale + 1
     if not shapes.size:
-        raise ValueError("there is no image to map")
+        raise ValueError("there are no images to map")
     if shapes.min() < 1:
         i = int(np.flatnonzero(shapes.min(axis=1) < 1)[0])
         height, width = images.hr_shapes[i]
         raise ValueError(
             f"image {images.ids[i]} ({width}x{height}) is smaller than a patch of {patch} HR pixels; "
-            f"take it out of the source or lower sub_images: x{images.scale}: size"
+            f"remove it from the source or lower sub_images: x{images.scale}: size"
         )
     ends = np.cumsum(shapes.prod(axis=1))
 
@@ -138,43 +140,13 @@ def write_maps(path: str | os.PathLike[str], images: PackedImages, *, patch: int
         return error_map(images.hr(i), images.lr(i), patch=patch, scale=images.scale)
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "key": key})
+        file.attrs.update({"patch": patch, "scale": images.scale, "shave": shave})
         file["shape"] = shapes
         file["offset"] = np.concatenate([[0], ends[:-1]])
         # Not filled first, since every value will be written.
         mse = file.create_dataset("mse", (ends[-1],), np.float32, fill_time="never")
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION})
-        file.attrs.update({"patch": patch, "scale": images.scale, "shave": shave})
         reporter = Reporter("images mapped", len(images))
         for i, values in enumerate(map_in_order(error_map_of, range(len(images)), threads=threads)):
             mse[ends[i] - values.size : ends[i]] = values.ravel()
             reporter.report(i + 1)
-
-
-class ErrorMaps:
-    """The maps of a file, memory-mapped: nothing is read before it is touched.
-
-    Raises:
-        ValueError: the file is damaged, of another kind or of another format version.
-    """
-
-    patch: int
-    """P, HR pixels."""
-    scale: int
-    shave: int
-    """HR pixels left out along each side of a patch."""
-    shapes: NDArray[np.int64]
-    """(n, 2) rows and columns of each map."""
-
-    def __init__(self, path: str | os.PathLike[str]):
-        with open_format(path, FORMAT, FORMAT_VERSION, rule="map_informativeness") as file:
-            self.patch, self.scale, self.shave = (int(file.attrs[k]) for k in ("patch", "scale", "shave"))
-            self.shapes, self._offsets = file["shape"][:], file["offset"][:]
-            self._mse = memory_map(path, file["mse"], np.float32)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Return the map of image ``index``, (rows, columns) mean square error, RGB in [0, 1]; read-only."""
-        start, (rows, columns) = self._offsets[index], self.shapes[index].tolist()
-        return self._mse[start : start + rows * columns].reshape(rows, columns)

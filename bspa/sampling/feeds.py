@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bspa.sampling.patches import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP, Batch, Draw, PatchPool, Pixels
+from bspa.data.prefetch import Arrays, Prefetch, to_float
+from bspa.sampling.patches import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP, Draw, PatchPool, Pixels
 from bspa.sampling.sampler import Sampler
 
 log = logging.getLogger("bspa")
@@ -71,11 +72,7 @@ def open_feed(sampler: Sampler, device: torch.device, *, resident: float) -> Ite
 
 def to_device(images: Pixels, device: torch.device) -> Tensor:
     """Turn (n, h, w, 3) uint8 into float32 (n, 3, h, w) in [0, 1], channels last in memory."""
-    return _to_float(torch.from_numpy(images).to(device))
-
-
-def _to_float(pixels: Tensor) -> Tensor:
-    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
+    return to_float(torch.from_numpy(images).to(device))
 
 
 class HostFeed:
@@ -90,8 +87,8 @@ class HostFeed:
         self.samples = len(self._pixels[0])
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return it as `Feed.batch`."""
-        lr, hr = (_to_float(torch.from_numpy(pixels)) for pixels in self._pixels)
+        """Return the batch; see `Feed.batch`."""
+        lr, hr = (to_float(torch.from_numpy(pixels)) for pixels in self._pixels)
         return lr, hr
 
 
@@ -99,59 +96,25 @@ class PinnedFeed:
     """Cuts the next batch in ``thread``, into pinned memory, while the GPU computes."""
 
     def __init__(self, sampler: Sampler, device: torch.device, thread: ThreadPoolExecutor):
-        self._sampler, self._thread = sampler, thread
         batch = sampler.batch(0)
         self.samples = len(batch[0])
         self._buffers = [torch.empty(pixels.shape, dtype=torch.uint8, device=device) for pixels in batch]
-        self._slots = [_Slot(batch, device) for _ in range(2)]
-        self._next: tuple[int, Future[None]] | None = None
+
+        def cut(iteration: int, arrays: Arrays) -> int:
+            lr, hr = arrays
+            sampler.pool.crop(sampler.draw(iteration), (lr, hr))
+            return len(lr)
+
+        self._batches = Prefetch(cut, [pixels.shape for pixels in batch], device=device, thread=thread)
 
     def load(self, iteration: int) -> None:
-        """Copy the batch to the GPU, and have the next one cut."""
-        if self._next is None or self._next[0] != iteration:
-            self._cut(iteration)
-        assert self._next is not None
-        self._next[1].result()
-        self._slots[iteration % 2].copy_to(self._buffers)
-        self._cut(iteration + 1)
-
-    def _cut(self, iteration: int) -> None:
-        if self._next is not None:
-            self._next[1].result()  # of two that cut at a time, both might write to one slot
-        slot = self._slots[iteration % 2]
-
-        def cut() -> None:
-            slot.wait()
-            self._sampler.pool.crop(self._sampler.draw(iteration), slot.arrays)
-
-        self._next = iteration, self._thread.submit(cut)
+        """Copy the batch to the GPU, and begin to cut the next one."""
+        self._batches.load(iteration, out=self._buffers)
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return it as `Feed.batch`."""
-        lr, hr = map(_to_float, self._buffers)
+        """Return the batch; see `Feed.batch`."""
+        lr, hr = map(to_float, self._buffers)
         return lr, hr
-
-
-class _Slot:
-    """Room for a batch on the host, in pinned memory, from which a GPU copies while the host goes on."""
-
-    def __init__(self, batch: Batch, device: torch.device):
-        on_gpu = device.type == "cuda"
-        self._pixels = [torch.empty(p.shape, dtype=torch.uint8, pin_memory=on_gpu) for p in batch]
-        lr, hr = (pixels.numpy() for pixels in self._pixels)
-        self.arrays = lr, hr
-        self._copied = torch.cuda.Event() if on_gpu else None
-
-    def copy_to(self, buffers: Sequence[Tensor]) -> None:
-        for buffer, pixels in zip(buffers, self._pixels, strict=True):
-            buffer.copy_(pixels, non_blocking=True)
-        if self._copied:
-            self._copied.record()
-
-    def wait(self) -> None:
-        """Wait until the last batch is copied: only then may another be written."""
-        if self._copied:
-            self._copied.synchronize()
 
 
 class ResidentFeed:
@@ -168,8 +131,8 @@ class ResidentFeed:
         self._draw.copy_(torch.from_numpy(np.stack(self._sampler.draw(iteration))), non_blocking=True)
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return it as `Feed.batch`."""
-        lr, hr = map(_to_float, self._pool.crop(self._draw))
+        """Return the batch; see `Feed.batch`."""
+        lr, hr = map(to_float, self._pool.crop(self._draw))
         return lr, hr
 
 
@@ -213,7 +176,7 @@ class _ResidentImages:
         self._backward = numbers(np.arange(side)[::-1])
 
     def cut(self, image: Tensor, top: Tensor, left: Tensor, transform: Tensor) -> Tensor:
-        """Return (n, side, side, 3), oriented as by `bspa.sampling.patches.augment`; all arguments are (n,)."""
+        """Return (n, side, side, 3), oriented as by `patches.augment`; all arguments are (n,)."""
         row = self._row[image]
         flags = transform[:, None]
         down = torch.where(flags & VERTICAL_FLIP > 0, self._backward, self._forward) * row[:, None]

@@ -15,7 +15,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from bspa.sampling.error_maps import ErrorMaps
+from bspa.sampling.maps import ErrorMaps
 from bspa.sampling.random_numbers import RandomNumbers
 from bspa.sampling.selections import Selection
 from bspa.system.progress import Reporter

@@ -48,14 +48,13 @@ class Selection:
         return self.offsets[self.bounds[index] : self.bounds[index + 1]]
 
 
-def write_selection(path: str | os.PathLike[str], selection: Selection) -> None:
-    """Write ``selection`` as HDF5."""
+def write_selection(path: str | os.PathLike[str], selection: Selection, *, key: str) -> None:
+    """Write ``selection`` as HDF5, with the product's ``key``."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file["offset"], file["bound"] = selection.offsets, selection.bounds
+        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "key": key})
         for name in ("patch", "scale", "share", "selection", "overlap", "seed"):
             file.attrs[name] = getattr(selection, name)
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
+        file["offset"], file["bound"] = selection.offsets, selection.bounds
 
 
 def read_selection(path: str | os.PathLike[str]) -> Selection:

@@ -19,11 +19,12 @@ from snakemake.utils import update_config
 from bspa.config import load_config
 from bspa.data.packed import PackedImages
 from bspa.data.resize import imresize
-from bspa.difficulty.grid import Windows
 from bspa.difficulty.scoring import score_sub_images
+from bspa.difficulty.windows import Windows
 from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
+from bspa.system.devices import Precision
 from bspa.training.attribution import attributable, integrated_gradients
 from bspa.training.losses import l1
 
@@ -133,7 +134,9 @@ def test_plain_scores_are_ours(bench: Bench, sub_images: tuple[PackedImages, Win
     images, windows = sub_images
     photographs.write_sub_image_pngs(bench.folder / "pngs", images, windows)
     model = bench.build("msrresnet")
-    ours = score_sub_images(model, images, windows, batch=2, device=CPU)
+    ours = score_sub_images(
+        model, images, windows, batch=2, device=CPU, precision=Precision("float32", "cpu")
+    )
     plain = [toolbox.score(model, bench.folder / "pngs", n, CPU) for n in range(len(windows))]
     np.testing.assert_allclose(plain, ours, rtol=1e-4)
 

@@ -15,7 +15,8 @@ from bspa.data.crops import crop_pairs
 from bspa.data.packed import PackedImages, write_packed
 from bspa.data.sources import list_files, make_manifest
 from bspa.difficulty.grid import Windows, grid, read_windows, write_windows
-from bspa.difficulty.scores import Scores, read_scores, write_scores
+from bspa.difficulty.score_writing import write_scores
+from bspa.difficulty.scores import Scores, read_scores
 from bspa.difficulty.scoring import choose_batch, score_by_weights, score_on_images, score_sub_images
 from bspa.models import inference
 from bspa.models.registry import build

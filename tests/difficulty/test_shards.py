@@ -25,7 +25,7 @@ from bspa.difficulty.scores import Scores
 from bspa.difficulty.shards import ClassShard, open_shards, shard_path, write_class_shards
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
-from bspa.sampling.sampler import InverseSampler
+from bspa.sampling.inverse import InverseSampler
 from tests.support.coordinates import CoordinateImages, same_place
 
 SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"

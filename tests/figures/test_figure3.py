@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from bspa.difficulty.classes import class_sizes, split_classes, write_classes
+from bspa.difficulty.class_table import write_classes
+from bspa.difficulty.classes import class_sizes, split_classes
 from bspa.figures.figure3 import ClassPsnr, class_psnr, figure_3, psnr_rgb, training_classes
 from bspa.figures.matching import read_matching
 from tests.support.figure_files import (
@@ -108,7 +109,7 @@ def test_one_method_has_nothing_to_be_compared_with():
 def test_the_script_draws_the_figure(tmp_path):
     rng = np.random.default_rng(1)
     training, validation = rng.exponential(0.003, 300), rng.exponential(0.003, 40)
-    write_classes(tmp_path / "thresholds.csv", split_classes(training.astype(np.float32), 10, 10))
+    write_classes(tmp_path / "thresholds.csv", split_classes(training.astype(np.float32), 10, 10), key="")
     assert_drawn_twice_alike(
         "figure_3",
         tmp_path,

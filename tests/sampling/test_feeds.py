@@ -10,7 +10,7 @@ import torch
 
 from bspa.sampling.feeds import HostFeed, PinnedFeed, ResidentFeed, ResidentPool, open_feed, to_device
 from bspa.sampling.patches import Draw, PatchPool
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 
 CPU = torch.device("cpu")
 SHAPES = [(40, 64), (64, 32), (32, 32)]

@@ -17,7 +17,8 @@ from skimage import data
 
 from bspa.data.packed import PackedImages, write_packed
 from bspa.data.sources import list_files, make_manifest
-from bspa.difficulty.scores import Scores, write_scores
+from bspa.difficulty.score_writing import write_scores
+from bspa.difficulty.scores import Scores
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
 
@@ -50,7 +51,11 @@ def scores_of(mse: Sequence[float], image=None, top=None, left=None, **changes: 
 
 
 def score_file(path: Path, *args: Any, **kwargs: Any) -> Path:
-    write_scores(path, scores_of(*args, **kwargs))
+    scores = scores_of(*args, **kwargs)
+    write_scores(
+        path, scores.mse, scores, scale=scores.scale, reference_sha256=scores.reference_sha256,
+        precision=scores.precision, key="",
+    )  # fmt: skip
     return path
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from bspa.models.registry import build
 from bspa.models.weights import load_weights
 from bspa.sampling.feeds import HostFeed
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, choose_precision
 from bspa.training.checkpoint import Progress, open_progress, stage_key
 from bspa.training.loop import STEPS_BETWEEN_READINGS, FrozenWeights, Stage, steps_per_epoch, train_stage

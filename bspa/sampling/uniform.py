@@ -1,0 +1,45 @@
+"""Uniform sampling: patches anywhere in whole images (Eq. 1)."""
+
+from __future__ import annotations
+
+from bspa.data.packed import PackedImages
+from bspa.sampling.patches import TRANSFORMS, Draw
+from bspa.sampling.random_numbers import pick
+from bspa.sampling.sampler import PoolSampler, whole_images
+
+
+class UniformSampler(PoolSampler):
+    """Draws an image uniformly, then a window of it uniformly.
+
+    Windows lie on the LR pixel grid. Each is flipped horizontally, flipped vertically and transposed with
+    probability 1/2 each.
+
+    Args:
+        images: packed images.
+        patch: side of the HR patch in pixels, a multiple of the scale.
+        batch: samples in a batch.
+        seed: of the random numbers, 0 or more.
+        stream: name of the sequence; samplers with the same seed and different names are independent.
+
+    Raises:
+        ValueError: the patch is not a multiple of the scale, or larger than an image.
+    """
+
+    def __init__(self, images: PackedImages, *, patch: int, batch: int, seed: int, stream: str = "uniform"):
+        pool, self._positions = whole_images(images, patch)
+        super().__init__(pool, batch=batch, seed=seed, stream=stream)
+
+    def draw(self, iteration: int) -> Draw:
+        """Return which patches of ``pool`` the batch of ``iteration`` holds."""
+        numbers = self._random.table(iteration, self._batch, 4)
+        image = pick(numbers[:, 0], len(self.pool))
+        top, left = pick(numbers[:, 1:3], self._positions[image]).T
+        return Draw(image, top, left, pick(numbers[:, 3], TRANSFORMS))
+
+
+def open_sampler(
+    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
+) -> UniformSampler:
+    """Open a sampler of whole images; ``source`` is not used. For the rest, see `UniformSampler`."""
+    del source
+    return UniformSampler(images, patch=patch, batch=batch, seed=seed)
