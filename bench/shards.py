@@ -157,7 +157,7 @@ class Reader:
         )
         # The packed file is what `sub_images` made.
         self._files = [bench.folder / "photographs.h5"] if kind == "windows" else files
-        self._mapped = [*self.sampler.pool.lr, *self.sampler.pool.hr]
+        self._mapped = [*self.sampler.pool.lr_images, *self.sampler.pool.hr_images]
         self.warm_up()
 
     def read(self, number: int) -> Measured:

@@ -25,8 +25,8 @@ from bspa.training.compiling import has_compiler
 from bspa.training.job import compiling_pays
 from bspa.training.loop import train_stage
 from bspa.training.losses import image_objective, l1
-from bspa.training.optimiser import make_optimiser
 from bspa.training.old_stage import Stage
+from bspa.training.optimiser import make_optimiser
 
 PAPER_STAGE = Stage(
     name="bench", first_epoch=0, epochs=50, counts=True, total_epochs=400, steps_per_epoch=50,

@@ -22,9 +22,9 @@ from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import Precision, choose_precision
 from bspa.training.attribution import integrated_gradients
 from bspa.training.losses import LOSSES, Objective, image_objective
+from bspa.training.old_stage import Stage
 from bspa.training.optimiser import make_optimiser
 from bspa.training.snapshot import start_moments
-from bspa.training.old_stage import Stage
 from bspa.training.step import EagerStep, FrozenWeights, MovingAverage, Step, record_step
 from bspa.training.uncertainty import UncertaintyNetwork, WeightedByUncertainty, estimate_uncertainty
 

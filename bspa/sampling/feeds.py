@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bspa.data.crops import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP
 from bspa.data.prefetch import Arrays, Prefetch, to_float
-from bspa.sampling.patches import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP, Draw, PatchPool, Pixels
+from bspa.sampling.patches import Draw, PatchPool, Pixels
 from bspa.sampling.sampler import Sampler
 
 log = logging.getLogger("bspa")
@@ -140,8 +141,8 @@ class ResidentPool:
     """A pool's images in the memory of ``device``."""
 
     def __init__(self, pool: PatchPool, device: torch.device):
-        self._lr = _ResidentImages(pool.lr, pool.lr_patch, device)
-        self._hr = _ResidentImages(pool.hr, pool.patch, device)
+        self._lr = _ResidentImages(pool.lr_images, pool.lr_patch, device)
+        self._hr = _ResidentImages(pool.hr_images, pool.patch, device)
         self._scale = pool.scale
 
     def crop(self, draw: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,7 +177,7 @@ class _ResidentImages:
         self._backward = numbers(np.arange(side)[::-1])
 
     def cut(self, image: Tensor, top: Tensor, left: Tensor, transform: Tensor) -> Tensor:
-        """Return (n, side, side, 3), oriented as by `patches.augment`; all arguments are (n,)."""
+        """Return (n, side, side, 3), oriented as by `bspa.data.crops.orient`; all arguments are (n,)."""
         row = self._row[image]
         flags = transform[:, None]
         down = torch.where(flags & VERTICAL_FLIP > 0, self._backward, self._forward) * row[:, None]

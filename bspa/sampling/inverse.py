@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bspa.data.crops import check_windows
+from bspa.data.crops import TRANSFORMS, check_windows
 from bspa.data.packed import PackedImages
 from bspa.difficulty.classes import inverse_probabilities
 from bspa.difficulty.shards import ClassShard, open_shards
-from bspa.sampling.patches import TRANSFORMS, Draw, PatchPool
+from bspa.sampling.patches import Draw, PatchPool
 from bspa.sampling.random_numbers import pick
 from bspa.sampling.sampler import PoolSampler, whole_images
 

@@ -1,4 +1,4 @@
-"""Patches of images: where the samples of a batch lie, and cutting them out, in one of 8 orientations.
+"""Where the samples of a batch lie, and the images they are cut from.
 
 Shape legend: n samples, h and w pixels of an LR image, P and p pixels of an HR and an LR patch, s scale.
 """
@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bspa.data.crops import crop_pairs
+
 Pixels = NDArray[np.uint8]
 Batch = tuple[Pixels, Pixels]
-
-TRANSFORMS = 8
-HORIZONTAL_FLIP, VERTICAL_FLIP, TRANSPOSE = 1, 2, 4
 
 
 class Draw(NamedTuple):
@@ -28,7 +27,7 @@ class Draw(NamedTuple):
     left: NDArray[np.int64]
     """First column, LR pixels."""
     transform: NDArray[np.int64]
-    """Orientation, see `augment`."""
+    """Orientation, see `bspa.data.crops.orient`."""
 
 
 class PatchPool:
@@ -42,58 +41,33 @@ class PatchPool:
     """
 
     def __init__(self, lr: Sequence[Pixels], hr: Sequence[Pixels], *, scale: int, patch: int):
-        # Views made once: slicing a memory map again and again costs more than copying a patch.
-        self.lr, self.hr = ([np.asarray(image) for image in images] for images in (lr, hr))
+        # As plain arrays: slicing a memory map again and again costs more than copying a patch.
+        self.lr_images, self.hr_images = ([np.asarray(image) for image in images] for images in (lr, hr))
         self.scale, self.patch, self.lr_patch = scale, patch, patch // scale
 
     def __len__(self) -> int:
-        return len(self.lr)
+        return len(self.lr_images)
+
+    def lr(self, index: int) -> Pixels:
+        """Return LR image ``index``."""
+        return self.lr_images[index]
+
+    def hr(self, index: int) -> Pixels:
+        """Return HR image ``index``."""
+        return self.hr_images[index]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all images."""
-        return sum(image.nbytes for images in (self.lr, self.hr) for image in images)
+        return sum(image.nbytes for images in (self.lr_images, self.hr_images) for image in images)
 
     def crop(self, draw: Draw, out: Batch | None = None) -> Batch:
         """Return LR (n, p, p, 3) and HR (n, P, P, 3) uint8, C-contiguous; written into ``out`` if given."""
-        size, side, scale = self.patch, self.lr_patch, self.scale
-        lr, hr = self._buffers(len(draw.image), out)
-        samples = zip(*(column.tolist() for column in draw), strict=True)
-        for n, (i, top, left, transform) in enumerate(samples):
-            augment(self.lr[i][top : top + side, left : left + side], transform, lr[n])
-            top, left = top * scale, left * scale
-            augment(self.hr[i][top : top + size, left : left + size], transform, hr[n])
-        return lr, hr
-
-    def _buffers(self, samples: int, out: Batch | None) -> Batch:
-        shapes = [(samples, side, side, 3) for side in (self.lr_patch, self.patch)]
-        if out is None:
-            return np.empty(shapes[0], np.uint8), np.empty(shapes[1], np.uint8)
-        for buffer, shape in zip(out, shapes, strict=True):
+        shapes = [(len(draw.image), side, side, 3) for side in (self.lr_patch, self.patch)]
+        for buffer, shape in zip(out or (), shapes, strict=bool(out)):
             if buffer.shape != shape or buffer.dtype != np.uint8 or not buffer.flags.c_contiguous:
                 raise ValueError(
                     f"out holds {buffer.dtype} {buffer.shape}; LR and HR must be C-contiguous uint8 {shapes}"
                 )
-        return out
-
-
-def augment(patch: Pixels, transform: int, out: Pixels) -> None:
-    """Copy a square ``patch`` (P, P, 3) into ``out``, in one of the 8 orientations.
-
-    The bits of ``transform`` say: 1 horizontal flip, 2 vertical flip, then 4 transpose.
-    """
-    moves_along_rows = transform & (HORIZONTAL_FLIP | TRANSPOSE)
-    if moves_along_rows:
-        patch = np.ascontiguousarray(patch)  # read the far-apart rows of a photograph once, in order
-    if transform & HORIZONTAL_FLIP:
-        patch = patch[:, ::-1]
-    if transform & VERTICAL_FLIP:
-        patch = patch[::-1]
-    if transform & TRANSPOSE:
-        patch = patch.transpose(1, 0, 2)
-    if moves_along_rows:
-        # Numpy would copy pixel by pixel, runs of 3 bytes; channel by channel is 5 times faster.
-        for channel in range(3):
-            out[..., channel] = patch[..., channel]
-    else:
-        out[...] = patch
+        top, left = draw.top * self.scale, draw.left * self.scale
+        return crop_pairs(self, draw.image, top, left, self.patch, out=out, transforms=draw.transform)

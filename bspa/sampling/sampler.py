@@ -87,11 +87,11 @@ def whole_images(images: PackedImages, patch: int) -> tuple[PatchPool, NDArray[n
     pool = PatchPool(
         [images.lr(i) for i in numbers], [images.hr(i) for i in numbers], scale=scale, patch=patch
     )
-    for name, image in zip(images.ids, pool.hr, strict=True):
+    for name, image in zip(images.ids, pool.hr_images, strict=True):
         if min(image.shape[:2]) < patch:
             height, width = image.shape[:2]
             raise ValueError(
                 f"image {name} ({width}x{height}) is smaller than a patch of {patch} HR pixels; "
                 "remove it from the source or lower the patch size"
             )
-    return pool, np.array([image.shape[:2] for image in pool.lr], np.int64) - pool.lr_patch + 1
+    return pool, np.array([image.shape[:2] for image in pool.lr_images], np.int64) - pool.lr_patch + 1

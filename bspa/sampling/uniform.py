@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bspa.data.crops import TRANSFORMS
 from bspa.data.packed import PackedImages
-from bspa.sampling.patches import TRANSFORMS, Draw
+from bspa.sampling.patches import Draw
 from bspa.sampling.random_numbers import pick
 from bspa.sampling.sampler import PoolSampler, whole_images
 

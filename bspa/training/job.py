@@ -26,8 +26,8 @@ from bspa.training.compiling import has_compiler, is_worth_it
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.losses import LOSSES, Objective, image_objective
-from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 from bspa.training.old_stage import Stage, steps_per_epoch
+from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 
 log = logging.getLogger("bspa")
 

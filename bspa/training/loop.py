@@ -20,9 +20,9 @@ from bspa.training.checkpoint import Progress, ProgressFolder
 from bspa.training.compiling import compile_network
 from bspa.training.journal import Journal
 from bspa.training.losses import Objective
+from bspa.training.old_stage import Stage, steps_per_epoch
 from bspa.training.optimiser import make_optimiser, set_learning_rate
 from bspa.training.snapshot import Snapshot, restore_snapshot, start_moments, take_snapshot
-from bspa.training.old_stage import Stage, steps_per_epoch
 from bspa.training.step import EagerStep, FrozenWeights, MovingAverage, Step, record_step
 
 __all__ = ["FrozenWeights", "MovingAverage", "Stage", "make_optimiser", "steps_per_epoch", "train_stage"]

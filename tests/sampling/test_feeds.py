@@ -87,7 +87,7 @@ def test_what_goes_wrong_in_the_cutting_thread_is_raised() -> None:
     broken = sampler()
     with ThreadPoolExecutor(1) as thread:
         feed = PinnedFeed(broken, CPU, thread)
-        broken.pool.lr.clear()
+        broken.pool.lr_images.clear()
         with pytest.raises(IndexError):
             feed.load(0)
 

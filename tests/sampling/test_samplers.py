@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from bspa.data.crops import orient
 from bspa.difficulty.classes import inverse_probabilities
-from bspa.sampling.patches import augment
 from bspa.sampling.random_numbers import RandomNumbers, pick
 from bspa.sampling.sampler import InformativeSampler, InverseSampler, UniformSampler
 from bspa.sampling.selections import Selection
@@ -207,7 +207,7 @@ def test_pick_reaches_both_ends_and_nothing_beyond():
 
 
 @pytest.mark.parametrize("transform", range(8))
-def test_augment_flips_then_transposes(transform):
+def test_orient_flips_then_transposes(transform):
     patch = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)[3:10, 5:12]
     expected = patch
     if transform & 1:
@@ -217,7 +217,7 @@ def test_augment_flips_then_transposes(transform):
     if transform & 4:
         expected = np.swapaxes(expected, 0, 1)
     out = np.zeros((7, 7, 3), np.uint8)
-    augment(patch, transform, out)
+    orient(patch, transform, out)
     assert np.array_equal(out, expected)
 
 
