@@ -1,63 +1,62 @@
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import logging
+import runpy
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from bspa.data.manifest import COLUMNS
-from bspa.data.packed import PackedImages, write_packed
 from bspa.data.resize import imresize
-from bspa.sampling.error_maps import ErrorMaps, error_map, shave_width, write_maps
+from bspa.sampling.error_maps import error_map, shave_width, write_maps
+from bspa.sampling.maps import ErrorMaps
 from bspa.sampling.patch_selection import hardest, overlaps, select_patches, thin_out
-from bspa.sampling.selections import read_selection, write_selection
+from bspa.sampling.selections import Selection, read_selection, write_selection
+from tests.support.noise import noise, pack_noise
 
 
-class FakeMaps(list):
-    """Maps in memory, with the interface of `bspa.sampling.error_maps.ErrorMaps`."""
+class FakeMaps(list[NDArray[np.float32]]):
+    """Maps in memory, with the interface of `bspa.sampling.maps.ErrorMaps`."""
 
-    def __init__(self, *maps, patch=24, scale=2):
+    def __init__(self, *maps: ArrayLike, patch: int = 24, scale: int = 2):
         super().__init__(np.asarray(values, np.float32) for values in maps)
         self.patch, self.scale = patch, scale
         self.shapes = np.array([values.shape for values in self], np.int64).reshape(-1, 2)
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
+def select(maps: Any, **options: Any) -> Selection:
+    return select_patches(maps, **{"share": 0.3, "selection": "greedy", "overlap": 0.5, "seed": 0, **options})
 
 
-def smooth(rows, columns, seed=0):
+def smooth(rows: int, columns: int, seed: int = 0) -> NDArray[np.float32]:
     """A map as photographs give it: neighbours have similar errors."""
     fine = np.random.default_rng(seed).random((rows + 8, columns + 8))
     return np.lib.stride_tricks.sliding_window_view(fine, (9, 9)).mean(axis=(2, 3)).astype(np.float32)
 
 
-def brute_force_psnr(hr, lr, top, left, *, patch, scale):
-    """PSNR of one patch, pixel by pixel, against torch's own bilinear enlargement."""
+def brute_force_psnr(
+    hr: NDArray[np.uint8], lr: NDArray[np.uint8], top: int, left: int, *, patch: int, scale: int
+) -> float:
+    """PSNR of one patch against torch's own bilinear enlargement."""
     pixels = torch.from_numpy(lr.astype(np.float64) / 255).permute(2, 0, 1)[None]
     enlarged = torch.nn.functional.interpolate(
         pixels, scale_factor=scale, mode="bilinear", align_corners=False
     ).clamp(0, 1)[0]
     shave = scale + 6
-    total, count = 0.0, 0
-    for y in range(top * scale + shave, top * scale + patch - shave):
-        for x in range(left * scale + shave, left * scale + patch - shave):
-            for channel in range(3):
-                total += (float(enlarged[channel, y, x]) - int(hr[y, x, channel]) / 255) ** 2
-                count += 1
-    return -10 * np.log10(total / count)
+    rows, columns = (slice(start * scale + shave, start * scale + patch - shave) for start in (top, left))
+    errors = enlarged[:, rows, columns].permute(1, 2, 0).numpy() - hr[rows, columns] / 255
+    return float(-10 * np.log10(np.mean(errors**2)))
 
 
-def pixel_overlap(first, second, side):
+def pixel_overlap(first: Any, second: Any, side: int) -> float:
     """Intersection over union of two windows, by counting their pixels."""
     windows = [
         {(top + y, left + x) for y in range(side) for x in range(side)} for top, left in (first, second)
@@ -66,7 +65,7 @@ def pixel_overlap(first, second, side):
 
 
 @pytest.mark.parametrize(("scale", "patch"), [(2, 18), (2, 28), (3, 21), (3, 30), (4, 24), (4, 36)])
-def test_maps_hold_the_psnr_of_every_patch(scale, patch):
+def test_maps_hold_the_psnr_of_every_patch(scale: int, patch: int) -> None:
     height, width = 43, 51
     lr, hr = noise(height, width), noise(height * scale, width * scale, seed=1)
     found = error_map(hr, lr, patch=patch, scale=scale)
@@ -82,7 +81,7 @@ def test_maps_hold_the_psnr_of_every_patch(scale, patch):
     assert np.abs(errors).max() < 1e-5, errors
 
 
-def test_maps_do_not_depend_on_the_bands_they_are_made_in(monkeypatch):
+def test_maps_do_not_depend_on_the_bands_they_are_made_in(monkeypatch: pytest.MonkeyPatch) -> None:
     lr, hr = noise(40, 30), noise(80, 60, seed=1)
     expected = error_map(hr, lr, patch=20, scale=2)
     for rows in (1, 7, 80):
@@ -90,7 +89,7 @@ def test_maps_do_not_depend_on_the_bands_they_are_made_in(monkeypatch):
         assert np.array_equal(error_map(hr, lr, patch=20, scale=2), expected)
 
 
-def test_equal_patches_have_equal_errors_wherever_they_lie():
+def test_equal_patches_have_equal_errors_wherever_they_lie() -> None:
     # Differences of sums in floating point would leave traces of the pixels above and to the left.
     lr, hr = np.tile(noise(6, 6), (10, 10, 1)), np.tile(noise(18, 18, seed=1), (10, 10, 1))
     inside = error_map(hr, lr, patch=21, scale=3)[1:-1, 1:-1]
@@ -103,43 +102,25 @@ def test_equal_patches_have_equal_errors_wherever_they_lie():
 @pytest.mark.parametrize(
     ("patch", "scale", "least"), [(16, 2, 18), (19, 2, 18), (18, 3, 21), (20, 4, 24), (30, 4, 24)]
 )
-def test_patches_of_which_nothing_is_left_are_refused(patch, scale, least):
-    with pytest.raises(ValueError, match=rf"sub_images: x{scale}: size is {patch}; .* at least {least},"):
+def test_patches_of_which_nothing_is_left_are_refused(patch: int, scale: int, least: int) -> None:
+    with pytest.raises(ValueError, match=rf"sub_images: x{scale}: size is {patch}; .* {least}"):
         shave_width(patch, scale)
     assert shave_width(least, scale) == scale + 6
 
 
-def test_photographs_smaller_than_a_patch_are_refused(pack, tmp_path):
-    images = PackedImages(pack((60, 60), (60, 40), scale=2))
-    with pytest.raises(ValueError, match=r"image photo1 \(40x60\) is smaller than a patch of 44 HR pixels"):
-        write_maps(tmp_path / "maps.h5", images, patch=44)
+def test_photographs_smaller_than_a_patch_are_refused(tmp_path: Path) -> None:
+    images = pack_noise(tmp_path, (60, 60), (60, 40), scale=2)
+    with pytest.raises(ValueError, match=r"image photo1 \(40x60\) .* 44 HR pixels.*sub_images: x2"):
+        write_maps(tmp_path / "maps.h5", images, patch=44, threads=1, key="")
     assert not (tmp_path / "maps.h5").exists()
-    with pytest.raises(ValueError, match="40x60 pixels are smaller than a patch of 44"):
+    with pytest.raises(ValueError, match=r"40x60 .* 44"):
         error_map(images.hr(1), images.lr(1), patch=44, scale=2)
 
 
-@pytest.fixture
-def pack(tmp_path):
-    """Pack photographs of noise, of some HR heights and widths."""
-
-    def pack(*shapes, scale):
-        rows = []
-        for i, shape in enumerate(shapes):
-            path = tmp_path / f"photo{i}.png"
-            Image.fromarray(noise(*shape, seed=i)).save(path)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            rows.append((f"photo{i}", str(path), shape[1], shape[0], digest))
-        manifest = pd.DataFrame(rows, columns=COLUMNS[:5]).reindex(columns=COLUMNS)
-        write_packed(manifest, tmp_path / f"x{scale}.h5", scale=scale)
-        return tmp_path / f"x{scale}.h5"
-
-    return pack
-
-
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_maps_of_all_images_in_one_file(pack, tmp_path, threads):
-    images = PackedImages(pack((60, 42), (31, 90), (24, 24), scale=2))
-    write_maps(tmp_path / "maps.h5", images, patch=24, threads=threads)
+def test_the_maps_of_all_images_in_one_file(tmp_path: Path, threads: int) -> None:
+    images = pack_noise(tmp_path, (60, 42), (31, 90), (24, 24), scale=2)
+    write_maps(tmp_path / "maps.h5", images, patch=24, threads=threads, key="k")
     maps = ErrorMaps(tmp_path / "maps.h5")
     assert (maps.patch, maps.scale, maps.shave) == (24, 2, 8)
     assert maps.shapes.tolist() == [[19, 10], [4, 34], [1, 1]]
@@ -148,9 +129,10 @@ def test_the_maps_of_all_images_in_one_file(pack, tmp_path, threads):
         assert np.array_equal(maps[i], error_map(images.hr(i), images.lr(i), patch=24, scale=2))
     with h5py.File(tmp_path / "maps.h5") as file:
         assert file["mse"].chunks is None
+        assert file.attrs["key"] == "k"
 
 
-def test_overlaps_are_those_of_counted_pixels():
+def test_overlaps_are_those_of_counted_pixels() -> None:
     for side in (1, 2, 3, 6):
         found = overlaps(side)
         for dy in range(1 - side, side):
@@ -160,7 +142,7 @@ def test_overlaps_are_those_of_counted_pixels():
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
 @settings(max_examples=50, deadline=None)
-def test_the_hardest_are_exactly_the_largest_errors_and_ties_go_by_position(seed, count):
+def test_the_hardest_are_exactly_the_largest_errors_and_ties_go_by_position(seed: int, count: int) -> None:
     mse = np.random.default_rng(seed).integers(0, 9, (6, 10)).astype(np.float32)  # many ties
     expected = sorted(np.ndindex(mse.shape), key=lambda place: (-mse[place], place))[:count]
     assert [tuple(place) for place in hardest(mse, count).tolist()] == expected
@@ -168,32 +150,36 @@ def test_the_hardest_are_exactly_the_largest_errors_and_ties_go_by_position(seed
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.sampled_from([0.0, 0.1, 1 / 3, 0.5, 0.8, 1.0]))
 @settings(max_examples=40, deadline=None)
-def test_thinning_keeps_a_candidate_unless_it_overlaps_one_kept_before(seed, side, overlap):
+def test_thinning_keeps_a_candidate_unless_it_overlaps_one_kept_before(
+    seed: int, side: int, overlap: float
+) -> None:
     rng = np.random.default_rng(seed)
     places = np.argwhere(rng.random((9, 12)) < 0.5)
     candidates = rng.permutation(places if len(places) else np.array([[3, 4]])).astype(np.int32)
-    expected = []
+    expected: list[Any] = []
     for candidate in candidates.tolist():
         if all(pixel_overlap(candidate, other, side) <= overlap for other in expected):
             expected.append(candidate)
     assert thin_out(candidates, side, overlap).tolist() == expected
 
 
-def test_greedy_chooses_the_hardest_share_of_every_image():
+def test_greedy_chooses_the_hardest_share_of_every_image() -> None:
     maps = FakeMaps(smooth(20, 31), smooth(3, 2, seed=1), smooth(1, 1, seed=2))
-    chosen = select_patches(maps, share=0.1, selection="greedy")
+    chosen = select(maps, share=0.1)
     assert np.diff(chosen.bounds).tolist() == [62, 1, 1]
     for i, mse in enumerate(maps):
         top, left = chosen.of_image(i).T
         assert np.array_equal(np.sort(mse[top, left]), np.sort(mse, axis=None)[-len(top) :])
-    assert len(select_patches(maps, share=1, selection="greedy").of_image(0)) == 620
+    assert len(select(maps, share=1).of_image(0)) == 620
 
 
 @pytest.mark.parametrize("selection", ["nms", "darts"])
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
-def test_chosen_patches_overlap_no_more_than_allowed_and_leave_no_room(selection, overlap):
+def test_chosen_patches_overlap_no_more_than_allowed_and_leave_no_room(
+    selection: str, overlap: float
+) -> None:
     maps = FakeMaps(smooth(30, 40), smooth(25, 50, seed=1), patch=20, scale=2)
-    chosen = select_patches(maps, share=0.3, selection=selection, overlap=overlap)
+    chosen = select(maps, selection=selection, overlap=overlap)
     for i, mse in enumerate(maps):
         kept = [tuple(place) for place in chosen.of_image(i).tolist()]
         candidates = [tuple(place) for place in hardest(mse, round(0.3 * mse.size)).tolist()]
@@ -210,23 +196,19 @@ def test_chosen_patches_overlap_no_more_than_allowed_and_leave_no_room(selection
         assert kept[0] == np.unravel_index(maps[1].argmax(), maps[1].shape)
 
 
-def test_darts_fall_elsewhere_with_another_seed_and_in_another_image():
+def test_darts_fall_elsewhere_with_another_seed_and_in_another_image() -> None:
     maps = FakeMaps(*[smooth(30, 40)] * 2)
-
-    def darts(seed):
-        return select_patches(maps, share=0.3, selection="darts", overlap=0.5, seed=seed)
-
-    first = darts(0)
-    assert np.array_equal(darts(0).offsets, first.offsets)
-    assert not np.array_equal(darts(1).of_image(0), first.of_image(0))
+    first, same, other = (select(maps, selection="darts", seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(same.offsets, first.offsets)
+    assert not np.array_equal(other.of_image(0), first.of_image(0))
     assert not np.array_equal(first.of_image(1), first.of_image(0))
 
 
-def test_darts_do_not_prefer_the_hardest():
+def test_darts_do_not_prefer_the_hardest() -> None:
     # 40 candidates that do not overlap, thrown 200 times: the mean rank of the first is that of a fair draw.
     mse = np.arange(40, dtype=np.float32).reshape(5, 8)
     maps = FakeMaps(*[mse] * 200, patch=2, scale=2)
-    chosen = select_patches(maps, share=1, selection="darts", overlap=0)
+    chosen = select(maps, share=1, selection="darts", overlap=0)
     assert len(chosen.offsets) == 200 * 40
     first = chosen.offsets[chosen.bounds[:-1]] @ [8, 1]
     assert abs(first.mean() - 19.5) < 4 * np.sqrt((40**2 - 1) / 12 / 200), first.mean()
@@ -235,78 +217,68 @@ def test_darts_do_not_prefer_the_hardest():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"share": 0}, "share is 0; it must be more than 0, and 1 at most"),
+        ({"share": 0}, "share is 0"),
         ({"share": 1.5}, "share is 1.5"),
-        ({"selection": "nmr"}, "selection is 'nmr'; it must be one of greedy, nms, darts"),
-        ({"overlap": -0.1}, "overlap is -0.1; it must be from 0 to 1"),
+        ({"selection": "nmr"}, "selection is 'nmr'; .* greedy, nms, darts"),
+        ({"overlap": -0.1}, "overlap is -0.1"),
         ({"overlap": 50}, "overlap is 50"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
-def test_impossible_selections_are_refused(changed, message):
-    arguments = {"share": 0.1, "selection": "darts", "overlap": 0.5, "seed": 0, **changed}
+def test_impossible_selections_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        select_patches(FakeMaps(smooth(5, 5)), **arguments)
+        select(FakeMaps(smooth(5, 5)), **changed)
 
 
-def test_selections_survive_their_file(tmp_path):
+def test_selections_survive_their_file(tmp_path: Path) -> None:
     maps = FakeMaps(smooth(20, 30), smooth(12, 25, seed=1))
-    selection = select_patches(maps, share=0.2, selection="nms", overlap=0.4, seed=3)
-    write_selection(tmp_path / "nms.h5", selection)
+    selection = select(maps, selection="nms", overlap=0.4, seed=3)
+    write_selection(tmp_path / "nms.h5", selection, key="k")
     read = read_selection(tmp_path / "nms.h5")
     assert read.offsets.dtype == np.int32
-    assert np.array_equal(read.offsets, selection.offsets)
-    assert np.array_equal(read.bounds, selection.bounds)
-    for name in ("patch", "scale", "share", "selection", "overlap", "seed"):
-        assert getattr(read, name) == getattr(selection, name), name
+    for name in Selection.__dataclass_fields__:
+        assert np.array_equal(getattr(read, name), getattr(selection, name)), name
     assert len(read) == 2
-
-
-def test_damaged_files_name_the_rule_that_makes_them(pack, tmp_path):
-    images = PackedImages(pack((40, 40), scale=2))
-    write_maps(tmp_path / "maps.h5", images, patch=24)
-    write_selection(
-        tmp_path / "greedy.h5", select_patches(ErrorMaps(tmp_path / "maps.h5"), share=0.5, selection="greedy")
-    )
-    with pytest.raises(ValueError, match="let select_patches make it again"):
-        read_selection(tmp_path / "maps.h5")
-    with pytest.raises(ValueError, match="let map_informativeness make it again"):
-        ErrorMaps(tmp_path / "greedy.h5")
-    with h5py.File(tmp_path / "greedy.h5", "a") as file:
+    with h5py.File(tmp_path / "nms.h5", "a") as file:
+        assert file.attrs["key"] == "k"
         file["bound"][-1] += 1
-    with pytest.raises(ValueError, match=r"greedy\.h5 \(bounds and offsets disagree\)"):
-        read_selection(tmp_path / "greedy.h5")
+    with pytest.raises(ValueError, match=r"nms\.h5.*bounds .* select_patches"):
+        read_selection(tmp_path / "nms.h5")
+    with pytest.raises(ValueError, match=r"nms\.h5.*map_informativeness"):
+        ErrorMaps(tmp_path / "nms.h5")
 
 
-def test_photographs_to_chosen_patches(root, pack, tmp_path, caplog):
-    def run(name, output, *, files, **params):
-        spec = importlib.util.spec_from_file_location(name, root / "workflow_scripts" / f"{name}.py")
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
-        job = {"input": SimpleNamespace(**files), "params": SimpleNamespace(settings=params)}
-        script.main(SimpleNamespace(**job, output=[str(tmp_path / output)], threads=2))
+def test_photographs_to_chosen_patches(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def run(name: str, output: str, *, files: dict[str, Any], **settings: Any) -> Path:
+        params = SimpleNamespace(settings=settings, key=name)
+        job = SimpleNamespace(
+            input=SimpleNamespace(**files), params=params, output=[str(tmp_path / output)], threads=2
+        )
+        runpy.run_path(str(root / "workflow_scripts" / f"{name}.py"))["main"](job)
         return tmp_path / output
 
-    packed = pack((60, 80), (48, 48), scale=4)
-    maps = run("map_informativeness", "maps.h5", files={"packed": packed}, patch=32, scale=4)
+    pack_noise(tmp_path, (60, 80), (48, 48), scale=4)
+    maps = run("map_informativeness", "maps.h5", files={"packed": tmp_path / "x4.h5"}, patch=32)
+    options = {"share": 0.25, "selection": "nms", "overlap": 0.6, "seed": 0}
     with caplog.at_level(logging.INFO, "bspa"):
-        settings = {"share": 0.25, "selection": "nms", "overlap": 0.6, "seed": 0}
-        path = run("select_patches", "nms.h5", files={"maps": maps}, **settings)
-    found, expected = read_selection(path), select_patches(ErrorMaps(maps), **settings)
+        path = run("select_patches", "nms.h5", files={"maps": maps}, **options)
+    found, expected = read_selection(path), select(ErrorMaps(maps), **options)
     assert np.array_equal(found.offsets, expected.offsets)
     assert (found.patch, found.scale, found.selection) == (32, 4, "nms")
-    assert f"nms: {len(found.offsets)} patches of 32 candidates in 2 images" in caplog.text
+    assert f"{len(found.offsets)} patches" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["001", "002", "003", "004", "005"])
-def test_patches_that_are_hard_for_bilinear_enlargement_are_hard_for_bicubic_too(data, name):
+def test_patches_that_are_hard_for_bilinear_enlargement_are_hard_for_bicubic_too(
+    data: Path, name: str
+) -> None:
     files = [data / "benchmarks" / "Set5" / "x4" / f"{name}_{kind}.png" for kind in ("HR", "LR")]
     hr, lr = (np.asarray(Image.open(file).convert("RGB")) for file in files)
     mse = error_map(hr, lr, patch=64, scale=4)
     squares = ((imresize(lr, 4).astype(float) - hr) ** 2).mean(axis=2)
 
-    def bicubic(places):
-        return np.mean([squares[y : y + 64, x : x + 64].mean() for y, x in (4 * places).tolist()])
+    def bicubic(places: NDArray[Any]) -> float:
+        return float(np.mean([squares[y : y + 64, x : x + 64].mean() for y, x in (4 * places).tolist()]))
 
     chosen, everywhere = hardest(mse, round(0.1 * mse.size)), np.argwhere(np.ones_like(mse))
     assert bicubic(chosen[::10]) > 1.3 * bicubic(everywhere[::100])
