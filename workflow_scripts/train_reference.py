@@ -6,25 +6,36 @@ Out: its weights, the snapshot they come from, and a journal with a row for each
 
 from typing import Any
 
+<<<<<<< HEAD
 from bspa.data.packed import PackedImages
 from bspa.models.weights import save_weights
 from bspa.sampling.uniform import UniformSampler
+=======
+from bspa.models.weights import save_network
+>>>>>>> 670c7bf (Training: one job for every stage, an honest step, Adam by torch's functional form)
 from bspa.system.log import run_job
 from bspa.training.job import run_stage
 from bspa.training.snapshot import load_snapshot
+from bspa.training.stage import Stage
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
-    images = PackedImages(snakemake.input.packed)
-    sampler = UniformSampler(images, patch=settings["patch"], batch=settings["batch"], seed=settings["seed"])
-    name = f"reference {settings['arch']} x{settings['scale']}"
-    run_stage(snakemake, sampler, images=len(images), name=name)
-    snapshot, _ = load_snapshot(snakemake.output.snapshot)
-    save_weights(
-        snakemake.output.weights,
-        snapshot.delivered,
-        {"architecture": settings["arch"], "scale": str(settings["scale"])},
+    stage, key = Stage(**snakemake.params.settings), snakemake.params.key
+    run_stage(
+        stage,
+        packed=snakemake.input.packed,
+        source=None,
+        previous=None,
+        mask=None,
+        snapshot=snakemake.output.snapshot,
+        journal=snakemake.output.journal,
+        key=key,
+        threads=snakemake.threads,
+        **snakemake.params.compute,
+    )
+    weights = load_snapshot(snakemake.output.snapshot)[0].delivered
+    save_network(
+        snakemake.output.weights, weights, arch=stage.arch, scale=stage.scale, options=stage.options, key=key
     )
 
 

@@ -1,7 +1,7 @@
-"""The partial state of a stage in progress, kept so that a killed stage continues where it was.
+"""The partial state of a stage in progress, from which a stage that was stopped continues.
 
-It lives outside the rule's outputs, which Snakemake deletes before a rerun, in a folder of its own:
-``lock`` (held by the process that works on the stage), and ``state.safetensors`` with the log so far.
+It lies in a hidden folder beside the snapshot: ``state.safetensors``, and ``lock``, held by the process that
+works on the stage. Snakemake does not know the folder and so does not delete it before a rerun.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bspa.system.locks import exclusive
 from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 
 log = logging.getLogger("bspa")
 
-HASHED_WHOLE = 1 << 28
+HASHED_BYTES = 1 << 28
+"""Files up to this size count by content."""
 
 
-def stage_key(settings: Mapping[str, Any], inputs: Sequence[str | os.PathLike[str]]) -> str:
-    """Digest of everything that decides what a stage computes; equal keys mean equal results.
+def digest_inputs(precision: str, inputs: Sequence[str | os.PathLike[str]]) -> str:
+    """Digest what the key of a stage does not hold: the precision that was chosen, and the input files.
 
     Files up to 256 MiB count by content, larger ones (packed images, shards) by size and time of change; a
     folder counts by its files.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest = hashlib.sha256(precision.encode())
     files = [
-        f for path in map(Path, inputs) for f in (sorted(path.glob("[!.]*")) if path.is_dir() else [path])
+        file for path in map(Path, inputs) for file in (sorted(path.glob("[!.]*")) if path.is_dir() else [path])
     ]
     for path in files:
         stat = path.stat()
-        if stat.st_size <= HASHED_WHOLE:
+        if stat.st_size <= HASHED_BYTES:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         else:
@@ -46,37 +46,43 @@ def stage_key(settings: Mapping[str, Any], inputs: Sequence[str | os.PathLike[st
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far a stage has come."""
+class Checkpoint:
+    """A stage after some of its steps."""
 
     snapshot: Snapshot
     step: int
     """Steps of this stage that are done."""
     device_seconds: float
+    """Time spent in steps."""
     rows: list[dict[str, float]]
-    """The stage's log so far."""
+    """The journal so far."""
     losses: list[float]
     """Losses since the last row."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProgressFolder:
-    """Where a stage's `Progress` lives, open and locked (see `open_progress`)."""
+class CheckpointFolder:
+    """Where the checkpoint of a stage lies, locked (see `open_checkpoints`)."""
 
     folder: Path
-    key: str
+    identity: dict[str, str]
+    """``key`` and ``inputs`` of the stage: a checkpoint with others is of no use."""
 
-    def load(self) -> Progress | None:
-        """Return the progress of a stage with this key, or None; one of another key is of no use and goes."""
-        path = self.folder / "state.safetensors"
-        if not path.exists():
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file."""
+        return self.folder / "state.safetensors"
+
+    def load(self) -> Checkpoint | None:
+        """Return the stage's checkpoint, or None; one of other settings or inputs is deleted."""
+        if not self.path.exists():
             return None
-        snapshot, metadata = load_snapshot(path)
-        if metadata["key"] != self.key:
+        snapshot, metadata = load_snapshot(self.path)
+        if not is_of(metadata, self.identity):
             log.info("the partial state in %s is of other settings or inputs: starting afresh", self.folder)
-            path.unlink()
+            self.path.unlink()
             return None
-        return Progress(
+        return Checkpoint(
             snapshot=snapshot,
             step=int(metadata["step"]),
             device_seconds=float(metadata["device_seconds"]),
@@ -84,25 +90,36 @@ class ProgressFolder:
             losses=json.loads(metadata["losses"]),
         )
 
-    def save(self, progress: Progress) -> None:
-        """Replace the partial state by ``progress``, atomically."""
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint, atomically."""
         metadata = {
-            "key": self.key,
-            "step": str(progress.step),
-            "device_seconds": repr(progress.device_seconds),
-            "rows": json.dumps(progress.rows),
-            "losses": json.dumps(progress.losses),
+            **self.identity,
+            "step": str(checkpoint.step),
+            "device_seconds": repr(checkpoint.device_seconds),
+            "rows": json.dumps(checkpoint.rows),
+            "losses": json.dumps(checkpoint.losses),
         }
-        save_snapshot(self.folder / "state.safetensors", progress.snapshot, metadata)
+        save_snapshot(self.path, checkpoint.snapshot, metadata)
 
     def remove(self) -> None:
-        """Drop the partial state: the stage is finished."""
+        """Delete the folder: the stage is finished."""
         shutil.rmtree(self.folder)
 
 
+def is_of(metadata: dict[str, str], identity: dict[str, str]) -> bool:
+    """Tell whether a file's metadata name the stage of ``identity``."""
+    return {name: metadata.get(name) for name in identity} == identity
+
+
 @contextmanager
-def open_progress(folder: str | os.PathLike[str], key: str) -> Iterator[ProgressFolder]:
-    """Lock ``folder`` for the stage with ``key``; wait while another process works on it."""
-    folder = Path(folder)
+def open_checkpoints(snapshot: str | os.PathLike[str], *, key: str, inputs: str) -> Iterator[CheckpointFolder]:
+    """Lock the checkpoint folder of a stage; wait while another process works on it.
+
+    Args:
+        snapshot: the file that the stage is going to write; the folder lies beside it.
+        key: of the stage's product.
+        inputs: see `digest_inputs`.
+    """
+    folder = Path(snapshot).with_name(f".{Path(snapshot).stem}.partial")
     with exclusive(folder / "lock"):
-        yield ProgressFolder(folder, key)
+        yield CheckpointFolder(folder, {"key": key, "inputs": inputs})

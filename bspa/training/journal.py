@@ -1,9 +1,8 @@
-"""A stage's log: rows for its CSV file, lines for people."""
+"""A stage's journal: one row an epoch, written as CSV."""
 
 from __future__ import annotations
 
 import csv
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bspa.system.files import atomic_path
-from bspa.training.checkpoint import Progress
-from bspa.training.old_stage import Stage
+from bspa.training.checkpoint import Checkpoint
+from bspa.training.stage import Schedule
 
-log = logging.getLogger("bspa")
-
-PROGRESS_SECONDS = 10.0
 COLUMNS = ("step", "epoch", "loss", "learning_rate", "samples_per_second", "device_seconds")
 
 
@@ -29,66 +25,54 @@ def write_journal(rows: Sequence[Mapping[str, float]], path: str | os.PathLike[s
 
 
 class Journal:
-    """The stage's log: one row an epoch for the CSV file, a line every few seconds for people.
+    """The rows of a stage: step and epoch (from 1) at its end, mean loss, learning rate, speed, time.
 
-    ``device_seconds`` counts the time in the training loop only, without loading, saving and start-up.
+    ``device_seconds`` is the time in the training loop, without start-up, loading of files, and saving.
+
+    Args:
+        schedule: of the stage.
+        checkpoint: where the stage continues; None at its start.
     """
 
-    def __init__(self, stage: Stage, done: Progress | None):
-        self.rows = list(done.rows) if done else []
-        self.losses = list(done.losses) if done else []
-        self.device_seconds = done.device_seconds if done else 0.0
-        self._stage = stage
+    def __init__(self, schedule: Schedule, checkpoint: Checkpoint | None):
+        self.rows = list(checkpoint.rows) if checkpoint else []
+        self.losses = list(checkpoint.losses) if checkpoint else []
+        self.device_seconds = checkpoint.device_seconds if checkpoint else 0.0
+        self._schedule = schedule
         self._samples = 0
         self._row_seconds = 0.0
         self._started: float | None = None
-        self._reported = (time.monotonic(), 0)
 
-    def start(self, step: int) -> None:
-        """Let the clock run."""
+    def start_clock(self) -> None:
+        """Begin to count time."""
         self._started = time.monotonic()
-        self._reported = (self._started, step)
 
-    def pause(self) -> None:
-        """Stop the clock."""
-        self._tick()
+    def stop_clock(self) -> None:
+        """Stop counting time."""
+        self._count_time()
         self._started = None
 
-    def add(self, losses: list[float], *, batch: int) -> None:
-        """Note the losses of some steps."""
+    def add(self, losses: Sequence[float], *, batch: int) -> None:
+        """Note the losses of some steps of ``batch`` samples each."""
         self.losses += losses
         self._samples += batch * len(losses)
 
     def close_row(self, step: int) -> None:
-        """End an epoch: its mean loss becomes a row."""
-        self._tick()
+        """End an epoch after ``step`` steps of the stage."""
+        self._count_time()
         self.rows.append(
             {
                 "step": step,
-                "epoch": self._stage.epoch(step - 1) + 1,
+                "epoch": self._schedule.epoch(step - 1) + 1,
                 "loss": float(np.mean(self.losses)),
-                "learning_rate": self._stage.learning_rate_at(step - 1),
+                "learning_rate": self._schedule.learning_rate_at(step - 1),
                 "samples_per_second": round(self._samples / max(self._row_seconds, 1e-9), 2),
                 "device_seconds": round(self.device_seconds, 3),
             }
         )
         self.losses, self._samples, self._row_seconds = [], 0, 0.0
 
-    def report(self, step: int) -> None:
-        """Print rate and time left, if it is time."""
-        since, first = self._reported
-        now = time.monotonic()
-        if now - since < PROGRESS_SECONDS or not self.rows:
-            return
-        rate = (step - first) / (now - since)
-        left = (self._stage.steps - step) / rate
-        log.info(
-            "%s: step %d/%d, loss %.4f, %.1f steps/s, %d:%02d min left",
-            self._stage.name, step, self._stage.steps, self.rows[-1]["loss"], rate, left // 60, left % 60,
-        )  # fmt: skip
-        self._reported = (now, step)
-
-    def _tick(self) -> None:
+    def _count_time(self) -> None:
         now = time.monotonic()
         if self._started is not None:
             self.device_seconds += now - self._started

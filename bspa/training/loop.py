@@ -1,4 +1,4 @@
-"""One training stage: from a snapshot to the next, on one sampler (Section 4.1)."""
+"""The training loop of a stage: load a batch, step, log, save (Section 4.1)."""
 
 from __future__ import annotations
 
@@ -11,178 +11,201 @@ from contextlib import contextmanager
 from types import FrameType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bspa.sampling.feeds import open_feed
 from bspa.sampling.sampler import Sampler
 from bspa.system.devices import Precision
-from bspa.training.checkpoint import Progress, ProgressFolder
-from bspa.training.compiling import compile_network
+from bspa.system.progress import Reporter
+from bspa.training.adam import Adam
+from bspa.training.checkpoint import Checkpoint, CheckpointFolder
 from bspa.training.journal import Journal
-from bspa.training.losses import Objective
-from bspa.training.old_stage import Stage, steps_per_epoch
-from bspa.training.optimiser import make_optimiser, set_learning_rate
-from bspa.training.snapshot import Snapshot, restore_snapshot, start_moments, take_snapshot
-from bspa.training.step import EagerStep, FrozenWeights, MovingAverage, Step, record_step
-
-__all__ = ["FrozenWeights", "MovingAverage", "Stage", "make_optimiser", "steps_per_epoch", "train_stage"]
+from bspa.training.masks import FrozenWeights
+from bspa.training.snapshot import restore_snapshot, take_snapshot
+from bspa.training.stage import Schedule
+from bspa.training.step import MovingAverage, NonFiniteLossError, Step, TrainingStep, record_step
+from bspa.training.task import Task
 
 log = logging.getLogger("bspa")
 
-# The loss is read from a GPU only every so many steps: each reading waits for the queue to drain.
-STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 50}
+STEPS_BETWEEN_READS = {"cpu": 1, "cuda": 50}
+"""Steps between two reads of the losses: each read waits until a GPU has finished its queue."""
+
+RESIDENT_SHARE = 0.5
+"""Share of a GPU's free memory that the training images may take."""
 
 
 def train_stage(
-    model: nn.Module,
+    task: Task,
     sampler: Sampler,
-    stage: Stage,
+    schedule: Schedule,
     *,
-    objective: Objective,
-    initial: Snapshot | None,
-    initial_path: str = "",
-    frozen: Mapping[str, Tensor] | None = None,
+    masks: Mapping[str, Tensor],
     precision: Precision,
     device: torch.device,
-    progress: ProgressFolder,
-    save_every_seconds: float = 60.0,
-    compiled: bool = False,
-    recorded: bool = True,
-    resident: float = 0.5,
-) -> Progress:
-    """Train ``model`` through ``stage`` and return its end state and log.
+    checkpoints: CheckpointFolder,
+    save_every_seconds: float,
+) -> Checkpoint:
+    """Train the network of ``task`` through a stage and return its end.
+
+    A stage that was stopped continues from its checkpoint and ends as if it had never been stopped: on a CPU
+    with the same number of threads, bit for bit.
 
     Args:
-        model: the freshly initialised network; overwritten by ``initial``, or by the partial state.
+        task: network, objective and initial state.
         sampler: gives the batch of each step, numbered over the whole run.
-        stage: see `Stage`.
-        objective: what is minimised.
-        initial: the snapshot to go on from (weights, Adam's moments, average), or None at the start of a run.
-        initial_path: the file it came from, for messages.
-        frozen: parameter name -> bool mask; masked weights do not change by a single bit.
+        schedule: the steps of the stage.
+        masks: parameter name -> bool tensor; masked weights stay bit-identical.
         precision: arithmetic of the convolutions.
         device: where to compute.
-        progress: the stage's partial state; an earlier attempt is continued and ends exactly as if it had
-            never been interrupted (on a CPU, with the same number of threads, bit for bit).
-        save_every_seconds: how often the partial state is saved; SIGTERM and SIGINT save it at once.
-        compiled: whether the network runs through `torch.compile`.
-        recorded: whether a GPU replays the step as one recorded graph.
-        resident: share of a GPU's free memory that the training images may take, see `bspa.sampling.feeds`.
+        checkpoints: where the stage is saved, and where an earlier attempt left it.
+        save_every_seconds: time between two checkpoints; SIGTERM and SIGINT save one at once.
 
     Raises:
-        ValueError: the loss or a weight is not finite (naming stage, step and learning rate; the partial
-            state from before is kept), or a snapshot or mask is of another network.
-        SystemExit: SIGTERM or SIGINT came; the partial state is saved.
+        ValueError: a loss or a weight is not finite (the last good checkpoint is kept), or the initial state
+            or a mask is of another network.
+        SystemExit: SIGTERM or SIGINT came; the checkpoint is saved.
     """
-    model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    recorded = recorded and device.type == "cuda"
-    torch.backends.cudnn.benchmark = True  # every batch is of one shape
-    optimiser = make_optimiser(model, stage, capturable=recorded)
-    before = initial.optimiser_steps if initial else 0
-    if initial:
-        restore_snapshot(initial, model, optimiser, path=initial_path)
-    # Values to hold are those the stage began with, so the masks are applied before partial state comes in.
-    hold = FrozenWeights(model, frozen or {})
-    done = progress.load()
-    if done:
-        restore_snapshot(done.snapshot, model, optimiser, path=str(progress.folder))
-        log.info("%s: continuing at step %d of %d", stage.name, done.step, stage.steps)
-    else:
-        log.info("%s: %d steps, learning rate %g", stage.name, stage.steps, stage.learning_rate_at(0))
-    average = None
-    if stage.ema is not None:
-        latest = done.snapshot if done else initial
-        average = MovingAverage(model, stage.ema, latest.average if latest else {})
-    step = done.step if done else 0
-    journal = Journal(stage, done)
-    readings = STEPS_BETWEEN_READINGS[device.type]
-
-    def state() -> Progress:
-        return Progress(
-            snapshot=take_snapshot(model, optimiser, before + step, average.values if average else {}),
-            step=step,
-            device_seconds=journal.device_seconds,
-            rows=list(journal.rows),
-            losses=list(journal.losses),
-        )
-
-    def good_state() -> Progress:
-        """A finite loss can have an infinite gradient: what that leaves is neither saved nor delivered."""
-        reached = state()
-        if not _is_finite(reached):
-            raise _diverged(stage, step - 1, "the weights are no longer finite", progress)
-        return reached
-
-    losses: list[Tensor] = []
-    saved = time.monotonic()
-    with stop_signals() as stopped, open_feed(sampler, device, resident=resident) as feed:
-        eager = EagerStep(
-            compile_network(model) if compiled else model,
-            objective=objective,
+    torch.backends.cudnn.benchmark = True  # every batch has one shape
+    state = StageState(task, schedule, masks=masks, device=device, checkpoints=checkpoints)
+    read_every = STEPS_BETWEEN_READS[device.type]
+    progress = Reporter("steps", schedule.steps)
+    unread: list[Tensor] = []
+    with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
+        step = TrainingStep(
+            state.model,
+            objective=task.objective,
             feed=feed,
             precision=precision,
-            optimiser=optimiser,
-            hold=hold,
-            average=average,
+            adam=state.adam,
+            frozen=state.frozen,
+            average=state.average,
+            check_loss=read_every == 1,
         )
-        take: Step = eager
-        journal.start(step)
-        if recorded and step < stage.steps:
-            start_moments(model, optimiser)
-            feed.load(before + step)
-            take = record_step(eager, device)
-        while step < stage.steps:
-            set_learning_rate(optimiser, stage.learning_rate_at(step))
-            feed.load(before + step)
-            losses.append(take.gradients())
-            due = len(losses) == readings or step + 1 == stage.steps
-            epoch_ends = (step + 1) % stage.steps_per_epoch == 0
-            if due or epoch_ends:
-                values = torch.stack(losses).tolist()
-                losses.clear()
-                for number, value in enumerate(values, start=step + 1 - len(values)):
-                    if not math.isfinite(value):
-                        if readings == 1 and _is_finite(last := state()):
-                            progress.save(last)  # the bad step was not taken
-                        raise _diverged(stage, number, f"the loss is {value}", progress)
-                journal.add(values, batch=feed.samples)
-            take.update()
-            step += 1
-            if epoch_ends or step == stage.steps:
-                journal.close_row(step)
-            journal.report(step)
-            # Partial states stand at readings, so that none holds a step whose loss was not looked at.
-            if not losses and (stopped() or time.monotonic() - saved > save_every_seconds):
-                journal.pause()
-                progress.save(good_state())
-                if stopped():
-                    log.warning("%s: stopped at step %d of %d, state saved", stage.name, step, stage.steps)
-                    raise SystemExit(128 + stopped())
+        take_step: Step = step
+        state.journal.start_clock()
+        if device.type == "cuda" and state.step < schedule.steps:
+            feed.load(state.steps_of_run)
+            take_step = record_step(step, device)
+        saved = time.monotonic()
+        while state.step < schedule.steps:
+            feed.load(state.steps_of_run)
+            state.adam.set_learning_rate(schedule.learning_rate_at(state.step))
+            try:
+                unread.append(take_step())
+            except NonFiniteLossError as error:
+                if state.is_finite():
+                    checkpoints.save(state.checkpoint())
+                raise state.diverged(str(error), at=state.step) from None
+            state.step += 1
+
+            epoch_ends = state.step % schedule.steps_per_epoch == 0
+            if len(unread) == read_every or epoch_ends:
+                losses = torch.stack(unread).tolist()
+                unread.clear()
+                for at, loss in enumerate(losses, start=state.step - len(losses)):
+                    if not math.isfinite(loss):
+                        raise state.diverged(f"the loss is {loss}", at=at)
+                state.journal.add(losses, batch=feed.samples)
+            if epoch_ends:
+                state.journal.close_row(state.step)
+            progress.report(state.step)
+
+            # A checkpoint holds no step whose loss was not read.
+            if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
+                state.journal.stop_clock()
+                checkpoints.save(state.finite_checkpoint())
+                if caught_signal():
+                    log.warning("stopped at step %d of %d, state saved", state.step, schedule.steps)
+                    raise SystemExit(128 + caught_signal())
                 saved = time.monotonic()
-                journal.start(step)
+                state.journal.start_clock()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        journal.pause()
-    return good_state()
+        state.journal.stop_clock()
+    return state.finite_checkpoint()
 
 
-def _is_finite(progress: Progress) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in progress.snapshot.weights.values())
+class StageState:
+    """A stage in progress: network, optimiser, average, frozen weights, journal and step count.
 
+    The arguments are those of `train_stage`.
+    """
 
-def _diverged(stage: Stage, step: int, what: str, progress: ProgressFolder) -> ValueError:
-    kept = progress.folder / "state.safetensors"
-    where = f"the last good state is {kept}" if kept.exists() else "no state was saved yet"
-    return ValueError(
-        f"{stage.name}: {what} at step {step} (epoch {stage.epoch(step)}), "
-        f"learning rate {stage.learning_rate_at(step):g}; {where}. "
-        "Lower training.learning_rate, or set compute.precision: float32"
-    )
+    step: int
+    """Steps of this stage that are done."""
+
+    def __init__(
+        self,
+        task: Task,
+        schedule: Schedule,
+        *,
+        masks: Mapping[str, Tensor],
+        device: torch.device,
+        checkpoints: CheckpointFolder,
+    ):
+        stage, initial = schedule.stage, task.initial
+        self._schedule, self._checkpoints = schedule, checkpoints
+        self._steps_before = initial.optimiser_steps if initial else 0
+        self.model = task.model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.adam = Adam(self.model, betas=stage.betas, epsilon=stage.epsilon)
+        if initial:
+            restore_snapshot(initial, self.model, self.adam, path=task.initial_path)
+        # The values to keep are those at the start of the stage, not those of the checkpoint.
+        self.frozen = FrozenWeights(self.model, masks)
+        checkpoint = checkpoints.load()
+        if checkpoint:
+            restore_snapshot(checkpoint.snapshot, self.model, self.adam, path=str(checkpoints.path))
+            log.info("continuing at step %d of %d", checkpoint.step, schedule.steps)
+        else:
+            log.info("%d steps, learning rate %g", schedule.steps, schedule.learning_rate_at(0))
+        self.average = None
+        if stage.ema is not None:
+            latest = checkpoint.snapshot if checkpoint else initial
+            self.average = MovingAverage(self.model, stage.ema, latest.average if latest else {})
+        self.step = checkpoint.step if checkpoint else 0
+        self.journal = Journal(schedule, checkpoint)
+
+    @property
+    def steps_of_run(self) -> int:
+        """Steps since the weights were initialised; the number of the next batch."""
+        return self._steps_before + self.step
+
+    def checkpoint(self) -> Checkpoint:
+        """Copy the state to the CPU."""
+        average = self.average.values if self.average else {}
+        return Checkpoint(
+            snapshot=take_snapshot(self.model, self.adam, self.steps_of_run, average),
+            step=self.step,
+            device_seconds=self.journal.device_seconds,
+            rows=list(self.journal.rows),
+            losses=list(self.journal.losses),
+        )
+
+    def finite_checkpoint(self) -> Checkpoint:
+        """Copy the state to the CPU; raise if a weight is not finite, as after an infinite gradient."""
+        if not self.is_finite():
+            raise self.diverged("the weights are no longer finite", at=self.step - 1)
+        return self.checkpoint()
+
+    def is_finite(self) -> bool:
+        """Tell whether every weight is finite."""
+        return all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values())
+
+    def diverged(self, what: str, *, at: int) -> ValueError:
+        """Return the error that says ``what`` happened in step ``at``."""
+        kept = self._checkpoints.path
+        where = f"the last good state is {kept}" if kept.exists() else "no state was saved yet"
+        return ValueError(
+            f"{self._schedule.stage.phase}: {what} at step {at} (epoch {self._schedule.epoch(at)}), "
+            f"learning rate {self._schedule.learning_rate_at(at):g}; {where}. "
+            "Lower training.learning_rate, or set compute.precision: float32"
+        )
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], int]]:
-    """Note SIGTERM and SIGINT instead of dying of them; gives a function that returns the signal, or 0."""
+def catch_signals() -> Iterator[Callable[[], int]]:
+    """Catch SIGTERM and SIGINT; give a function that returns the first signal that came, or 0."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -1,43 +1,43 @@
-"""What training minimises. Shape legend: n samples, c colours, h and w pixels."""
+"""The L1 loss, and the task of a stage that trains a network on it (Section 3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from bspa.models.registry import build_seeded
 from bspa.system.devices import Precision
+from bspa.training.snapshot import load_snapshot
+from bspa.training.stage import Stage
+from bspa.training.task import Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error of (n, c, h, w) images in [0, 1], in float32 (Section 3.3)."""
+    """Return the mean absolute error of (n, 3, h, w) images in [0, 1], in float32."""
     return torch.nn.functional.l1_loss(output.float(), target)
 
 
 LOSSES: dict[str, Loss] = {"l1": l1}
+"""Objective -> loss of the super-resolved image and HR, for objectives that compare nothing else."""
 
 
-class Objective(Protocol):
-    """What a stage minimises: a model and a batch -> a scalar, differentiable in the model's weights."""
-
-    def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-        """Return the loss of LR (n, 3, h, w) and HR (n, 3, s*h, s*w), float32 in [0, 1].
-
-        The convolutions run under ``precision.autocast()``, the rest in float32.
-        """
-        ...
+def l1_objective(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
+    """Return the L1 loss of a batch, see `bspa.training.task.Objective`."""
+    with precision.autocast():
+        output = model(lr)
+    return l1(output, hr)
 
 
-def image_objective(loss: Loss) -> Objective:
-    """Return the objective of a network whose super-resolved image alone is compared with HR."""
-
-    def objective(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-        with precision.autocast():
-            output = model(lr)
-        return loss(output, hr)
-
-    return objective
+def prepare_l1(stage: Stage, previous: str | None, device: torch.device) -> Task:
+    """Train the network alone, from the snapshot ``previous`` or from the seed's weights."""
+    del device
+    return Task(
+        model=build_seeded(stage.arch, stage.scale, stage.options, stage.seed),
+        objective=l1_objective,
+        initial=load_snapshot(previous)[0] if previous else None,
+        initial_path=previous or "",
+    )

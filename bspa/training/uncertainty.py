@@ -8,18 +8,18 @@ Shape legend: n samples, c colours, h and w HR pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bspa.models.layers import Network, conv3x3
-from bspa.models.registry import build
+from bspa.models.registry import build, build_seeded
 from bspa.models.weights import load_into
 from bspa.system.devices import Precision
-from bspa.training.job import Task, build_seeded
 from bspa.training.snapshot import Snapshot, load_snapshot
+from bspa.training.stage import Stage
+from bspa.training.task import Task
 
 # Step 1 counts errors in grey levels, as its authors do, and it is not free of the unit: the last ELU keeps s
 # above -1, and s rises only where the error is above 2 exp(s) > 0.73. Of errors in [0, 1] hardly one is, so s
@@ -87,11 +87,11 @@ def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> T
     return functional.conv_transpose2d(x, kernel, bias, stride=scale, padding=1)
 
 
-def build_uncertainty(settings: Mapping[str, Any]) -> UncertaintyNetwork:
-    """Build the network exactly as `build_seeded` does, then the head from the same random numbers on."""
+def build_uncertainty(stage: Stage) -> UncertaintyNetwork:
+    """Build the network with its seed's weights, as `build_seeded` does, then the head from the same sequence."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings["seed"])
-        return UncertaintyNetwork(build(settings["arch"], settings["scale"], **settings["options"]))
+        torch.manual_seed(stage.seed)
+        return UncertaintyNetwork(build(stage.arch, stage.scale, **stage.options))
 
 
 def uncertainty_loss(output: Tensor, s: Tensor, target: Tensor) -> Tensor:
@@ -131,27 +131,29 @@ class WeightedByUncertainty:
         return weighted_l1(output, hr, uncertainty_weights(s))
 
 
-def uncertainty_task(settings: Mapping[str, Any], previous: str | None, device: torch.device) -> Task:
-    """Step 1, from the seed's initial weights or from an earlier snapshot of the same step."""
+def prepare_uncertainty(stage: Stage, previous: str | None, device: torch.device) -> Task:
+    """Step 1: train network and head, from a snapshot of step 1 or from the seed's weights."""
     del device
     return Task(
-        model=build_uncertainty(settings),
+        model=build_uncertainty(stage),
         objective=estimate_uncertainty,
         initial=load_snapshot(previous)[0] if previous else None,
+        initial_path=previous or "",
     )
 
 
-def weighted_task(settings: Mapping[str, Any], previous: str | None, device: torch.device) -> Task:
-    """Step 2, from step 1's snapshot ``previous``."""
+def prepare_weighted(stage: Stage, previous: str | None, device: torch.device) -> Task:
+    """Step 2: train the network alone, from step 1's snapshot ``previous``."""
     assert previous is not None
     step1, _ = load_snapshot(previous)
-    estimator = build_uncertainty(settings)
+    estimator = build_uncertainty(stage)
     load_into(estimator, step1.weights, path=previous)
     estimator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Task(
-        model=build_seeded(settings),
+        model=build_seeded(stage.arch, stage.scale, stage.options, stage.seed),
         objective=WeightedByUncertainty(estimator),
         initial=network_part(step1),
+        initial_path=previous,
     )
 
 

@@ -1,0 +1,119 @@
+"""The attribution after a cycle as a job: from two snapshots to importance, mask and summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+from torch import Tensor
+
+from bspa.data.packed import PackedImages
+from bspa.models.registry import build_seeded
+from bspa.models.weights import save_weights
+from bspa.sampling.feeds import to_device
+from bspa.sampling.sampler import UniformSampler
+from bspa.system.devices import choose_device, use_threads
+from bspa.system.files import write_text
+from bspa.training.attribution import attributable, importance, integrated_gradients
+from bspa.training.losses import LOSSES
+from bspa.training.masks import load_masks, top_fraction_mask
+from bspa.training.snapshot import load_snapshot
+from bspa.training.stage import Attribution
+
+log = logging.getLogger("bspa")
+
+
+def run_attribution(
+    attribution: Attribution,
+    *,
+    baseline: str,
+    target: str,
+    packed: str,
+    keep: str | None,
+    mask: str,
+    summary: str,
+    key: str,
+    device: str,
+    threads: int,
+) -> None:
+    """Rank the weights by the inverse phase's change of the loss on uniform samples, and freeze the top.
+
+    Args:
+        attribution: what to compute.
+        baseline: the snapshot after the cycle's uniform phase.
+        target: the snapshot after its inverse phase.
+        packed: the packed training images.
+        keep: the last attribution, whose frozen weights stay frozen; None with ``update: replace``.
+        mask: to write: safetensors with importance.NAME (float32) and mask.NAME (bool) of each weight.
+        summary: to write: JSON with the time, and the frozen share of each layer.
+        key: of the product, stored in both files.
+        device: auto, cpu, cuda or cuda:N.
+        threads: CPU threads.
+
+    Raises:
+        ValueError: a snapshot is of another network or has diverged.
+    """
+    use_threads(threads)
+    chosen = choose_device(device)
+    model = build_seeded(
+        attribution.arch, attribution.scale, attribution.options, attribution.seed
+    ).to(chosen)
+    sampler = UniformSampler(
+        PackedImages(packed),
+        patch=attribution.patch,
+        batch=attribution.batch,
+        seed=attribution.seed,
+        stream="attribution",
+    )
+    first = attribution.cycle * attribution.batches
+    batches = []
+    for number in range(first, first + attribution.batches):
+        lr, hr = sampler.batch(number)
+        batches.append((to_device(lr, chosen), to_device(hr, chosen)))
+    started = time.monotonic()
+    gradients = integrated_gradients(
+        model,
+        load_snapshot(baseline)[0].weights,
+        load_snapshot(target)[0].weights,
+        batches,
+        LOSSES[attribution.objective],
+        steps=attribution.steps,
+    )
+    gradients = {name: value.cpu() for name, value in gradients.items()}
+    seconds = time.monotonic() - started
+
+    units = importance(gradients, attributable(model), attribution.unit)
+    frozen = top_fraction_mask(units, attribution.fraction, _load_units(keep, attribution.unit))
+    total, count = sum(m.numel() for m in frozen.values()), sum(int(m.sum()) for m in frozen.values())
+    log.info("%d of %d %ss frozen (p = %g)", count, total, attribution.unit, attribution.fraction)
+
+    masks = {name: unit_mask.expand_as(gradients[name]) for name, unit_mask in frozen.items()}
+    save_weights(
+        mask,
+        {f"importance.{n}": v for n, v in units.items()} | {f"mask.{n}": v for n, v in masks.items()},
+        {
+            "key": key,
+            "unit": attribution.unit,
+            "fraction": repr(attribution.fraction),
+            "frozen": str(count),
+            "units": str(total),
+        },
+    )
+    content = {
+        "key": key,
+        "device_seconds": round(seconds, 3),
+        "fraction": attribution.fraction,
+        "units": total,
+        "frozen": count,
+        "layers": {name: float(unit_mask.float().mean()) for name, unit_mask in frozen.items()},
+    }
+    write_text(summary, json.dumps(content, indent=1) + "\n")
+
+
+def _load_units(path: str | None, unit: str) -> dict[str, Tensor] | None:
+    """Read which units an attribution froze; of a kernel, all weights are frozen or none."""
+    if path is None:
+        return None
+    masks = load_masks(path)
+    return {name: mask[:, :, :1, :1] for name, mask in masks.items()} if unit == "filter" else masks

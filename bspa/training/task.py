@@ -1,0 +1,47 @@
+"""What a stage trains and what it minimises. Shape legend: n samples, h and w LR pixels, s scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bspa.system.devices import Precision
+from bspa.training.snapshot import Snapshot
+from bspa.training.stage import Stage
+
+
+class Objective(Protocol):
+    """What a stage minimises: a scalar, differentiable in the model's weights."""
+
+    def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
+        """Return the loss of a batch.
+
+        Args:
+            model: what is trained.
+            lr: (n, 3, h, w) float32 in [0, 1].
+            hr: (n, 3, s h, s w) float32 in [0, 1].
+            precision: arithmetic of the convolutions (run under ``precision.autocast()``); the rest is in
+                float32.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A stage's network, objective and initial state."""
+
+    model: nn.Module
+    """With the initial weights of its seed."""
+    objective: Objective
+    initial: Snapshot | None
+    """What the stage starts from; None at the start of a run."""
+    initial_path: str = ""
+    """File of the initial state, for messages."""
+
+
+PrepareTask = Callable[[Stage, str | None, torch.device], Task]
+"""Makes the task of a stage from the file of the previous snapshot, if any; helper networks go to the device."""
