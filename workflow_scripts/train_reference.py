@@ -6,13 +6,7 @@ Out: its weights, the snapshot they come from, and a journal with a row for each
 
 from typing import Any
 
-<<<<<<< HEAD
-from bspa.data.packed import PackedImages
-from bspa.models.weights import save_weights
-from bspa.sampling.uniform import UniformSampler
-=======
 from bspa.models.weights import save_network
->>>>>>> 670c7bf (Training: one job for every stage, an honest step, Adam by torch's functional form)
 from bspa.system.log import run_job
 from bspa.training.job import run_stage
 from bspa.training.snapshot import load_snapshot

@@ -43,6 +43,36 @@ def save_weights(
         temporary.write_bytes(_with_metadata(safetensors.torch.save(tensors), metadata))
 
 
+def save_network(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    *,
+    arch: str,
+    scale: int,
+    options: Mapping[str, int | float],
+    key: str,
+    **metadata: str,
+) -> None:
+    """Write a network's weights as one safetensors file whose header says how to build it.
+
+    Args:
+        path: the file, ``.safetensors``.
+        tensors: the state dict.
+        arch: architecture.
+        scale: of the network.
+        options: of the architecture.
+        key: of the product.
+        metadata: further text for the header.
+    """
+    header = {
+        "architecture": arch,
+        "scale": str(scale),
+        "options": json.dumps(options, sort_keys=True),
+        "key": key,
+    }
+    save_weights(path, tensors, {**metadata, **header})
+
+
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read weights from ``.safetensors``, or from a PyTorch file (``.pth``, ``.pt``, ``.pkl``).
 

@@ -12,7 +12,7 @@ from bspa.data.packed import PackedImages
 from bspa.models.registry import build_seeded
 from bspa.models.weights import save_weights
 from bspa.sampling.feeds import to_device
-from bspa.sampling.sampler import UniformSampler
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.files import write_text
 from bspa.training.attribution import attributable, importance, integrated_gradients
@@ -56,9 +56,9 @@ def run_attribution(
     """
     use_threads(threads)
     chosen = choose_device(device)
-    model = build_seeded(
-        attribution.arch, attribution.scale, attribution.options, attribution.seed
-    ).to(chosen)
+    model = build_seeded(attribution.arch, attribution.scale, attribution.options, attribution.seed).to(
+        chosen
+    )
     sampler = UniformSampler(
         PackedImages(packed),
         patch=attribution.patch,

@@ -32,16 +32,14 @@ def digest_inputs(precision: str, inputs: Sequence[str | os.PathLike[str]]) -> s
     folder counts by its files.
     """
     digest = hashlib.sha256(precision.encode())
-    files = [
-        file for path in map(Path, inputs) for file in (sorted(path.glob("[!.]*")) if path.is_dir() else [path])
-    ]
-    for path in files:
-        stat = path.stat()
-        if stat.st_size <= HASHED_BYTES:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        else:
-            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+    for path in map(Path, inputs):
+        for file in sorted(path.glob("[!.]*")) if path.is_dir() else [path]:
+            stat = file.stat()
+            if stat.st_size <= HASHED_BYTES:
+                with file.open("rb") as content:
+                    digest.update(hashlib.file_digest(content, "sha256").digest())
+            else:
+                digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 
@@ -112,7 +110,7 @@ def is_of(metadata: dict[str, str], identity: dict[str, str]) -> bool:
 
 
 @contextmanager
-def open_checkpoints(snapshot: str | os.PathLike[str], *, key: str, inputs: str) -> Iterator[CheckpointFolder]:
+def open_checkpoints(snapshot: str, *, key: str, inputs: str) -> Iterator[CheckpointFolder]:
     """Lock the checkpoint folder of a stage; wait while another process works on it.
 
     Args:

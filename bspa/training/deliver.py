@@ -85,6 +85,6 @@ def deliver(
 
 
 def _seconds_of_stage(journal: str) -> float:
-    with open(journal, newline="", encoding="utf-8") as file:
+    with Path(journal).open(newline="", encoding="utf-8") as file:
         *_, last = csv.DictReader(file)
     return float(last["device_seconds"])

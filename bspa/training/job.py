@@ -56,12 +56,12 @@ def run_stage(
     precision = choose_precision(stage.precision, chosen, arch=stage.arch)
     inputs = digest_inputs(precision.name, [file for file in (packed, source, previous, mask) if file])
     with open_checkpoints(snapshot, key=key, inputs=inputs) as checkpoints:
-        if Path(snapshot).exists() and Path(journal).exists():
-            # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
-            if is_of(load_snapshot(snapshot)[1], checkpoints.identity):
-                log.info("finished by another process")
-                checkpoints.remove()
-                return
+        # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
+        written = Path(snapshot).exists() and Path(journal).exists()
+        if written and is_of(load_snapshot(snapshot)[1], checkpoints.identity):
+            log.info("finished by another process")
+            checkpoints.remove()
+            return
         images = PackedImages(packed)
         end = train_stage(
             OBJECTIVES[stage.objective](stage, previous, chosen),

@@ -17,8 +17,7 @@ PHASES = {
     "uncertainty": ("uniform", "uncertainty"),
     "weighted": ("uniform", "weighted"),
 }
-"""Phase -> its sampling and its objective. SamplingAug trains in ``informative``; UDN in ``uncertainty``, then
-``weighted``."""
+"""Phase -> sampling and objective; ``informative`` is of SamplingAug, the last two are of UDN."""
 
 SAMPLINGS = ("uniform", "inverse", "informative")
 

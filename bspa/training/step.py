@@ -122,6 +122,8 @@ def record_step(step: TrainingStep, device: torch.device) -> Step:
     try:
         replay = capture(step, warm_up=step.compute_gradients, device=device)
     except RuntimeError as error:
-        log.warning("CUDA cannot record the training step (%s): it runs operation by operation, slower", error)
+        log.warning(
+            "CUDA cannot record the training step (%s): it runs operation by operation, slower", error
+        )
         return step
     return lambda: replay().clone()

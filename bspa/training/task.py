@@ -44,4 +44,4 @@ class Task:
 
 
 PrepareTask = Callable[[Stage, str | None, torch.device], Task]
-"""Makes the task of a stage from the file of the previous snapshot, if any; helper networks go to the device."""
+"""(stage, file of the previous snapshot or None, device of helper networks) -> task."""

@@ -88,7 +88,7 @@ def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> T
 
 
 def build_uncertainty(stage: Stage) -> UncertaintyNetwork:
-    """Build the network with its seed's weights, as `build_seeded` does, then the head from the same sequence."""
+    """Build the network as `build_seeded` does, and the head from the random numbers that follow."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
         return UncertaintyNetwork(build(stage.arch, stage.scale, **stage.options))
