@@ -34,6 +34,8 @@ from numpy.typing import NDArray
 from photographs import first, pack, training_files
 from scipy.stats import spearmanr
 from sizes import SCALE, Bench
+from stages import schedule
+from stages import train as train_steps
 from torch import Tensor, nn
 
 from bspa.data.packed import PackedImages
@@ -44,9 +46,6 @@ from bspa.models.registry import build
 from bspa.models.weights import load_into, load_weights, save_weights
 from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, choose_precision, use_threads
-from bspa.training.checkpoint import open_progress
-from bspa.training.loop import Stage, train_stage
-from bspa.training.losses import image_objective, l1
 
 CLASSES, IMBALANCE = 10, 10
 PATCH, BATCH = 64, 16  # of training
@@ -97,23 +96,15 @@ def train(
     folder: Path,
 ) -> None:
     """Train as the workflow trains its reference; the learning rate is halved thrice on the way."""
-    stage = Stage(
-        name="reference", first_epoch=0, epochs=4, counts=True, total_epochs=4,
-        steps_per_epoch=math.ceil(steps / 4), learning_rate=learning_rate, halve_every=1,
-        betas=(0.9, 0.999), epsilon=1e-8,
-    )  # fmt: skip
-    with open_progress(folder / "state", "bench") as progress:
-        end = train_stage(
-            model,
-            UniformSampler(images, patch=PATCH, batch=BATCH, seed=0),
-            stage,
-            objective=image_objective(l1),
-            initial=None,
-            precision=choose_precision("auto", device),
-            device=device,
-            progress=progress,
-            save_every_seconds=1e9,
-        )
+    stage = schedule(steps, epochs=4, learning_rate=learning_rate)
+    end = train_steps(
+        model,
+        UniformSampler(images, patch=PATCH, batch=BATCH, seed=0),
+        stage,
+        precision=choose_precision("auto", device),
+        device=device,
+        folder=folder,
+    )
     print(f"trained {stage.steps} steps in {end.device_seconds:.0f} s, last loss {end.rows[-1]['loss']:.5f}")
 
 

@@ -43,6 +43,7 @@ from photographs import training_files
 from PIL import Image
 from records import Record, add_record, latest, read_records, table
 from sizes import SCALE, TINY, Bench
+from stages import schedule, train
 
 from bspa.data.manifest import read_manifest, write_manifest
 from bspa.data.packed import PackedImages, write_packed
@@ -60,9 +61,6 @@ from bspa.difficulty.windows import read_windows, write_windows
 from bspa.forecast.step_times import describe_device
 from bspa.sampling.inverse import InverseSampler
 from bspa.system.devices import choose_device, choose_precision, use_threads
-from bspa.training.checkpoint import open_progress
-from bspa.training.loop import Stage, train_stage
-from bspa.training.losses import image_objective, l1
 
 NUMBERS = [1000, 10_000, 100_000]
 PLANS = {"DIV2K": 499_875, "ten times DIV2K": 5_000_000}
@@ -134,22 +132,15 @@ def write_shards(samples: str, bench: Bench) -> None:
 def train_inverse(samples: str, bench: Bench) -> None:
     """Train FSRCNN for some steps on inverse samples."""
     images = PackedImages(bench.folder / "packed.h5") if samples == "windows" else None
-    stage = Stage(
-        name="bench", first_epoch=0, epochs=1, counts=True, total_epochs=1, steps_per_epoch=bench.stage_steps,
-        learning_rate=2e-4, halve_every=1, betas=(0.9, 0.999), epsilon=1e-8,
-    )  # fmt: skip
-    with open_progress(bench.folder / "state", "bench") as progress:
-        train_stage(
-            bench.build("fsrcnn"),
-            InverseSampler(open_shards(bench.folder / samples), images=images, batch=bench.batch, seed=0),
-            stage,
-            objective=image_objective(l1),
-            initial=None,
-            precision=choose_precision("auto", bench.device, arch="fsrcnn"),
-            device=bench.device,
-            progress=progress,
-        )
-        progress.remove()
+    train(
+        bench.build("fsrcnn"),
+        InverseSampler(open_shards(bench.folder / samples), images=images, batch=bench.batch, seed=0),
+        schedule(bench.stage_steps),
+        precision=choose_precision("auto", bench.device, arch="fsrcnn"),
+        device=bench.device,
+        folder=bench.folder,
+        save_every_seconds=60.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import statistics
@@ -18,7 +19,6 @@ from sizes import SCALE, Bench
 from training import PAPER_STAGE, PNG_SIDE
 
 from bspa.models.weights import save_weights
-from bspa.training.old_stage import steps_per_epoch
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = 4
@@ -124,7 +124,7 @@ def _workflow(bench: Bench) -> tuple[str, Path, int]:
     }
     overlay = bench.folder / "stages.yaml"
     overlay.write_text(yaml.safe_dump(config))
-    return f"results/shards/bench_train/x{SCALE}/default", overlay, steps_per_epoch(len(TRAIN), repeat, BATCH)
+    return f"results/shards/bench_train/x{SCALE}/default", overlay, math.ceil(len(TRAIN) * repeat / BATCH)
 
 
 def measure_dag(bench: Bench) -> Item:

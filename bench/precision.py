@@ -24,11 +24,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from photographs import TEST, TRAIN
 from records import Record, add_record, latest, read_records, table
+from stages import schedule
 from torch import Tensor, nn
 
 from bspa.data.packed import PackedImages, write_packed
@@ -40,9 +40,6 @@ from bspa.models.registry import build
 from bspa.sampling.patches import Draw
 from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, choose_precision, use_threads
-from bspa.training.checkpoint import open_progress
-from bspa.training.loop import Stage, train_stage
-from bspa.training.losses import image_objective, l1
 
 SCALE = 4
 PATCH, BATCH = 64, 16
@@ -76,8 +73,6 @@ class Setting:
     precision: str = "float32"
     reverse: bool = False
     """Samples of each batch in reverse: the sums over them have the same terms, and are rounded otherwise."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of `train_stage`."""
 
 
 PLAIN, YARDSTICK = "float32", "float32, other rounding"
@@ -85,7 +80,6 @@ SETTINGS = {
     PLAIN: Setting(),
     YARDSTICK: Setting(reverse=True),
     "bfloat16": Setting(precision="bfloat16"),
-    "bfloat16, compiled": Setting(precision="bfloat16", options={"compiled": True}),
 }
 """Plain first; a new one needs a line here and no more."""
 
@@ -142,25 +136,21 @@ def train_and_score(
         torch.manual_seed(seed)
         model: nn.Module = build(network.arch, SCALE, **network.options)
     sampler = (Reversed if setting.reverse else UniformSampler)(train, patch=patch, batch=BATCH, seed=seed)
-    stage = Stage(
-        name=f"{network.arch}, seed {seed}", first_epoch=0, epochs=EPOCHS, counts=True, total_epochs=EPOCHS,
-        steps_per_epoch=network.steps // EPOCHS, learning_rate=LEARNING_RATE, halve_every=HALVE_EVERY,
-        betas=(0.9, 0.999), epsilon=1e-8, ema=max(0.0, 1 - 1 / (AVERAGED * network.steps)),
-    )  # fmt: skip
-    with open_progress(folder / "state", "bench") as progress:
-        end = train_stage(
-            model,
-            sampler,
-            stage,
-            objective=image_objective(l1),
-            initial=None,
-            precision=choose_precision(setting.precision, device),
-            device=device,
-            progress=progress,
-            save_every_seconds=1e9,
-            **setting.options,
-        )
-        progress.remove()
+    stage = schedule(
+        network.steps,
+        epochs=EPOCHS,
+        learning_rate=LEARNING_RATE,
+        halve_every=HALVE_EVERY,
+        ema=max(0.0, 1 - 1 / (AVERAGED * network.steps)) or None,
+    )
+    end = train(
+        model,
+        sampler,
+        stage,
+        precision=choose_precision(setting.precision, device),
+        device=device,
+        folder=folder,
+    )
 
     def score(weights: Mapping[str, Tensor]) -> float:
         scored = build(network.arch, SCALE, **network.options)

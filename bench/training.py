@@ -13,27 +13,19 @@ import torch
 from measuring import Contestant, Item, Measured, Meter, repeated
 from photographs import pack, training_files, write_training_pngs
 from sizes import SCALE, Bench
+from stages import schedule, train
 
 from bspa.sampling.feeds import to_device
 from bspa.sampling.patches import Batch, Draw
 from bspa.sampling.sampler import Sampler
 from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_precision
+from bspa.training.adam import Adam
 from bspa.training.attribution import attributable, integrated_gradients
-from bspa.training.checkpoint import open_progress
-from bspa.training.compiling import has_compiler
-from bspa.training.job import compiling_pays
-from bspa.training.loop import train_stage
-from bspa.training.losses import image_objective, l1
-from bspa.training.old_stage import Stage
-from bspa.training.optimiser import make_optimiser
+from bspa.training.losses import l1
 
-PAPER_STAGE = Stage(
-    name="bench", first_epoch=0, epochs=50, counts=True, total_epochs=400, steps_per_epoch=50,
-    learning_rate=2e-4, halve_every=200, betas=(0.9, 0.999), epsilon=1e-8,
-)  # fmt: skip
+PAPER_STAGE = schedule(2500, epochs=50, halve_every=200)
 PNG_SIDE = 480  # HR pixels; BasicSR's sub-images
-COMPILED_ON_CPU = ("fsrcnn",)  # the others gain nothing there, and take minutes to compile
 
 
 class Enough(Exception):  # noqa: N818
@@ -79,22 +71,17 @@ def measure_train_step(network: str, bench: Bench) -> Item:
     workers = min(toolbox.MOST_WORKERS, bench.threads)
     batches = toolbox.loader(pngs, patch=bench.patch, scale=SCALE, batch=bench.batch, workers=workers)
     starts: list[float] = []
-    settings = {"arch": network, "loss": "l1", "batch": bench.batch, "patch": bench.patch}
-    compiled = compiling_pays(settings, PAPER_STAGE, bench.device)
 
     def ours(number: int) -> Measured:
         window = Window(sampler, number, Meter(bench.device))
         called = time.perf_counter()
-        with open_progress(bench.folder / "state", "bench") as progress:
-            try:
-                train_stage(
-                    bench.build(network), window, PAPER_STAGE,
-                    objective=image_objective(l1), initial=None, precision=precision, device=bench.device,
-                    progress=progress, compiled=compiled,
-                )  # fmt: skip
-            except Enough:
-                starts.append(window.started - called)
-            progress.remove()
+        try:
+            train(
+                bench.build(network), window, PAPER_STAGE,
+                precision=precision, device=bench.device, folder=bench.folder,
+            )  # fmt: skip
+        except Enough:
+            starts.append(window.started - called)
         return window.measured
 
     def from_pngs(number: int) -> Measured:
@@ -112,7 +99,6 @@ def measure_train_step(network: str, bench: Bench) -> Item:
         before = 1000 * statistics.median(starts[1:])  # the first stage fills torch's cache
         whole = result["ours"] + before / PAPER_STAGE.steps
         return {
-            "compiled": compiled,
             "ms_before_the_second_step": before,
             "ms_before_the_second_step_at_first": 1000 * starts[0],
             f"ours_at_{PAPER_STAGE.steps}_steps": whole,
@@ -120,17 +106,12 @@ def measure_train_step(network: str, bench: Bench) -> Item:
         }
 
     limits = _bare_steps(network, bench, sampler)
-    beside = {}
-    if bench.device.type == "cpu" and not compiled:
-        # What a step would save, starting the compiler takes: no limit at this length.
-        beside = {name: limits.pop(name) for name in [*limits] if name.endswith(", compiled")}
     return Item(
         unit="step",
         samples=bench.batch,
         limits=limits,
         ours=ours,
         plain=from_pngs,
-        also=beside,
         facts=at_stage_length,
     )
 
@@ -142,13 +123,14 @@ def _bare_steps(network: str, bench: Bench, sampler: UniformSampler) -> dict[str
 
     def step_of(compiled: bool) -> Callable[[], None]:
         model = bench.build(network).to(memory_format=torch.channels_last).train()
-        optimiser = make_optimiser(model, PAPER_STAGE, capturable=bench.device.type == "cuda")
+        optimiser = Adam(model, betas=(0.9, 0.999), epsilon=1e-8)
+        optimiser.set_learning_rate(2e-4)
         forward = torch.compile(model) if compiled else model
 
         def step() -> None:
             with precision.autocast():
                 output = forward(lr)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             l1(output, hr).backward()
             optimiser.step()
 
@@ -158,7 +140,7 @@ def _bare_steps(network: str, bench: Bench, sampler: UniformSampler) -> dict[str
     limits = {f"resident batch, {precision.name}": repeated(eager, bench.device)}
     if bench.tiny:
         return limits
-    if has_compiler() and (bench.device.type == "cuda" or network in COMPILED_ON_CPU):
+    if bench.device.type == "cuda":
         limits[f"resident batch, {precision.name}, compiled"] = repeated(step_of(compiled=True), bench.device)
     if bench.device.type == "cuda":
         limits[f"resident batch, {precision.name}, graph"] = repeated(_captured(step_of(False)), bench.device)

@@ -12,13 +12,13 @@ A scoring of sub-images by a network: ``model``, ``scale``, ``method``; ``arch``
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bspa.forecast.step_times import StepTime, Work
-from bspa.training.old_stage import steps_per_epoch
 
 Settings = Mapping[str, Any]
 Times = Mapping[Work, StepTime]
@@ -87,7 +87,7 @@ def estimate_run(run: Settings, images: int | None, times: Times) -> RunEstimate
     if images is not None:
         seconds = gradients * times[_attribution_work(run)].seconds if attribution else 0.0
         for phase in run["phases"]:
-            number = phase["epochs"] * steps_per_epoch(images, run["repeat"], run["batch"])
+            number = phase["epochs"] * math.ceil(images * run["repeat"] / run["batch"])
             steps[phase["name"]] += number
             seconds += number * times[_phase_work(run, phase)].seconds
     return RunEstimate(

@@ -20,19 +20,15 @@ from bspa.sampling.feeds import HostFeed, ResidentFeed, to_device
 from bspa.sampling.patches import Pixels
 from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import Precision, choose_precision
+from bspa.training.adam import Adam
 from bspa.training.attribution import integrated_gradients
-from bspa.training.losses import LOSSES, Objective, image_objective
-from bspa.training.old_stage import Stage
-from bspa.training.optimiser import make_optimiser
-from bspa.training.snapshot import start_moments
-from bspa.training.step import EagerStep, FrozenWeights, MovingAverage, Step, record_step
+from bspa.training.losses import LOSSES, l1_objective
+from bspa.training.masks import FrozenWeights
+from bspa.training.step import MovingAverage, Step, TrainingStep, record_step
+from bspa.training.task import Objective
 from bspa.training.uncertainty import UncertaintyNetwork, WeightedByUncertainty, estimate_uncertainty
 
 REPETITIONS = 5
-SOME_STAGE = Stage(
-    name="measured", first_epoch=0, epochs=1, counts=True, total_epochs=1, steps_per_epoch=1,
-    learning_rate=1e-4, halve_every=1, betas=(0.9, 0.999), epsilon=1e-8,
-)  # fmt: skip
 
 Steps = Callable[[int], None]
 """Takes so many steps."""
@@ -142,28 +138,26 @@ def _training(work: Work, sampler: UniformSampler, device: torch.device, precisi
     model, objective = _task(work, device)
     model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     recorded = device.type == "cuda"
-    optimiser = make_optimiser(model, SOME_STAGE, capturable=recorded)
+    adam = Adam(model, betas=(0.9, 0.999), epsilon=1e-8)
+    adam.set_learning_rate(1e-4)
     feed = ResidentFeed(sampler, device) if recorded else HostFeed(sampler)
-    eager = EagerStep(
+    step = TrainingStep(
         model,
         objective=objective,
         feed=feed,
         precision=precision,
-        optimiser=optimiser,
-        hold=FrozenWeights(model, {}),
+        adam=adam,
+        frozen=FrozenWeights(model, {}),
         average=MovingAverage(model, 0.999, {}) if work.ema else None,
+        check_loss=not recorded,
     )
     feed.load(0)
-    take: Step = eager
-    if recorded:
-        start_moments(model, optimiser)
-        take = record_step(eager, device)
+    take_step: Step = record_step(step, device) if recorded else step
 
     def train(number: int) -> None:
         for iteration in range(number):
             feed.load(iteration)
-            take.gradients()
-            take.update()
+            take_step()
 
     return train
 
@@ -176,7 +170,7 @@ def _task(work: Work, device: torch.device) -> tuple[nn.Module, Objective]:
     if work.loss == "weighted":
         frozen = UncertaintyNetwork(estimator).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network, WeightedByUncertainty(frozen)
-    return network, image_objective(LOSSES[work.loss])
+    return network, l1_objective
 
 
 def _attribution(model: nn.Module, sampler: UniformSampler, loss: str, device: torch.device) -> Steps:

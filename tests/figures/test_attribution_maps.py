@@ -7,7 +7,8 @@ import torch
 from bspa.figures.attribution_maps import decades, figure_attribution, group, read_attributions
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
-from bspa.training.attribution import attributable, top_fraction_mask
+from bspa.training.attribution import attributable
+from bspa.training.masks import top_fraction_mask
 from tests.support.figure_files import FSRCNN, assert_drawn_twice_alike, assert_nothing_is_cut_off
 
 LAYERS = ["head_conv.0", "body_conv.0.0", "body_conv.1.0", "body_conv.2.0", "tail_conv"]
