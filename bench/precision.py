@@ -29,6 +29,7 @@ import torch
 from photographs import TEST, TRAIN
 from records import Record, add_record, latest, read_records, table
 from stages import schedule
+from stages import train as train_steps
 from torch import Tensor, nn
 
 from bspa.data.packed import PackedImages, write_packed
@@ -143,7 +144,7 @@ def train_and_score(
         halve_every=HALVE_EVERY,
         ema=max(0.0, 1 - 1 / (AVERAGED * network.steps)) or None,
     )
-    end = train(
+    end = train_steps(
         model,
         sampler,
         stage,
