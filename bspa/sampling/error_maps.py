@@ -1,15 +1,15 @@
 """How informative every patch of an image is: the error of its bilinear enlargement (SamplingAug).
 
 Source: Wang et al., "SamplingAug: On the Importance of Patch Sampling Augmentation for Single Image
-Super-Resolution", BMVC 2021. The file of a source's maps, HDF5, maps of all images in a row:
+Super-Resolution", BMVC 2021. The maps of a source are one HDF5 file:
 
 | dataset | holds |
 |---|---|
-| mse | float32, map after map, each row after row |
+| mse | float32, map after map, row after row |
 | offset | (n,) first value of each map |
 | shape | (n, 2) rows and columns of each map |
 
-Attributes: format, format_version, patch, scale, shave.
+Attributes: format, format_version, key, patch, scale, shave.
 
 Shape legend: h and w pixels of an LR image, s the scale, P and p = P / s pixels of an HR and an LR patch.
 """
@@ -35,10 +35,10 @@ Pixels = NDArray[np.uint8]
 
 
 def shave_width(patch: int, scale: int) -> int:
-    """Return the HR pixels left out along each side of a patch, scale + 6.
+    """Return how many HR pixels are left out along each side of a patch: scale + 6.
 
     Raises:
-        ValueError: the patch does not divide by the scale, or nothing of it would be left.
+        ValueError: the patch is not a multiple of the scale, or nothing of it would be left.
     """
     shave = scale + 6
     if patch % scale or patch <= 2 * shave:
@@ -53,9 +53,9 @@ def shave_width(patch: int, scale: int) -> int:
 def error_map(hr: Pixels, lr: Pixels, *, patch: int, scale: int) -> NDArray[np.float32]:
     """Measure the error of the bilinear enlargement over the patch at every LR offset.
 
-    The enlargement is that of ``align_corners=False``: pixels are areas, and the edge is clamped. A patch's
-    error is taken over its HR pixels less `shave_width` along each side. All sums are of whole numbers, so
-    they are exact: patches with equal errors have equal values, wherever they lie.
+    The enlargement is torch's with ``align_corners=False``. A patch's error is taken over its HR pixels less
+    `shave_width` along each side. Sums are of integers, hence exact: patches with equal errors have equal
+    values, wherever they lie.
 
     Args:
         hr: (s h, s w, 3) uint8.
@@ -78,11 +78,11 @@ def error_map(hr: Pixels, lr: Pixels, *, patch: int, scale: int) -> NDArray[np.f
     tops = np.arange(height - side + 1) * scale + shave
     lefts = np.arange(width - side + 1) * scale + shave
 
-    # Integral image, first along the rows: of each row only what windows at the LR offsets need is kept.
+    # An integral image. Of the sums along a row, only those that windows at the LR offsets need are kept.
     sums = np.zeros((height * scale + 1, len(lefts)), np.int64)
     for start in range(0, height * scale, BAND_ROWS):
         rows = np.arange(start, min(start + BAND_ROWS, height * scale))
-        # (2s)^2 times the enlarged image, a whole number
+        # (2s)^2 times the enlarged image, in integers
         enlarged = _enlarge(_enlarge(lr, rows, 0, scale), np.arange(width * scale), 1, scale)
         difference = enlarged - hr[rows[0] : rows[-1] + 1] * np.int32(4 * scale**2)
         along = np.zeros((len(rows), width * scale + 1), np.int64)
@@ -96,7 +96,7 @@ def error_map(hr: Pixels, lr: Pixels, *, patch: int, scale: int) -> NDArray[np.f
 def _enlarge(
     image: NDArray[np.integer], places: NDArray[np.int64], axis: int, scale: int
 ) -> NDArray[np.int32]:
-    """Interpolate linearly along ``axis`` at HR ``places``: 2s times the value there, as whole numbers."""
+    """Interpolate linearly along ``axis`` at HR ``places``; return 2s times the values, in integers."""
     # Pixels are areas: HR pixel x lies at LR coordinate (x + 1/2) / s - 1/2 = (2x + 1 - s) / 2s.
     before, weight = np.divmod(2 * places + 1 - scale, 2 * scale)
     last = image.shape[axis] - 1

@@ -1,4 +1,4 @@
-"""How batches reach the device: cut on the host, or on the device out of images that stay there.
+"""How batches reach the device: cut on the host, or on the device from images that stay there.
 
 Shape legend: n samples, h and w pixels.
 """
@@ -30,29 +30,29 @@ class Feed(Protocol):
     """A sampler's batches on a device."""
 
     samples: int
-    """In the batch that is loaded."""
+    """Samples in a batch."""
 
     def load(self, iteration: int) -> None:
-        """Put a batch, or where it lies, into buffers of the device."""
+        """Put the batch, or its positions, into buffers on the device."""
         ...
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return it: LR (n, 3, h, w) and HR (n, 3, s*h, s*w) float32 in [0, 1], channels last in memory.
+        """Return the loaded batch: LR (n, 3, h, w) and HR (n, 3, s*h, s*w) float32 in [0, 1], channels last.
 
-        Work of the device alone, always on the same buffers: it may be recorded and replayed.
+        Runs on the device alone and always reads the same buffers, so it can be recorded and replayed.
         """
         ...
 
 
 @contextlib.contextmanager
 def open_feed(sampler: Sampler, device: torch.device, *, resident: float) -> Iterator[Feed]:
-    """Choose how batches reach ``device``; every way gives the same samples, bit for bit.
+    """Choose how batches reach the device; every way gives the same samples, bit for bit.
 
     Args:
-        sampler: what to draw.
-        device: where to.
-        resident: share of a GPU's free memory that the sampler's images may take; where they need more,
-            patches are cut on the host while the GPU computes.
+        sampler: draws the batches.
+        device: where they go.
+        resident: share of a GPU's free memory that the sampler's images may take; if they need more, patches
+            are cut on the host while the GPU computes.
     """
     if device.type == "cpu":
         yield HostFeed(sampler)
@@ -77,7 +77,7 @@ def to_device(images: Pixels, device: torch.device) -> Tensor:
 
 
 class HostFeed:
-    """Cuts each batch when it is asked for; for the CPU."""
+    """Cuts each batch on demand; for the CPU."""
 
     def __init__(self, sampler: Sampler):
         self._sampler = sampler
@@ -128,7 +128,7 @@ class ResidentFeed:
         self._draw = torch.zeros((len(Draw._fields), self.samples), dtype=torch.int64, device=device)
 
     def load(self, iteration: int) -> None:
-        """Tell the device where the batch lies."""
+        """Copy the positions of the batch to the device."""
         self._draw.copy_(torch.from_numpy(np.stack(self._sampler.draw(iteration))), non_blocking=True)
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -138,7 +138,10 @@ class ResidentFeed:
 
 
 class ResidentPool:
-    """A pool's images in the memory of ``device``."""
+    """A pool's images in the memory of the device.
+
+    A cutter of its own beside `bspa.data.crops.crop_pairs`: a GPU gathers all patches at once.
+    """
 
     def __init__(self, pool: PatchPool, device: torch.device):
         self._lr = _ResidentImages(pool.lr_images, pool.lr_patch, device)
@@ -155,7 +158,7 @@ class ResidentPool:
 
 
 class _ResidentImages:
-    """Images (h, w, 3) in a row in one tensor, and square patches of them."""
+    """Images (h, w, 3), one after another in one tensor."""
 
     def __init__(self, images: Sequence[Pixels], side: int, device: torch.device):
         sizes = [image.size for image in images]

@@ -23,24 +23,14 @@ class InformativeSampler(PoolSampler):
         patch: side of the HR patch in pixels, that of the selection.
         batch: samples in a batch.
         seed: of the random numbers, 0 or more.
-        stream: name of the sequence; samplers with the same seed and different names are independent.
 
     Raises:
         ValueError: the selection is for other images, another scale or another patch size.
     """
 
-    def __init__(
-        self,
-        images: PackedImages,
-        selection: Selection,
-        *,
-        patch: int,
-        batch: int,
-        seed: int,
-        stream: str = "informative",
-    ):
+    def __init__(self, images: PackedImages, selection: Selection, *, patch: int, batch: int, seed: int):
         pool, positions = whole_images(images, patch)
-        super().__init__(pool, batch=batch, seed=seed, stream=stream)
+        super().__init__(pool, batch=batch, seed=seed, stream="informative")
         advice = "remove its file and let select_patches make it again"
         if (selection.patch, selection.scale) != (patch, images.scale):
             raise ValueError(

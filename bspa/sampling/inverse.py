@@ -26,7 +26,6 @@ class InverseSampler(PoolSampler):
         images: the packed images to cut windows from; without them, the shards must hold pixels.
         batch: samples in a batch.
         seed: of the random numbers, 0 or more.
-        stream: name of the sequence; samplers with the same seed and different names are independent.
 
     Raises:
         ValueError: there is no shard, their sizes differ, or their windows do not fit the images.
@@ -39,10 +38,9 @@ class InverseSampler(PoolSampler):
         images: PackedImages | None = None,
         batch: int,
         seed: int,
-        stream: str = "inverse",
     ):
         pool, corners = _pool_of_pixels(shards) if images is None else _pool_of_windows(shards, images)
-        super().__init__(pool, batch=batch, seed=seed, stream=stream)
+        super().__init__(pool, batch=batch, seed=seed, stream="inverse")
         self._image, self._top, self._left = corners
         self._members = np.array([len(shard) for shard in shards], np.int64)
         self._starts = np.cumsum(self._members) - self._members

@@ -12,15 +12,16 @@ from bspa.system.hdf5 import memory_map, open_format
 
 
 class ErrorMaps:
-    """The maps of a file, memory-mapped: nothing is read before it is touched.
+    """Error maps of n images, memory-mapped: nothing is read before it is touched.
 
     Raises:
         ValueError: the file is damaged, of another kind or of another format version.
     """
 
     patch: int
-    """P, HR pixels."""
+    """Side of a patch, HR pixels."""
     scale: int
+    """HR pixels to an LR pixel along each side."""
     shave: int
     """HR pixels left out along each side of a patch."""
     shapes: NDArray[np.int64]
@@ -36,6 +37,6 @@ class ErrorMaps:
         return len(self.shapes)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Return the map of image ``index``, (rows, columns) mean square error, RGB in [0, 1]; read-only."""
+        """Return the (rows, columns) mean square errors of image ``index``, RGB in [0, 1]; read-only."""
         start, (rows, columns) = self._offsets[index], self.shapes[index].tolist()
         return self._mse[start : start + rows * columns].reshape(rows, columns)

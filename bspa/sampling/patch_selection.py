@@ -1,9 +1,9 @@
 """Choose the patches to train on from the hardest of every image (SamplingAug).
 
-Source: Wang et al., "SamplingAug", BMVC 2021, and its public code. Every selection draws on the same
-candidates, the hardest ``share`` of an image's offsets; ``nms`` and ``darts`` thin them out, so that the
-chosen patches of an image do not all show the same place. (The public code thins all offsets first, by an
-overlap that is none, and takes the hardest share of what is left.)
+Source: Wang et al., "SamplingAug", BMVC 2021, and its public code. Every selection starts from the same
+candidates, the hardest ``share`` of an image's offsets. ``nms`` and ``darts`` thin them out, so that the
+chosen patches of an image do not all show the same place. (The public code thins all offsets first and takes
+the hardest share of the rest.)
 
 Shape legend: h and w rows and columns of a map, p the side of a patch in LR pixels, k candidates, m chosen.
 """
@@ -28,7 +28,7 @@ Offsets = NDArray[np.int32]
 
 
 def candidate_count(offsets: int, share: float) -> int:
-    """Return how many of ``offsets`` are candidates: the ``share`` of them, rounded, and at least 1."""
+    """Return the number of candidates: the ``share`` of the offsets, rounded, and at least 1."""
     return max(1, round(share * offsets))
 
 
@@ -39,10 +39,10 @@ def hardest(mse: NDArray[np.float32], count: int) -> Offsets:
 
 
 def overlaps(side: int) -> NDArray[np.float64]:
-    """Return (2 side - 1, 2 side - 1) intersection over union of two windows, by their displacement.
+    """Return the intersection over union of two windows of ``side`` pixels, by their displacement.
 
-    The value at (side - 1 + dy, side - 1 + dx) is that of two square windows of ``side`` pixels of which one
-    lies dy rows below and dx columns right of the other. Windows further apart do not overlap.
+    The value at (side - 1 + dy, side - 1 + dx) of the (2 side - 1, 2 side - 1) array belongs to a window dy
+    rows below and dx columns right of another.
     """
     common = side - np.abs(np.arange(1 - side, side))
     intersection = np.outer(common, common)
@@ -58,9 +58,9 @@ def thin_out(candidates: Offsets, side: int, overlap: float) -> Offsets:
         overlap: largest intersection over union allowed, in [0, 1].
 
     Returns:
-        (m, 2) those kept, in the same order. Each one that is not kept overlaps one that is.
+        (m, 2) the candidates kept, in the same order.
     """
-    # A kept window rules out the same displacements wherever it lies; a margin spares the clipping.
+    # A kept window excludes the same displacements wherever it lies. A margin avoids clipping.
     excluded = overlaps(side) > overlap
     ruled_out = np.zeros(candidates.max(axis=0) + excluded.shape, np.bool_)
     size = len(excluded)
@@ -72,39 +72,36 @@ def thin_out(candidates: Offsets, side: int, overlap: float) -> Offsets:
     return candidates[kept]
 
 
-def select_patches(
-    maps: ErrorMaps, *, share: float, selection: str, overlap: float = 0.5, seed: int = 0
-) -> Selection:
+def select_patches(maps: ErrorMaps, *, share: float, selection: str, overlap: float, seed: int) -> Selection:
     """Choose patches of every image from its hardest.
 
-    ``greedy`` chooses every candidate. ``nms`` (non-maximum suppression) goes through them from the hardest
-    on, and ``darts`` in random order; both leave out what overlaps a patch chosen before by more than
-    ``overlap``, so they choose as many as have room, which may be far fewer.
+    ``greedy`` chooses every candidate. ``nms`` (non-maximum suppression) goes through the candidates from the
+    hardest on, ``darts`` in random order; both skip what overlaps a chosen patch by more than ``overlap``.
 
     Args:
-        maps: of all images.
-        share: of an image's offsets that are candidates, in (0, 1].
+        maps: error maps of the images.
+        share: share of an image's offsets that are candidates, in (0, 1].
         selection: one of `SELECTIONS`.
         overlap: largest intersection over union of two chosen patches, in [0, 1] (``nms``, ``darts``).
         seed: of the random order, 0 or more (``darts``).
 
     Returns:
-        At least one patch of each image. In memory: 8 bytes for each.
+        At least one patch of each image.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     if not 0 < share <= 1:
-        raise ValueError(f"share is {share}; it must be more than 0, and 1 at most")
+        raise ValueError(f"share is {share}; it must be more than 0 and at most 1")
     if selection not in SELECTIONS:
         raise ValueError(f"selection is {selection!r}; it must be one of {', '.join(SELECTIONS)}")
     if not 0 <= overlap <= 1:
         raise ValueError(f"overlap is {overlap}; it must be from 0 to 1")
     random = RandomNumbers(seed, "darts")
     counts = [candidate_count(int(offsets), share) for offsets in maps.shapes.prod(axis=1)]
-    chosen = np.empty((sum(counts), 2), np.int32)  # at most; what is not filled takes no memory
+    chosen = np.empty((sum(counts), 2), np.int32)  # the part not filled takes no memory
     bounds = np.zeros(len(maps) + 1, np.int64)
-    reporter = Reporter("images gone through", len(maps))
+    reporter = Reporter("images searched", len(maps))
     for i, count in enumerate(counts):
         offsets = hardest(maps[i], count)
         if selection == "darts":

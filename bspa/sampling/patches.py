@@ -31,17 +31,17 @@ class Draw(NamedTuple):
 
 
 class PatchPool:
-    """LR images and the HR images s times as large, to cut patches of one size out of.
+    """LR and HR images to cut patches of one size from.
 
     Args:
-        lr: (h, w, 3) uint8 each; nothing is read before it is cut out.
+        lr: (h, w, 3) uint8 each.
         hr: (s h, s w, 3) uint8 each.
         scale: s.
         patch: P, a multiple of the scale.
     """
 
     def __init__(self, lr: Sequence[Pixels], hr: Sequence[Pixels], *, scale: int, patch: int):
-        # As plain arrays: slicing a memory map again and again costs more than copying a patch.
+        # Plain arrays, since slicing an np.memmap costs more than copying a patch.
         self.lr_images, self.hr_images = ([np.asarray(image) for image in images] for images in (lr, hr))
         self.scale, self.patch, self.lr_patch = scale, patch, patch // scale
 

@@ -7,24 +7,31 @@ from numpy.typing import NDArray
 
 
 class RandomNumbers:
-    """Uniform random numbers that are a pure function of (seed, stream, iteration)."""
+    """Uniform random numbers that are a pure function of (seed, stream, iteration).
+
+    Args:
+        seed: 0 or more.
+        stream: name of the sequence; the same seed gives unrelated numbers in each stream.
+
+    Raises:
+        ValueError: the seed is negative.
+    """
 
     def __init__(self, seed: int, stream: str):
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must be 0 or more")
-        # Streams differ by the spawn key: the same seed gives unrelated numbers in each.
         self._key = np.random.SeedSequence(seed, spawn_key=tuple(stream.encode())).generate_state(
             2, np.uint64
         )
 
     def table(self, iteration: int, rows: int, columns: int) -> NDArray[np.float64]:
         """Return (rows, columns) numbers in [0, 1), multiples of 2^-53."""
-        # One iteration owns 2^128 counter values. Raw bits, since numpy promises these to stay the same.
+        # An iteration owns 2^128 counter values. Raw bits, since numpy guarantees their stability.
         generator = np.random.Philox(key=self._key, counter=[0, 0, iteration, 0])
         bits = generator.random_raw(rows * columns)
         return (bits >> np.uint64(11)).astype(np.float64).reshape(rows, columns) * 2.0**-53
 
 
 def pick(numbers: NDArray[np.float64], choices: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Turn numbers in [0, 1) into equally likely whole numbers 0 .. ``choices`` - 1."""
+    """Turn numbers in [0, 1) into equally likely integers 0 .. ``choices`` - 1."""
     return (numbers * choices).astype(np.int64)

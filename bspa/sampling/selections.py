@@ -1,6 +1,6 @@
-"""The chosen patches of a source's images, as a file.
+"""The chosen patches of a source's images as a file.
 
-HDF5: ``offset`` (M, 2) int32 and ``bound`` (n + 1,) int64, see `Selection`; everything else as attributes.
+HDF5: ``offset`` (M, 2) int32 and ``bound`` (n + 1,) int64, see `Selection`; the rest are attributes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,15 @@ class Selection:
     offsets: NDArray[np.int32]
     """(M, 2) top and left in LR pixels, image after image, in the order they were chosen."""
     bounds: NDArray[np.int64]
-    """(n + 1,) the offsets of image i are those from bounds[i] up to bounds[i + 1]."""
+    """(n + 1,) image i has the offsets bounds[i] to bounds[i + 1] - 1."""
     patch: int
     """Side of a patch, HR pixels."""
     scale: int
     share: float
-    """Share of an image's offsets, the hardest, that the patches were chosen from."""
     selection: str
-    """How they were chosen: ``greedy``, ``nms`` or ``darts``."""
     overlap: float
-    """Largest intersection over union of two patches of an image (``nms``, ``darts``)."""
     seed: int
-    """Of the random order (``darts``)."""
+    """How they were chosen; see `bspa.sampling.patch_selection.select_patches`."""
 
     def __len__(self) -> int:
         """Count the images."""

@@ -145,7 +145,7 @@ def test_cropping_ahead_changes_no_bit(network: Network, images: Photos, windows
         corners = windows.image[some], windows.top[some], windows.left[some]
         lr, hr = (
             torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
-            for pixels in crop_pairs(images, *corners, windows.size)  # type: ignore[arg-type]
+            for pixels in crop_pairs(images, *corners, windows.size)
         )
         with torch.inference_mode():
             expected += ((network(lr).clamp(0, 1) - hr) ** 2).mean(dim=(1, 2, 3)).tolist()

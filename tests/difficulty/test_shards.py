@@ -157,7 +157,9 @@ def test_memory_for_pixels_does_not_grow_with_their_number(
     monkeypatch.setattr(shard_writing, "BLOCK_BYTES", block)
     scores = made_up_scores(images, size=60, step=6)
     for times in (1, 10):
-        columns = {name: np.tile(getattr(scores, name), times) for name in ("mse", "image", "top", "left")}
+        columns: Any = {
+            name: np.tile(getattr(scores, name), times) for name in ("mse", "image", "top", "left")
+        }
         tracemalloc.start()
         write(tmp_path / "shards", images, replace(scores, **columns))
         peaks.append(tracemalloc.get_traced_memory()[1])
