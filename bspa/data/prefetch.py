@@ -1,4 +1,4 @@
-"""Batches of pixels on their way to a device: one is filled on the host while the device takes the last.
+"""Batches of pixels on their way to a device: the host fills one while the device uses the last.
 
 Shape legend: n samples, h and w pixels.
 """
@@ -22,13 +22,14 @@ def to_float(pixels: Tensor) -> Tensor:
 
 
 class Prefetch:
-    """Fills batches in a thread, into two buffers by turns; pinned where a GPU copies from them.
+    """Fills batches in a thread, into two buffers in turn, pinned for a GPU.
 
     Args:
         fill: writes the batch of a number into arrays; returns how many samples it has.
         shapes: of the arrays, uint8, each with room for the largest batch.
         device: where the batches go.
         thread: runs ``fill``.
+        total: number of batches; None if there is no last one.
     """
 
     def __init__(
@@ -38,32 +39,32 @@ class Prefetch:
         *,
         device: torch.device,
         thread: ThreadPoolExecutor,
+        total: int | None = None,
     ):
-        self._fill, self._device, self._thread = fill, device, thread
+        self._fill, self._device, self._thread, self._total = fill, device, thread, total
         self._buffers = [_Buffer(shapes, device) for _ in range(2)]
         self._next: tuple[int, Future[int]] | None = None
 
-    def load(self, number: int, *, last: bool = False, out: Sequence[Tensor] | None = None) -> list[Tensor]:
+    def load(self, number: int, *, out: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return batch ``number`` on the device, and begin to fill the one after it.
 
-        On the CPU the tensors are the buffers: they hold until the next call.
+        On the CPU the tensors are the buffers themselves, valid until the next call.
 
         Args:
-            number: of the batch; any order will do, ascending is fast.
-            last: do not fill another one.
+            number: of the batch, in any order; an ascending order is fast.
             out: tensors on the device to copy the batch to; new ones if not given.
         """
         if self._next is None or self._next[0] != number:
             self._start(number)
         assert self._next is not None
         count = self._next[1].result()
-        if not last:
+        if number + 1 != self._total:
             self._start(number + 1)
         return self._buffers[number % 2].copy(count, self._device, out)
 
     def _start(self, number: int) -> None:
         if self._next is not None:
-            self._next[1].result()  # two at a time might fill one buffer
+            self._next[1].result()  # two fills at a time might share a buffer
         buffer = self._buffers[number % 2]
 
         def fill() -> int:

@@ -82,9 +82,9 @@ def score_sub_images(
     progress = Reporter("sub-images scored", total)
     shapes = [(batch, side, side, 3) for side in (size // images.scale, size)]
     with ThreadPoolExecutor(1) as thread:
-        batches = Prefetch(cut, shapes, device=device, thread=thread)
+        batches = Prefetch(cut, shapes, device=device, thread=thread, total=number)
         for index in range(number):
-            lr, hr = batches.load(index, last=index + 1 == number)
+            lr, hr = batches.load(index)
             with (
                 kernels(enabled=True, benchmark=True, deterministic=True, allow_tf32=False),
                 precision.autocast(),

@@ -92,12 +92,21 @@ def write_class_shards(
             "make it again"
         )
     classes = assign_classes(scores.mse, sizes)
+    attributes = {
+        "format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "samples": samples,
+        "scale": scores.scale, "size": scores.size, "thresholds": thresholds,
+        "reference_sha256": scores.reference_sha256,
+    }  # fmt: skip
     with _atomic_directory(directory) as folder:
-        layouts = [
-            _lay_out(shard_path(folder, k), scores, classes == k, k, thresholds, samples, key)
-            for k in range(1, len(sizes) + 1)
-        ]
-        if samples == "pixels":
+        layouts = []
+        for k in range(1, len(sizes) + 1):
+            with _create(shard_path(folder, k)) as file:
+                file.attrs.update({**attributes, "class": k})
+                for name in ("mse", "image", "top", "left"):
+                    file[name] = getattr(scores, name)[classes == k]
+                if samples == "pixels":
+                    layouts.append(_lay_out(file, scores, int(sizes[k - 1])))
+        if layouts:
             _write_pixels(layouts, images, scores, classes - 1)
 
 
@@ -108,49 +117,30 @@ def check_samples(samples: str) -> None:
 
 
 class _Layout(NamedTuple):
-    """A shard without its pixels."""
+    """A shard whose pixels are still to be written."""
 
     path: Path
-    offsets: dict[str, int]
-    """First byte of the datasets lr and hr; empty for windows."""
+    lr: int
+    """First byte of the dataset."""
+    hr: int
+    """First byte of the dataset."""
 
 
-def _lay_out(
-    path: Path,
-    scores: Scores,
-    members: NDArray[np.bool_],
-    k: int,
-    thresholds: NDArray[np.float64],
-    samples: Samples,
-    key: str,
-) -> _Layout:
-    """Write a shard without its pixels."""
-    # Space is allocated at once, on whole pages, so that pixels can be written without HDF5.
+def _create(path: Path) -> h5py.File:
+    """Create a file whose large datasets begin on whole pages."""
+    return h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE)
+
+
+def _lay_out(file: h5py.File, scores: Scores, members: int) -> _Layout:
+    """Reserve the space of the pixels, which are then written without HDF5."""
     placed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     placed.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     offsets = {}
-    with h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
-        for name in ("mse", "image", "top", "left"):
-            file[name] = getattr(scores, name)[members]
-        file.attrs.update(
-            {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "key": key,
-                "samples": samples,
-                "scale": scores.scale,
-                "size": scores.size,
-                "class": k,
-                "thresholds": thresholds,
-                "reference_sha256": scores.reference_sha256,
-            }
-        )
-        if samples == "pixels":
-            for name, side in (("lr", scores.size // scores.scale), ("hr", scores.size)):
-                shape = np.count_nonzero(members), side, side, 3
-                dataset = file.create_dataset(name, shape, np.uint8, dcpl=placed, fill_time="never")
-                offsets[name] = dataset.id.get_offset()
-    return _Layout(path, offsets)
+    for name, side in (("lr", scores.size // scores.scale), ("hr", scores.size)):
+        shape = members, side, side, 3
+        dataset = file.create_dataset(name, shape, np.uint8, dcpl=placed, fill_time="never")
+        offsets[name] = dataset.id.get_offset()
+    return _Layout(Path(file.filename), **offsets)
 
 
 def _write_pixels(
@@ -176,8 +166,8 @@ def _write_pixels(
         def write(lr: Pixels, hr: Pixels, counts: list[int]) -> None:
             start = 0
             for k, count in enumerate(counts):
-                for name, pixels in (("lr", lr), ("hr", hr)):
-                    offset = layouts[k].offsets[name] + filled[k] * pixels[0].size
+                for first, pixels in ((layouts[k].lr, lr), (layouts[k].hr, hr)):
+                    offset = first + filled[k] * pixels[0].size
                     _write_at(files[k].fileno(), pixels[start : start + count], offset)
                 filled[k] += count
                 start += count
@@ -208,6 +198,7 @@ def _write_pixels(
 
 
 def _write_at(file: int, pixels: Pixels, offset: int) -> None:
+    """Write all of ``pixels``, also where the system writes a part at a time."""
     left = pixels.reshape(-1).data
     while left:
         done = os.pwrite(file, left, offset)

@@ -1,5 +1,7 @@
 """Read class shards: the sub-images of one difficulty class; see `bspa.difficulty.shard_writing`.
 
+A reader imports its writer's format, not the other way: what only reads does not make the shards again.
+
 Shape legend: N_k members of class k, P and p pixels of an HR and an LR sub-image.
 """
 
