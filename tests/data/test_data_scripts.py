@@ -12,7 +12,8 @@ from PIL import Image
 
 from bspa.data.manifest import read_manifest
 from bspa.data.packed import PackedImages
-from bspa.difficulty.grid import count_windows, read_windows
+from bspa.difficulty.grid import count_windows
+from bspa.difficulty.windows import read_windows
 
 GRID = {"size": 24, "step": 12, "threshold": 8}
 
@@ -25,7 +26,7 @@ def run(root, tmp_path):
         spec = importlib.util.spec_from_file_location(name, root / "workflow_scripts" / f"{name}.py")
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
-        job = {"input": SimpleNamespace(**(files or {})), "params": SimpleNamespace(settings=params)}
+        job = {"input": SimpleNamespace(**(files or {})), "params": SimpleNamespace(settings=params, key="")}
         script.main(SimpleNamespace(**job, output=[str(tmp_path / output)], threads=2))
         return tmp_path / output
 
@@ -73,7 +74,7 @@ def test_photographs_to_windows(run, manifest):
     assert PackedImages(packed).hr_shapes.tolist() == [[60, 48], [24, 88]]
     windows = read_windows(run("crop_sub_images", "windows.h5", files={"packed": str(packed)}, **GRID))
     assert len(windows) == count_windows([[60, 48], [24, 88]], **GRID)
-    with pytest.raises(ValueError, match="multiples of the scale, 4"):
+    with pytest.raises(ValueError, match="scale, 4"):
         run("crop_sub_images", "other.h5", files={"packed": str(packed)}, size=24, step=10, threshold=8)
 
 
