@@ -45,7 +45,7 @@ def train(
     save_every_seconds: float = 1e9,
 ) -> Checkpoint:
     """Train ``model`` from its weights as they are; the partial state lies in ``folder`` meanwhile."""
-    with open_checkpoints(str(folder / "bench.safetensors"), key="bench", inputs="") as checkpoints:
+    with open_checkpoints(folder / "bench.safetensors", "bench") as checkpoints:
         try:
             return train_stage(
                 Task(model=model, objective=l1_objective, initial=None),

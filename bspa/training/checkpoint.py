@@ -1,7 +1,7 @@
 """The partial state of a stage in progress, from which a stage that was stopped continues.
 
-It lies in a hidden folder beside the snapshot: ``state.safetensors``, and ``lock``, held by the process that
-works on the stage. Snakemake does not know the folder and so does not delete it before a rerun.
+It lies in a hidden folder beside the snapshot, which Snakemake does not delete before a rerun: the state, and
+a lock held by the process that works on the stage.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ HASHED_BYTES = 1 << 28
 """Files up to this size count by content."""
 
 
-def digest_inputs(precision: str, inputs: Sequence[str | os.PathLike[str]]) -> str:
-    """Digest what the key of a stage does not hold: the precision that was chosen, and the input files.
+def identify(key: str, precision: str, inputs: Sequence[str | os.PathLike[str]]) -> str:
+    """Digest what decides the result of a stage: equal digests mean equal results.
 
-    Files up to 256 MiB count by content, larger ones (packed images, shards) by size and time of change; a
-    folder counts by its files.
+    Args:
+        key: of the product: settings and code.
+        precision: the one that was chosen for the device.
+        inputs: files and folders of files. Files up to 256 MiB count by content, larger ones (packed images,
+            shards) by size and time of change.
     """
-    digest = hashlib.sha256(precision.encode())
+    digest = hashlib.sha256(f"{key} {precision}".encode())
     for path in map(Path, inputs):
         for file in sorted(path.glob("[!.]*")) if path.is_dir() else [path]:
             stat = file.stat()
@@ -51,7 +54,7 @@ class Checkpoint:
     step: int
     """Steps of this stage that are done."""
     device_seconds: float
-    """Time spent in steps."""
+    """Time spent in the training loop."""
     rows: list[dict[str, float]]
     """The journal so far."""
     losses: list[float]
@@ -60,11 +63,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFolder:
-    """Where the checkpoint of a stage lies, locked (see `open_checkpoints`)."""
+    """Where the checkpoint of a stage lies, locked by this process."""
 
     folder: Path
-    identity: dict[str, str]
-    """``key`` and ``inputs`` of the stage: a checkpoint with others is of no use."""
+    identity: str
+    """See `identify`."""
 
     @property
     def path(self) -> Path:
@@ -72,11 +75,11 @@ class CheckpointFolder:
         return self.folder / "state.safetensors"
 
     def load(self) -> Checkpoint | None:
-        """Return the stage's checkpoint, or None; one of other settings or inputs is deleted."""
+        """Return the stage's checkpoint or None; delete one of another identity."""
         if not self.path.exists():
             return None
         snapshot, metadata = load_snapshot(self.path)
-        if not is_of(metadata, self.identity):
+        if metadata.get("identity") != self.identity:
             log.info("the partial state in %s is of other settings or inputs: starting afresh", self.folder)
             self.path.unlink()
             return None
@@ -91,7 +94,7 @@ class CheckpointFolder:
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint, atomically."""
         metadata = {
-            **self.identity,
+            "identity": self.identity,
             "step": str(checkpoint.step),
             "device_seconds": repr(checkpoint.device_seconds),
             "rows": json.dumps(checkpoint.rows),
@@ -104,20 +107,9 @@ class CheckpointFolder:
         shutil.rmtree(self.folder)
 
 
-def is_of(metadata: dict[str, str], identity: dict[str, str]) -> bool:
-    """Tell whether a file's metadata name the stage of ``identity``."""
-    return {name: metadata.get(name) for name in identity} == identity
-
-
 @contextmanager
-def open_checkpoints(snapshot: str, *, key: str, inputs: str) -> Iterator[CheckpointFolder]:
-    """Lock the checkpoint folder of a stage; wait while another process works on it.
-
-    Args:
-        snapshot: the file that the stage is going to write; the folder lies beside it.
-        key: of the stage's product.
-        inputs: see `digest_inputs`.
-    """
+def open_checkpoints(snapshot: str | os.PathLike[str], identity: str) -> Iterator[CheckpointFolder]:
+    """Lock the folder of the stage that writes ``snapshot``; wait while another process works on it."""
     folder = Path(snapshot).with_name(f".{Path(snapshot).stem}.partial")
     with exclusive(folder / "lock"):
-        yield CheckpointFolder(folder, {"key": key, "inputs": inputs})
+        yield CheckpointFolder(folder, identity)

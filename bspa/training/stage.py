@@ -83,22 +83,14 @@ class Stage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        _require_one_of(PHASES, phase=self.phase)
-        _require_one_of(SAMPLINGS, sampling=self.sampling)
-        _require_one_of(OBJECTIVE_MODULES, objective=self.objective)
-        _require_one_of(PRECISIONS, precision=self.precision)
-        _require_at_least(0, seed=self.seed, first_epoch=self.first_epoch)
-        _require_at_least(
-            1,
-            scale=self.scale,
-            patch=self.patch,
-            batch=self.batch,
-            repeat=self.repeat,
-            halve_every=self.halve_every,
-            epochs=self.epochs,
-            total_epochs=self.total_epochs,
+        _check_choices(
+            self, phase=PHASES, sampling=SAMPLINGS, objective=OBJECTIVE_MODULES, precision=PRECISIONS
         )
-        _require_positive(learning_rate=self.learning_rate, epsilon=self.epsilon)
+        _check_numbers(self, 0, "seed", "first_epoch")
+        _check_numbers(self, 1, "scale", "patch", "batch", "repeat", "halve_every", "epochs", "total_epochs")
+        for key in ("learning_rate", "epsilon"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise ValueError(f"{key}: {getattr(self, key)}; allowed are numbers above 0")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: {list(self.betas)}; allowed are two numbers from 0 to below 1")
         if self.ema is not None and not 0 < self.ema < 1:
@@ -180,20 +172,9 @@ class Attribution:
     """T of the run."""
 
     def __post_init__(self) -> None:
-        _require_one_of(("l1",), objective=self.objective)
-        _require_one_of(UNITS, unit=self.unit)
-        _require_one_of(UPDATES, update=self.update)
-        _require_at_least(0, seed=self.seed, epoch=self.epoch)
-        _require_at_least(
-            1,
-            scale=self.scale,
-            patch=self.patch,
-            batch=self.batch,
-            steps=self.steps,
-            batches=self.batches,
-            cycle=self.cycle,
-            total_epochs=self.total_epochs,
-        )
+        _check_choices(self, objective=("l1",), unit=UNITS, update=UPDATES)
+        _check_numbers(self, 0, "seed", "epoch")
+        _check_numbers(self, 1, "scale", "patch", "batch", "steps", "batches", "cycle", "total_epochs")
         if not 0 <= self.beta <= 1:
             raise ValueError(f"beta: {self.beta}; allowed are numbers from 0 to 1")
         if self.epoch > self.total_epochs:
@@ -205,19 +186,14 @@ class Attribution:
         return self.beta * self.epoch / self.total_epochs
 
 
-def _require_one_of(allowed: Collection[str], **values: str) -> None:
-    for key, value in values.items():
-        if value not in allowed:
-            raise ValueError(f"{key}: {value!r}; allowed are {', '.join(allowed)}")
+def _check_choices(settings: Stage | Attribution, **allowed: Collection[str]) -> None:
+    for key, choices in allowed.items():
+        if getattr(settings, key) not in choices:
+            raise ValueError(f"{key}: {getattr(settings, key)!r}; allowed are {', '.join(choices)}")
 
 
-def _require_at_least(least: int, **values: int) -> None:
-    for key, value in values.items():
+def _check_numbers(settings: Stage | Attribution, least: int, *keys: str) -> None:
+    for key in keys:
+        value = getattr(settings, key)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{key}: {value!r}; allowed are whole numbers from {least}")
-
-
-def _require_positive(**values: float) -> None:
-    for key, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{key}: {value!r}; allowed are numbers above 0")

@@ -206,7 +206,7 @@ def test_settings_are_told_apart_to_the_last_bit(small_images: PackedImages, tmp
         )  # fmt: skip
 
     plain = run(precision.Setting())
-    again = run(precision.Setting(options={"initial_path": "none"}))
+    again = run(precision.Setting())
     rounded, reduced, other = (
         run(precision.SETTINGS[precision.YARDSTICK]),
         run(precision.SETTINGS["bfloat16"]),

@@ -1,14 +1,12 @@
-"""Integrated gradients and masks against their definitions."""
+"""Integrated gradients against their definition."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bspa.training.attribution import attributable, importance, integrated_gradients, top_fraction_mask
+from bspa.training.attribution import attributable, importance, integrated_gradients
 from bspa.training.losses import l1
 
 
@@ -93,7 +91,7 @@ def test_a_weight_that_did_not_move_has_no_importance() -> None:
 
 def test_only_trainable_convolution_weights_compete() -> None:
     model = small_network()
-    model[2].weight.requires_grad_(False)
+    model.get_parameter("2.weight").requires_grad_(False)
     assert attributable(model) == ["0.weight", "4.weight"]
 
 
@@ -101,7 +99,7 @@ def test_a_snapshot_of_another_network_is_refused() -> None:
     model = small_network()
     baseline, target = snapshots(model, 0.5)
     del target["2.weight"]
-    with pytest.raises(ValueError, match=r"target snapshot is of another network: 2\.weight is nothing"):
+    with pytest.raises(ValueError, match=r"target snapshot .*2\.weight"):
         integrated_gradients(model, baseline, target, batches(1), l1, steps=3)
 
 
@@ -110,41 +108,5 @@ def test_filter_importance_sums_each_kernel() -> None:
     summed = importance(gradients, ["a.weight"], "filter")["a.weight"]
     assert torch.equal(summed, torch.tensor([[[[3.0]], [[3.5]]]]))
     assert torch.equal(importance(gradients, ["a.weight"], "weight")["a.weight"], gradients["a.weight"].abs())
-    with pytest.raises(ValueError, match="allowed are weight, filter"):
+    with pytest.raises(ValueError, match="unit: 'layer'; allowed are weight, filter"):
         importance(gradients, ["a.weight"], "layer")
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    values=st.lists(st.sampled_from([0.0, 0.0, 0.5, 1.0, 2.0, 3.5]), min_size=4, max_size=60),
-    fraction=st.floats(0, 1),
-    split=st.integers(1, 3),
-)
-def test_the_mask_has_exactly_round_p_n_units_and_takes_the_first_of_equals(
-    values: list[float], fraction: float, split: int
-) -> None:
-    layers = {"a": torch.tensor(values[:split]), "b": torch.tensor(values[split:])}
-    mask = torch.cat(list(top_fraction_mask(layers, fraction).values())).tolist()
-    count = round(fraction * len(values))
-    # Python's sort is stable: by falling importance, equals in order.
-    best = sorted(range(len(values)), key=lambda i: -values[i])[:count]
-    assert [i for i, m in enumerate(mask) if m] == sorted(best)
-
-
-def test_cumulative_keeps_what_was_frozen_and_adds_the_best_of_the_rest() -> None:
-    layers = {"a": torch.tensor([5.0, 1.0, 4.0, 0.0]), "b": torch.tensor([3.0, 2.0])}
-    keep = {"a": torch.tensor([False, False, False, True]), "b": torch.tensor([False, True])}
-    mask = top_fraction_mask(layers, 4 / 6, keep)
-    assert mask["a"].tolist() == [True, False, True, True]
-    assert mask["b"].tolist() == [False, True]
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1.1])
-def test_a_fraction_outside_0_to_1_is_refused(fraction: float) -> None:
-    with pytest.raises(ValueError, match="allowed is 0 to 1"):
-        top_fraction_mask({"a": torch.ones(3)}, fraction)
-
-
-def test_importance_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(ValueError, match="not finite"):
-        top_fraction_mask({"a": torch.tensor([1.0, float("nan")])}, 0.5)

@@ -1,0 +1,125 @@
+"""Small training stages: noise to train on, networks, and comparisons to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bspa.models.registry import build_seeded
+from bspa.system.devices import choose_precision
+from bspa.training.checkpoint import Checkpoint, open_checkpoints
+from bspa.training.loop import train_stage
+from bspa.training.registry import OBJECTIVES
+from bspa.training.snapshot import Snapshot
+from bspa.training.stage import PHASES, Schedule, Stage
+from bspa.training.task import Task
+
+CPU = torch.device("cpu")
+SMALL: dict[str, dict[str, int | float]] = {
+    "edsr": {"blocks": 1, "channels": 8},
+    "fsrcnn": {"d": 8, "s": 4, "m": 2},
+    "msrresnet": {"blocks": 1, "channels": 8},
+    "rcan": {"groups": 1, "blocks": 1, "channels": 8, "reduction": 2},
+}
+IMAGES = 8
+"""Training images that give `make_stage` 4 steps an epoch."""
+
+
+def make_stage(phase: str = "uniform", arch: str = "fsrcnn", **changed: Any) -> Stage:
+    """Return a stage of 3 epochs, whose learning rate is halved after 2."""
+    sampling, objective = PHASES[phase]
+    values: dict[str, Any] = {
+        "phase": phase, "sampling": sampling, "objective": objective, "arch": arch, "scale": 4,
+        "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1,
+        "learning_rate": 1e-3, "halve_every": 2, "betas": (0.9, 0.999), "epsilon": 1e-8, "ema": None,
+        "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
+    }  # fmt: skip
+    return Stage(**{**values, **changed})
+
+
+class Noise:
+    """Batches of 2 random patches of 32 pixels; a pure function of the iteration, as the samplers of bspa."""
+
+    pool: Any = None
+
+    def __init__(self, signal_at: int | None = None):
+        """Send this process SIGTERM when the batch of ``signal_at`` is asked for."""
+        self.signal_at = signal_at
+        self.asked: list[int] = []
+
+    def draw(self, iteration: int) -> Any:
+        raise NotImplementedError
+
+    def batch(self, iteration: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        self.asked.append(iteration)
+        if iteration == self.signal_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        generator = np.random.Generator(np.random.Philox(key=7, counter=[0, 0, 0, iteration]))
+        hr = generator.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+        return np.ascontiguousarray(hr[:, ::4, ::4]), hr
+
+
+def make_task(stage: Stage, previous: Path | None = None) -> Task:
+    return OBJECTIVES[stage.objective](stage, str(previous) if previous else None, CPU)
+
+
+def train(
+    folder: Path,
+    stage: Stage | None = None,
+    *,
+    task: Task | None = None,
+    initial: Snapshot | None = None,
+    sampler: Noise | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+    save_every_seconds: float = 1e9,
+) -> Checkpoint:
+    """Run a stage on the CPU, from ``initial`` if given; its partial state lies in `partial_of(folder)`."""
+    stage = stage or make_stage()
+    task = task or make_task(stage)
+    if initial:
+        task = replace(task, initial=initial)
+    with open_checkpoints(folder / "end.safetensors", "identity") as checkpoints:
+        return train_stage(
+            task,
+            sampler or Noise(),
+            Schedule(stage=stage, images=IMAGES),
+            masks=masks or {},
+            precision=choose_precision(stage.precision, CPU),
+            device=CPU,
+            checkpoints=checkpoints,
+            save_every_seconds=save_every_seconds,
+        )
+
+
+def partial_of(folder: Path) -> Path:
+    """Return the partial state of a stage that `train` ran in ``folder``."""
+    return folder / ".end.partial" / "state.safetensors"
+
+
+def initial_weights(stage: Stage) -> dict[str, Tensor]:
+    return build_seeded(stage.arch, stage.scale, stage.options, stage.seed).state_dict()
+
+
+def assert_same(a: Snapshot, b: Snapshot) -> None:
+    """Check that two snapshots are equal to the last bit."""
+    assert a.optimiser_steps == b.optimiser_steps
+    parts = [("weights", a.weights, b.weights), ("average", a.average, b.average)]
+    parts += [(moment, a.moments[moment], b.moments[moment]) for moment in a.moments]
+    for part, values, others in parts:
+        assert values.keys() == others.keys(), part
+        for name, value in values.items():
+            assert torch.equal(value, others[name]), (part, name)
+
+
+def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Return the rows of a journal without the columns that differ from run to run."""
+    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]

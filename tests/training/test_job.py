@@ -1,0 +1,249 @@
+"""The scripts of training: stages of every phase, attribution and delivery, chained through files."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bspa.data.packed import PackedImages
+from bspa.difficulty.classes import split_classes
+from bspa.difficulty.shard_writing import write_class_shards
+from bspa.models.registry import build, count_parameters
+from bspa.models.weights import load_weights
+from bspa.sampling.patches import PatchPool
+from bspa.sampling.selections import Selection, write_selection
+from bspa.training.snapshot import load_snapshot
+from bspa.training.stage import Attribution, Stage
+from tests.support.noise import pack_noise
+from tests.support.scores import made_up_scores
+from tests.support.training import SMALL, make_stage
+
+COMPUTE = {"device": "cpu", "save_every_seconds": 1e9}
+KEY = "0123456789abcdef"
+
+
+class Inputs(dict[str, Any]):
+    """Named files, also as attributes, as Snakemake's."""
+
+    __getattr__ = dict.__getitem__
+
+
+def run(script: str, settings: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Path]) -> None:
+    """Run a workflow script."""
+    folder = Path(__file__).parents[2] / "workflow_scripts"
+    job = SimpleNamespace(
+        input=Inputs({k: v if isinstance(v, list) else str(v) for k, v in inputs.items() if v is not None}),
+        output=SimpleNamespace(**{name: str(path) for name, path in outputs.items()}),
+        params=SimpleNamespace(settings=settings, key=KEY, compute=COMPUTE),
+        threads=1,
+    )
+    runpy.run_path(str(folder / f"{script}.py"))["main"](job)
+
+
+class Run:
+    """A run in a folder: packed noise, and what its stages write."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.images: PackedImages = pack_noise(folder, (48, 40), (40, 64), scale=4)
+
+    def source(self, sampling: str) -> Path | None:
+        """Make what a sampling needs besides the photographs."""
+        path = self.folder / sampling
+        if sampling == "inverse" and not path.exists():
+            scores = made_up_scores(self.images, size=32, step=8)
+            classes = split_classes(scores.mse, 2, 3.0)
+            write_class_shards(
+                path, self.images, scores, classes.sizes,
+                thresholds=classes.thresholds, samples="windows", key="",
+            )  # fmt: skip
+        if sampling == "informative":
+            offsets, bounds = np.array([[0, 1], [2, 0], [1, 3]], np.int32), np.array([0, 2, 3])
+            selection = Selection(
+                offsets=offsets, bounds=bounds, patch=32, scale=4, share=0.1, selection="greedy",
+                overlap=0.5, seed=0,
+            )  # fmt: skip
+            write_selection(path, selection, key="")
+        return None if sampling == "uniform" else path
+
+    def train(self, stage: Stage, name: str, previous: Path | None = None, mask: Path | None = None) -> Path:
+        """Run a stage; return its snapshot."""
+        snapshot = self.folder / f"{name}.safetensors"
+        inputs = {
+            "packed": self.packed,
+            "source": self.source(stage.sampling),
+            "previous": previous,
+            "mask": mask,
+        }
+        outputs = {"snapshot": snapshot, "journal": snapshot.with_suffix(".csv")}
+        run("train_stage", asdict(stage), inputs, outputs)
+        return snapshot
+
+    def attribute(self, name: str, baseline: Path, target: Path, **changed: Any) -> Path:
+        """Run an attribution; return its mask."""
+        settings = {
+            "arch": "fsrcnn", "scale": 4, "options": SMALL["fsrcnn"], "seed": 3, "objective": "l1",
+            "patch": 32, "batch": 2, "unit": "weight", "beta": 0.5, "steps": 3, "batches": 2,
+            "update": "replace", "cycle": 1, "epoch": 3, "total_epochs": 6, **changed,
+        }  # fmt: skip
+        mask, keep = self.folder / f"{name}.safetensors", settings.pop("keep", None)
+        inputs = {"baseline": baseline, "target": target, "packed": self.packed, "keep": keep}
+        run(
+            "attribute_parameters",
+            asdict(Attribution(**settings)),
+            inputs,
+            {"mask": mask, "summary": mask.with_suffix(".json")},
+        )
+        return mask
+
+    def deliver(
+        self, snapshot: Path, stages: Sequence[Path], masks: Sequence[Path] = ()
+    ) -> tuple[Path, Path]:
+        """Deliver a run; return its weights and summary."""
+        settings = {
+            "arch": "fsrcnn", "scale": 4, "options": SMALL["fsrcnn"], "model": "m", "method": "bspa",
+            "seed": 3, "trained_on": "noise",
+        }  # fmt: skip
+        weights, summary = self.folder / "weights.safetensors", self.folder / "weights.json"
+        inputs = {
+            "snapshot": stages[-1],
+            "journals": [str(path.with_suffix(".csv")) for path in stages],
+            "attributions": [str(path.with_suffix(".json")) for path in masks],
+        }
+        run("deliver_weights", settings, inputs, {"weights": weights, "summary": summary})
+        return weights, summary
+
+    @property
+    def packed(self) -> Path:
+        return self.folder / "x4.h5"
+
+
+@pytest.fixture
+def bspa(tmp_path: Path) -> Run:
+    """A run without stages."""
+    return Run(tmp_path)
+
+
+def test_a_run_of_bspa_from_photographs_to_weights(bspa: Run) -> None:
+    """Uniform, inverse, attribution, and a stage under its mask."""
+    stage = make_stage(ema=0.9, total_epochs=6)
+    uniform = bspa.train(stage, "uniform")
+    inverse = bspa.train(make_stage("inverse", ema=0.9, first_epoch=3, total_epochs=6), "inverse", uniform)
+    mask = bspa.attribute("mask", uniform, inverse)
+    last = bspa.train(replace(stage, first_epoch=3), "last", inverse, mask)
+    tensors, header = load_weights(mask)
+    masks = {n.removeprefix("mask."): t for n, t in tensors.items() if n.startswith("mask.")}
+    frozen, units = sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())
+    assert frozen == round(0.25 * units)
+    assert (header["key"], header["frozen"], header["units"]) == (KEY, str(frozen), str(units))
+    before, after = load_snapshot(inverse)[0], load_snapshot(last)[0]
+    for name, where in masks.items():
+        assert torch.equal(after.weights[name][where], before.weights[name][where])
+        assert not torch.equal(after.weights[name][~where], before.weights[name][~where])
+    summary = json.loads(mask.with_suffix(".json").read_text())
+    assert summary["key"] == KEY
+    assert summary["layers"].keys() == masks.keys()
+    assert summary["fraction"] == 0.25
+
+    weights, path = bspa.deliver([uniform, inverse, last], [mask])
+    delivered, header = load_weights(weights)
+    assert all(torch.equal(value, after.delivered[name]) for name, value in delivered.items())
+    assert header["weights"] == "average, decay 0.9"
+    assert (header["key"], header["architecture"], header["scale"]) == (KEY, "fsrcnn", "4")
+    assert json.loads(header["options"]) == SMALL["fsrcnn"]
+    summary = json.loads(path.read_text())
+    assert summary["parameters"] == count_parameters(build("fsrcnn", 4, **SMALL["fsrcnn"]))
+    assert (summary["key"], summary["steps"], summary["ema"]) == (KEY, after.optimiser_steps, 0.9)
+    assert summary["device_seconds"] > 0
+
+
+def test_a_snapshot_names_its_key_and_how_it_was_computed(bspa: Run) -> None:
+    snapshot = bspa.train(make_stage("informative", ema=None), "informative")
+    header = load_snapshot(snapshot)[1]
+    assert (header["key"], header["precision"], header["device"]) == (KEY, "float32", "cpu")
+    assert "ema" not in header
+    weights, summary = bspa.deliver([snapshot])
+    assert load_weights(weights)[1]["weights"] == "last"
+    assert json.loads(summary.read_text())["ema"] is None
+
+
+@pytest.mark.parametrize("unit", ["weight", "filter"])
+def test_cumulative_masks_keep_what_is_frozen(bspa: Run, unit: str) -> None:
+    first, second = bspa.train(make_stage(), "a"), bspa.train(make_stage(seed=4), "b")
+    one = load_weights(bspa.attribute("one", first, second, unit=unit))[0]
+    more: dict[str, Any] = {
+        "keep": bspa.folder / "one.safetensors",
+        "update": "cumulative",
+        "cycle": 2,
+        "epoch": 6,
+    }
+    two = load_weights(bspa.attribute("two", second, first, unit=unit, **more))[0]
+    for name in (name for name in one if name.startswith("mask.")):
+        assert bool((two[name] | ~one[name]).all()), name
+        if unit == "filter":
+            assert torch.equal(two[name], two[name].amax((2, 3), keepdim=True).expand_as(two[name]))
+
+
+def test_a_stopped_job_continues_and_gives_the_same_file(bspa: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make_stage(ema=0.9)
+    whole = bspa.train(stage, "whole")
+    crop, calls = PatchPool.crop, iter(range(100))
+
+    def stop(self: PatchPool, *args: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if next(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return crop(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchPool, "crop", stop)
+        with pytest.raises(SystemExit):
+            bspa.train(stage, "cut")
+    partial = bspa.folder / ".cut.partial"
+    assert load_snapshot(partial / "state.safetensors")[1]["step"] == "2"
+    cut = bspa.train(stage, "cut")
+    assert cut.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def test_a_stage_that_another_process_has_finished_is_not_trained_again(
+    bspa: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = bspa.train(make_stage(), "uniform")
+    before = snapshot.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr("bspa.training.job.train_stage", None)
+        bspa.train(make_stage(), "uniform")
+    assert snapshot.stat().st_mtime_ns == before
+
+
+def test_the_reference_is_delivered_as_a_network(bspa: Run) -> None:
+    stage = make_stage(arch="msrresnet")
+    outputs = {name: bspa.folder / f"{name}.safetensors" for name in ("weights", "snapshot")}
+    journal = bspa.folder / "journal.csv"
+    run("train_reference", asdict(stage), {"packed": bspa.packed}, {**outputs, "journal": journal})
+    weights, header = load_weights(outputs["weights"])
+    last, _ = load_snapshot(outputs["snapshot"])
+    assert all(torch.equal(value, last.weights[name]) for name, value in weights.items())
+    assert (header["architecture"], header["scale"], header["key"]) == ("msrresnet", "4", KEY)
+    assert journal.read_text().count("\n") == 1 + stage.epochs
+
+
+def test_the_two_steps_of_udn_as_jobs(bspa: Run) -> None:
+    first = bspa.train(make_stage("uncertainty"), "uncertainty")
+    second = bspa.train(make_stage("weighted", first_epoch=3), "weighted", first)
+    plain = build("fsrcnn", 4, **SMALL["fsrcnn"]).state_dict()
+    assert load_snapshot(second)[0].weights.keys() == plain.keys()
+    weights, _ = bspa.deliver([first, second])
+    assert load_weights(weights)[0].keys() == plain.keys()
