@@ -108,9 +108,7 @@ class Run:
         )
         return mask
 
-    def deliver(
-        self, snapshot: Path, stages: Sequence[Path], masks: Sequence[Path] = ()
-    ) -> tuple[Path, Path]:
+    def deliver(self, stages: Sequence[Path], masks: Sequence[Path] = ()) -> tuple[Path, Path]:
         """Deliver a run; return its weights and summary."""
         settings = {
             "arch": "fsrcnn", "scale": 4, "options": SMALL["fsrcnn"], "model": "m", "method": "bspa",
@@ -183,12 +181,8 @@ def test_a_snapshot_names_its_key_and_how_it_was_computed(bspa: Run) -> None:
 def test_cumulative_masks_keep_what_is_frozen(bspa: Run, unit: str) -> None:
     first, second = bspa.train(make_stage(), "a"), bspa.train(make_stage(seed=4), "b")
     one = load_weights(bspa.attribute("one", first, second, unit=unit))[0]
-    more: dict[str, Any] = {
-        "keep": bspa.folder / "one.safetensors",
-        "update": "cumulative",
-        "cycle": 2,
-        "epoch": 6,
-    }
+    more: dict[str, Any] = {"update": "cumulative", "cycle": 2, "epoch": 6}
+    more["keep"] = bspa.folder / "one.safetensors"
     two = load_weights(bspa.attribute("two", second, first, unit=unit, **more))[0]
     for name in (name for name in one if name.startswith("mask.")):
         assert bool((two[name] | ~one[name]).all()), name
