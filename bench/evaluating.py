@@ -10,8 +10,8 @@ from measuring import Item, repeated
 from photographs import benchmark_files, pack, write_png
 from sizes import SCALE, Bench
 
-from bspa.metrics import psnr_y, ssim_y
 from bspa.metrics.evaluate import evaluate
+from bspa.metrics.psnr_ssim import psnr_y, ssim_y
 from bspa.models.inference import super_resolve
 from bspa.sampling.feeds import to_device
 

@@ -1,7 +1,7 @@
 """PSNR and SSIM of a trained network on each image of a benchmark.
 
-In: packed HR and LR images; delivered weights. Out: a CSV with one row for each image.
-The network computes in float32 whatever it was trained in.
+In: packed HR and LR images; delivered weights. Out: a CSV with one row for each image and the product's key.
+The network computes in float32, whatever precision it was trained in.
 """
 
 from functools import partial
@@ -10,26 +10,23 @@ from typing import Any
 from bspa.data.packed import PackedImages
 from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
-from bspa.models.registry import build
-from bspa.models.weights import load_into, load_weights
+from bspa.models.weights import load_model
 from bspa.system.devices import choose_device, use_threads
-from bspa.system.files import atomic_path
+from bspa.system.files import write_text
 from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
-    images = PackedImages(snakemake.input.packed)
-    model = build(settings["model"]["arch"], settings["scale"], **settings["model"]["options"])
-    weights, metadata = load_weights(snakemake.input.weights)
-    load_into(model, weights, path=snakemake.input.weights, metadata=metadata)
-
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.config["compute"]["device"])
-    upscale = partial(super_resolve, model, scale=settings["scale"], device=device, tile=settings["tile"])
-    scores = evaluate(upscale, images)
-    with atomic_path(snakemake.output[0]) as path:
-        scores.to_csv(path, index=False)
+    device = choose_device(snakemake.params.compute["device"])
+    upscale = partial(
+        super_resolve,
+        load_model(snakemake.input.weights),
+        device=device,
+        tile=snakemake.params.settings["tile"],
+    )
+    scores = evaluate(upscale, PackedImages(snakemake.input.packed))
+    write_text(snakemake.output[0], scores.assign(key=snakemake.params.key).to_csv(index=False))
 
 
 if __name__ == "__main__":

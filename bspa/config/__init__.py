@@ -7,7 +7,7 @@ from bspa.config.code import code_digest
 from bspa.config.load import load_config, typed
 from bspa.config.plan import Cycle, Phase, plan_cycles
 from bspa.config.schema import Config
-from bspa.metrics.extras import lpips_available
+from bspa.metrics.catalogue import lpips_available
 from bspa.system.locks import hold
 
 __all__ = [

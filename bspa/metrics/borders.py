@@ -1,4 +1,4 @@
-"""The part of an image that is scored: all but its borders, where a network lacks what lies outside.
+"""The part of an image that is scored: all but its borders.
 
 Shape legend: h and w are pixels of the whole image, H and W those left after the cut.
 """
@@ -12,11 +12,11 @@ Image = NDArray[np.uint8]
 
 
 class UnmeasurableError(ValueError):
-    """A metric has no value for this image, which is no mistake: it is too small, or without texture."""
+    """Image too small or too flat for this metric; scored as NaN."""
 
 
 def cut(image: Image, border: int, *, smallest: int = 1) -> Image:
-    """Return ``image``, RGB (h, w, 3) uint8, without ``border`` pixels at each side: a view (H, W, 3).
+    """Return a view (H, W, 3) of ``image``, RGB (h, w, 3) uint8, without ``border`` pixels at each side.
 
     Raises:
         ValueError: another type or shape, or a negative border.
@@ -28,8 +28,8 @@ def cut(image: Image, border: int, *, smallest: int = 1) -> Image:
     height, width = image.shape[0] - 2 * border, image.shape[1] - 2 * border
     if min(height, width) < smallest:
         raise UnmeasurableError(
-            f"an image of {size(image)} pixels is too small: with {border} cut from each border, "
-            f"at least {smallest}x{smallest} must be left"
+            f"an image of {size(image)} pixels is too small: at least {smallest}x{smallest} must be left "
+            f"after cutting {border} from each border"
         )
     return image[border : border + height, border : border + width]
 
@@ -39,18 +39,17 @@ def cut_pair(sr: Image, hr: Image, border: int, *, smallest: int = 1) -> tuple[I
     _check_rgb("sr", sr)
     _check_rgb("hr", hr)
     if sr.shape != hr.shape:
-        raise ValueError(f"sr is {size(sr)}, hr is {size(hr)} (height x width); they must be of one size")
+        raise ValueError(f"sr is {size(sr)}, hr is {size(hr)} (height x width); they must have one size")
     return cut(sr, border, smallest=smallest), cut(hr, border, smallest=smallest)
 
 
 def size(image: Image) -> str:
-    """Return height x width of an image (h, w, 3), as messages tell it."""
+    """Write the height x width of an image (h, w, 3)."""
     return f"{image.shape[0]}x{image.shape[1]}"
 
 
 def _check_rgb(name: str, image: Image) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
-            f"{name}: an array of {image.dtype} and shape {image.shape}; "
-            "an RGB image (h, w, 3) of uint8 is needed"
+            f"{name}: an array of {image.dtype} and shape {image.shape}; expected RGB (h, w, 3) uint8"
         )

@@ -1,8 +1,8 @@
-"""LPIPS: how far apart two images are for a network that was fitted to the judgements of people.
+"""LPIPS: the distance of two images in the features of a network, fitted to people's judgements.
 
-Source: R. Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018;
-computed by torchmetrics, which carries on the authors' implementation (their linear weights, version 0.1) on
-torchvision's AlexNet. Both come with the extra ``perceptual``; AlexNet's weights are downloaded at first use.
+Source: R. Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018,
+computed by torchmetrics with the authors' linear weights (version 0.1) on torchvision's AlexNet. Both come
+with the extra ``perceptual``; AlexNet's weights are downloaded at first use.
 """
 
 from __future__ import annotations
@@ -16,28 +16,26 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from bspa.metrics.borders import Image, cut_pair
-from bspa.metrics.extras import LPIPS_PACKAGES, lpips_available
 
 if TYPE_CHECKING:
     import torch
 
-LPIPS_CONVENTION = (
-    "LPIPS (version 0.1, AlexNet; lower is closer to the original) on 8-bit RGB images scaled to -1 to 1, "
-    "as many pixels as the scale cut from each border"
-)
-
 SMALLEST = 31
-"""Pixels along a side of which AlexNet's last features are one pixel."""
+"""Pixels along a side that give one pixel of AlexNet's last features."""
 
 
-def lpips_alex(sr: Image, hr: Image, border: int, device: torch.device) -> float:
-    """Return the LPIPS distance of ``sr`` from ``hr``, ``border`` pixels cut from each side: 0 if they agree.
+def lpips_alex(sr: Image, hr: Image, border: int, device: str) -> float:
+    """Return the LPIPS distance of two images: 0 if they are equal.
 
-    Both are RGB (h, w, 3) uint8.
+    Args:
+        sr: the image, RGB (h, w, 3) uint8.
+        hr: the original, of the same shape.
+        border: pixels to cut from each side.
+        device: where to compute, by torch's name.
 
     Raises:
         ValueError: another type or unequal shapes; the extra ``perceptual`` is not installed or does not fit
-            the installed torch; AlexNet's weights are not there and cannot be downloaded.
+            the installed torch; AlexNet's weights are missing and cannot be downloaded.
         UnmeasurableError: less than 31x31 pixels are left after the cut.
     """
     pair = cut_pair(sr, hr, border, smallest=SMALLEST)
@@ -49,13 +47,8 @@ def lpips_alex(sr: Image, hr: Image, border: int, device: torch.device) -> float
 
 
 @functools.cache
-def load_lpips(device: torch.device) -> Any:
-    """Return torchmetrics' LPIPS on ``device``, loaded once; errors as of `lpips_alex`."""
-    if not lpips_available():
-        raise ValueError(
-            f"LPIPS needs {' and '.join(LPIPS_PACKAGES)}, which are not both installed: "
-            "pip install -e '.[perceptual]'"
-        )
+def load_lpips(device: str) -> Any:
+    """Return torchmetrics' LPIPS on ``device``, loaded once; raises as `lpips_alex` does."""
     import torch
 
     try:
@@ -63,9 +56,9 @@ def load_lpips(device: torch.device) -> Any:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
     except (ImportError, RuntimeError, OSError) as error:
         raise ValueError(
-            f"LPIPS: torchvision or torchmetrics cannot be imported: {error}. The torchvision that was made "
-            f"for torch {torch.__version__} is needed, and from where that torch came: a build for CUDA does "
-            "not go with one for the CPU"
+            f"LPIPS: torchmetrics or torchvision cannot be imported: {error}. Install both with "
+            f"pip install -e '.[perceptual]', and torchvision from where torch {torch.__version__} came: a "
+            "build for CUDA does not go with one for the CPU"
         ) from error
     url = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
     file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlsplit(url).path).name)
@@ -75,13 +68,13 @@ def load_lpips(device: torch.device) -> Any:
         advice = (
             f"if {file} is damaged, delete it"
             if file.exists()
-            else f"download {url} where there is a network and put it at {file} (TORCH_HOME moves the folder)"
+            else f"download {url} on another machine and put it at {file} (TORCH_HOME moves the folder)"
         )
-        raise ValueError(f"LPIPS: the weights of AlexNet cannot be loaded: {error}; {advice}") from error
+        raise ValueError(f"LPIPS: cannot load the weights of AlexNet: {error}; {advice}") from error
     return metric.to(device)
 
 
-def _tensor(image: Image, device: torch.device) -> torch.Tensor:
+def _tensor(image: Image, device: str) -> torch.Tensor:
     """(H, W, 3) uint8 to (1, 3, H, W) float32 in [-1, 1]."""
     import torch
 

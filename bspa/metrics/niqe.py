@@ -1,12 +1,11 @@
-"""NIQE: how far the local statistics of an image are from those of good photographs, without a reference.
+"""NIQE: the distance of an image's local statistics from those of good photographs, without a reference.
 
 Source: A. Mittal, R. Soundararajan and A. C. Bovik, "Making a 'completely blind' image quality analyzer",
-IEEE Signal Processing Letters 20 (2013), and the authors' MATLAB release, which settles what the paper leaves
-open: blocks of 96x96 pixels, a 7x7 window of sigma 7/6, both scales, the grid on which shapes are fitted.
+IEEE Signal Processing Letters 20 (2013), and the authors' MATLAB release for what the paper leaves open:
+blocks of 96x96 pixels, a 7x7 window of sigma 7/6, two scales, the grid on which shapes are fitted.
 
-The release takes 8-bit gray images; as in the super-resolution papers, gray is Y here, rounded as 8 bits are.
-MATLAB R2021a gives 5.72957338 for Set14's baboon (as BasicSR's documentation of its metrics records), this
-module 5.72957388.
+The release takes 8-bit gray images; as in the super-resolution papers, gray is the rounded Y here. MATLAB
+R2021a gives 5.72957338 for Set14's baboon (BasicSR's documentation), this module 5.72957388.
 """
 
 from __future__ import annotations
@@ -27,23 +26,18 @@ from bspa.metrics.luma import to_y
 
 Array = NDArray[np.float64]
 
-NIQE_CONVENTION = (
-    "NIQE (96x96 blocks, two scales; lower is more natural) on the Y of BT.601 (16 to 235) of 8-bit RGB "
-    "images, rounded to whole numbers, as many pixels as the scale cut from each border"
-)
-
 BLOCK = 96
 FEATURES = 36
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""Rows and columns between pixels whose products are looked at: side by side and along both diagonals."""
+"""Rows and columns between the two pixels of a product: side by side and along both diagonals."""
 
 SHAPES: Array = np.arange(200, 10001) / 1000
 """The shapes alpha, 0.2 to 10, that the release tries."""
 MOMENT_RATIOS: Array = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
 """(E|x|)^2 / E(x^2) of the generalised Gaussian distribution of each of `SHAPES`."""
 
-# Rounding error in a neighbourhood of equal pixels, far below any real contrast of whole numbers.
 FLAT = 1e-10
+"""Contrast that is rounding error: far below any contrast of whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +64,7 @@ def read_pristine_model(path: str | os.PathLike[str]) -> PristineModel:
     """Read the pristine model from an ``.npz`` file with the arrays of `MODEL_ARRAYS`, as BasicSR ships it.
 
     Raises:
-        ValueError: ``path`` is no such file, or an array is missing, of another shape or not finite.
+        ValueError: ``path`` is another kind of file, or an array is missing, of another shape or not finite.
         OSError: it cannot be read.
     """
     try:
@@ -95,26 +89,25 @@ def read_pristine_model(path: str | os.PathLike[str]) -> PristineModel:
 
 
 def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
-    """Return the NIQE of ``image``: 0 for statistics just like those of good photographs, more for others.
+    """Return the NIQE of an image: 0 for the statistics of good photographs; lower is more natural.
 
     Args:
         image: RGB (h, w, 3) uint8.
-        border: pixels to cut from each side. Of what is left, whole blocks of 96x96 pixels count, from the
-            top left on.
+        border: pixels to cut from each side. Only whole blocks of 96x96 pixels of the rest count, from the
+            top left.
         model: path of the pristine model, see `read_pristine_model`.
 
     Raises:
-        ValueError: another type of image, a negative border, or a file that is no pristine model.
-        UnmeasurableError: the cut leaves less than two blocks (192x96 pixels), or less than two with texture;
-            the distribution of features needs two.
+        ValueError: another type of image, a negative border, or a file that is not a pristine model.
+        UnmeasurableError: fewer than two blocks (192x96 pixels) are left, or fewer than two have texture.
     """
     pristine = read_pristine_model(model)
     inside = cut(image, border)
     rows, columns = inside.shape[0] // BLOCK, inside.shape[1] // BLOCK
     if rows * columns < 2:
         raise UnmeasurableError(
-            f"an image of {size(image)} pixels is too small for NIQE: with {border} cut from each border, "
-            f"two blocks of {BLOCK}x{BLOCK} must be left, which is {2 * BLOCK}x{BLOCK} or {BLOCK}x{2 * BLOCK}"
+            f"an image of {size(image)} pixels is too small for NIQE: {2 * BLOCK}x{BLOCK} or "
+            f"{BLOCK}x{2 * BLOCK} must be left after cutting {border} from each border"
         )
     y = np.floor(to_y(inside[: rows * BLOCK, : columns * BLOCK]) + 0.5)
     with np.errstate(divide="ignore", invalid="ignore"):  # a block without texture has features that are NaN
@@ -132,18 +125,18 @@ def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
 
 
 def _features(y: Array, window: Array) -> Array:
-    """Features (n, 36) of the n blocks of Y (96 a, 96 b): 18 at its own size, then 18 at half of it."""
+    """Features (n, 36) of the n blocks of Y (96 a, 96 b): 18 at full size, then 18 at half."""
     half = imresize(y, 0.5, border="symmetric")
     both = ((y, BLOCK), (half, BLOCK // 2))
     return np.hstack([_block_features(_blocks(_normalised(image, window), side)) for image, side in both])
 
 
 def _normalised(y: Array, window: Array) -> Array:
-    """Y less its local mean, over its local deviation and 1 (Eq. 1)."""
+    """Y less its local mean, divided by its local deviation plus 1 (Eq. 1)."""
     mean = correlate(y, window, mode="nearest")
     variance = np.abs(correlate(y * y, window, mode="nearest") - mean * mean)
     contrast = y - mean
-    # Where all is equal there is no contrast; rounding error must not count it as one of either sign.
+    # Equal pixels have no contrast; rounding error must not give it a sign.
     contrast[np.abs(contrast) < FLAT] = 0
     return contrast / (np.sqrt(variance) + 1)
 
@@ -168,7 +161,7 @@ def _block_features(blocks: Array) -> Array:
 def _fit(blocks: Array) -> tuple[Array, Array, Array]:
     """Fit the asymmetric generalised Gaussian distribution (Eq. 7) to blocks (n, side, side), by moments.
 
-    Returns its shape alpha, and its widths beta to the left and to the right, (n,) each; a width is NaN where
+    Returns the shape alpha and the widths beta to the left and to the right, (n,) each; a width is NaN where
     no value lies on its side of 0.
     """
     values = blocks.reshape(len(blocks), -1)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bspa.metrics import CONVENTION, LPIPS_CONVENTION, NIQE_CONVENTION
+from bspa.metrics.catalogue import LPIPS_CONVENTION, NIQE_CONVENTION
+from bspa.metrics.catalogue import PSNR_SSIM_CONVENTION as CONVENTION
 from bspa.tables.paper import TRAINED_ON
 from bspa.tables.table import BICUBIC, Column, Entry, Gain, Table
 

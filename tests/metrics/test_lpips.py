@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bspa.metrics.extras import LPIPS_PACKAGES, lpips_available
 
 from bspa.metrics import LPIPS_CONVENTION, lpips_alex
 from bspa.metrics.borders import UnmeasurableError
-from bspa.metrics.extras import LPIPS_PACKAGES, lpips_available
 from bspa.metrics.lpips import load_lpips
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from bspa.metrics import CONVENTION, psnr_y, ssim_y, to_y
+from bspa.metrics.luma import to_y
+from bspa.metrics.psnr_ssim import psnr_y, ssim_y
 
 MATLAB = {2: (36.058756, 0.980312), 3: (31.812360, 0.956393), 4: (29.359312, 0.934269)}
 

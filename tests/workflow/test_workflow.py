@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from bspa.metrics.extras import lpips_available
+from bspa.metrics.catalogue import lpips_available
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
 from tests.support.workflow import Project, job_counts
