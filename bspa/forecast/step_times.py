@@ -142,7 +142,7 @@ def _training(work: Work, sampler: UniformSampler, device: torch.device, precisi
     adam.set_learning_rate(1e-4)
     feed = ResidentFeed(sampler, device) if recorded else HostFeed(sampler)
     step = TrainingStep(
-        model,
+        model=model,
         objective=objective,
         feed=feed,
         precision=precision,

@@ -73,7 +73,7 @@ def train_stage(
     unread: list[Tensor] = []
     with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
-            state.model,
+            model=state.model,
             objective=task.objective,
             feed=feed,
             precision=precision,

@@ -28,10 +28,6 @@ OBJECTIVE_MODULES = {
 }
 """Objective -> the module that computes it, for the digest of a stage's code."""
 
-UNITS = ("weight", "filter")
-UPDATES = ("replace", "cumulative")
-PRECISIONS = ("auto", "float32", "bfloat16")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
@@ -71,7 +67,7 @@ class Stage:
     ema: float | None
     """Decay of the moving average of the weights in a step; None: no average."""
     precision: str
-    """Arithmetic of the convolutions: one of `PRECISIONS`."""
+    """Arithmetic of the convolutions: auto, float32 or bfloat16."""
     first_epoch: int
     """Epochs that the run has counted before this stage; the learning rate follows this count."""
     epochs: int
@@ -83,9 +79,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        _check_choices(
-            self, phase=PHASES, sampling=SAMPLINGS, objective=OBJECTIVE_MODULES, precision=PRECISIONS
-        )
+        _check_choices(self, phase=PHASES, sampling=SAMPLINGS, objective=OBJECTIVE_MODULES)
+        _check_choices(self, precision=("auto", "float32", "bfloat16"))
         _check_numbers(self, 0, "seed", "first_epoch")
         _check_numbers(self, 1, "scale", "patch", "batch", "repeat", "halve_every", "epochs", "total_epochs")
         for key in ("learning_rate", "epsilon"):
@@ -172,7 +167,8 @@ class Attribution:
     """T of the run."""
 
     def __post_init__(self) -> None:
-        _check_choices(self, objective=("l1",), unit=UNITS, update=UPDATES)
+        _check_choices(self, objective=("l1",), unit=("weight", "filter"))
+        _check_choices(self, update=("replace", "cumulative"))
         _check_numbers(self, 0, "seed", "epoch")
         _check_numbers(self, 1, "scale", "patch", "batch", "steps", "batches", "cycle", "total_epochs")
         if not 0 <= self.beta <= 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +32,10 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class MovingAverage:
-    """Exponential moving average of a model's trainable weights: a = decay * a + (1 - decay) * weight.
-
-    Args:
-        model: its weights are averaged.
-        decay: in (0, 1).
-        start: the average so far, by parameter name; if empty, the weights themselves.
-
-    Raises:
-        ValueError: ``start`` is of another network.
-    """
+    """Exponential moving average of a model's trainable weights: a = decay * a + (1 - decay) * weight."""
 
     def __init__(self, model: nn.Module, decay: float, start: Mapping[str, Tensor]):
+        """Continue from ``start`` (by parameter name), or from the weights themselves if it is empty."""
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if start and start.keys() != trainable.keys():
             raise ValueError("the averaged weights are of another network")
@@ -57,35 +50,23 @@ class MovingAverage:
         self._update(*self._pairs, None)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingStep:
-    """A step, operation by operation.
+    """A step, operation by operation."""
 
-    Args:
-        model: computes the output; its parameters are those of ``adam``.
-        objective: what is minimised.
-        feed: holds the batch.
-        precision: arithmetic of the convolutions.
-        adam: updates the weights.
-        frozen: the weights that do not change.
-        average: takes in the new weights; None if no average is kept.
-        check_loss: whether to read the loss before the update, which makes the host wait for the device.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        objective: Objective,
-        feed: Feed,
-        precision: Precision,
-        adam: Adam,
-        frozen: FrozenWeights,
-        average: MovingAverage | None,
-        check_loss: bool,
-    ):
-        self._model, self._objective, self._feed, self._precision = model, objective, feed, precision
-        self._adam, self._frozen, self._average = adam, frozen, average
-        self._check_loss = check_loss
+    model: nn.Module
+    objective: Objective
+    feed: Feed
+    """Holds the batch."""
+    precision: Precision
+    """Arithmetic of the convolutions."""
+    adam: Adam
+    """Updates the model's weights."""
+    frozen: FrozenWeights
+    average: MovingAverage | None
+    """Takes in the new weights; None: no average is kept."""
+    check_loss: bool
+    """Whether to read the loss before the update, which makes the host wait for the device."""
 
     def __call__(self) -> Tensor:
         """Compute the loss and its gradients, then update the weights; return the loss.
@@ -94,20 +75,20 @@ class TrainingStep:
             NonFiniteLossError: with ``check_loss``, the loss is not finite; the weights are not updated.
         """
         loss = self.compute_gradients()
-        if self._check_loss and not math.isfinite(value := float(loss)):
+        if self.check_loss and not math.isfinite(value := float(loss)):
             raise NonFiniteLossError(value)
-        self._frozen.zero_gradients()
-        self._adam.step()
-        self._frozen.restore_values()
-        if self._average:
-            self._average.update()
+        self.frozen.zero_gradients()
+        self.adam.step()
+        self.frozen.restore_values()
+        if self.average:
+            self.average.update()
         return loss
 
     def compute_gradients(self) -> Tensor:
         """Compute the loss and its gradients; return the loss."""
-        lr, hr = self._feed.batch()
-        loss = self._objective(self._model, lr, hr, self._precision)
-        self._adam.zero_grad()
+        lr, hr = self.feed.batch()
+        loss = self.objective(self.model, lr, hr, self.precision)
+        self.adam.zero_grad()
         loss.backward()
         return loss.detach()
 

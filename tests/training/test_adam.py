@@ -54,23 +54,6 @@ def test_its_steps_are_those_of_torch_to_the_bit() -> None:
             assert not adam.moments[moment][name].requires_grad
 
 
-def test_it_continues_from_moments_and_step_count() -> None:
-    model = network()
-    whole = make(model)
-    whole.set_learning_rate(1e-3)
-    for seed in range(3):
-        take_step(model, whole, seed)
-    other = network()
-    other.load_state_dict(model.state_dict())
-    resumed = make(other)
-    resumed.restore(whole.moments, 3)
-    resumed.set_learning_rate(1e-3)
-    take_step(model, whole, 3)
-    take_step(other, resumed, 3)
-    for a, b in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
 def test_weights_that_are_not_trained_are_left_out() -> None:
     model = network()
     (name, fixed), *_ = model.named_parameters()

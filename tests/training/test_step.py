@@ -28,7 +28,7 @@ class Steps:
         self.adam.set_learning_rate(1e-3)
         self.average = MovingAverage(self.model, 0.9, {})
         self.step = TrainingStep(
-            self.model,
+            model=self.model,
             objective=l1_objective,
             feed=self.feed,
             precision=Precision("float32", "cpu"),
