@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -69,7 +69,8 @@ def train_stage(
     torch.backends.cudnn.benchmark = True  # every batch has one shape
     state = StageState(task, schedule, masks=masks, device=device, checkpoints=checkpoints)
     read_every = STEPS_BETWEEN_READS[device.type]
-    progress = Reporter("steps", schedule.steps)
+    begin = state.step
+    progress = Reporter("steps", schedule.steps - begin)
     unread: list[Tensor] = []
     with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
@@ -82,8 +83,8 @@ def train_stage(
             average=state.average,
             check_loss=read_every == 1,
         )
-        take_step: Step = step
         state.journal.start_clock()
+        take_step: Step = step
         if device.type == "cuda" and state.step < schedule.steps:
             feed.load(state.steps_of_run)
             take_step = record_step(step, device)
@@ -101,15 +102,11 @@ def train_stage(
 
             epoch_ends = state.step % schedule.steps_per_epoch == 0
             if len(unread) == read_every or epoch_ends:
-                losses = torch.stack(unread).tolist()
+                state.read_losses(unread, batch=feed.samples)
                 unread.clear()
-                for at, loss in enumerate(losses, start=state.step - len(losses)):
-                    if not math.isfinite(loss):
-                        raise state.diverged(f"the loss is {loss}", at=at)
-                state.journal.add(losses, batch=feed.samples)
             if epoch_ends:
                 state.journal.close_row(state.step)
-            progress.report(state.step)
+            progress.report(state.step - begin)
 
             # A checkpoint holds no step whose loss was not read.
             if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
@@ -170,6 +167,14 @@ class StageState:
     def steps_of_run(self) -> int:
         """Steps since the weights were initialised; the number of the next batch."""
         return self._steps_before + self.step
+
+    def read_losses(self, losses: Sequence[Tensor], *, batch: int) -> None:
+        """Add the losses of the last steps to the journal; raise if one is not finite."""
+        values = torch.stack([*losses]).tolist()
+        for at, value in enumerate(values, start=self.step - len(values)):
+            if not math.isfinite(value):
+                raise self.diverged(f"the loss is {value}", at=at)
+        self.journal.add(values, batch=batch)
 
     def checkpoint(self) -> Checkpoint:
         """Copy the state to the CPU."""

@@ -1,8 +1,8 @@
-"""Uncertainty-driven loss: a method to compare with (Ning et al., NeurIPS 2021), trained in two steps.
+"""Uncertainty-driven loss (UDN; Ning et al., NeurIPS 2021), a method to compare with.
 
-Step 1 trains the network together with a head that estimates s, the logarithm of each sample's uncertainty.
-Step 2 trains the network alone, where s is large more than elsewhere. The head is not delivered.
-Shape legend: n samples, c colours, h and w HR pixels.
+Step 1 trains the network with a head that estimates s, the logarithm of the uncertainty of each HR sample.
+Step 2 trains the network alone and weights the error by s. The head is not delivered.
+Shape legend: n images, c colours, h and w HR pixels.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import Stage
 from bspa.training.task import Task
 
-# Step 1 counts errors in grey levels, as its authors do, and it is not free of the unit: the last ELU keeps s
-# above -1, and s rises only where the error is above 2 exp(s) > 0.73. Of errors in [0, 1] hardly one is, so s
-# would sink to -1 everywhere, and step 2 would weigh all samples alike.
+# Step 1 depends on the unit of the error; its authors use grey levels. The last ELU keeps s above -1, and s
+# rises only where the error exceeds 2 exp(s) > 0.73. In [0, 1] almost no error does: s would sink to -1
+# everywhere, and step 2 would weight all samples alike.
 GREY_LEVELS = 255.0
 
 
 class UncertaintyNetwork(nn.Module):
-    """A network and a head beside its upsampling: LR (n, 3, h/s, w/s) -> SR (n, 3, h, w) and s, as large.
+    """A network with a second head: LR (n, 3, h / scale, w / scale) -> SR and s, both (n, 3, h, w).
 
-    The head: three 3x3 convolutions, an ELU after each, on the body's features, upsampled to the nearest.
+    The head upsamples the body's features to the nearest neighbour; then come three 3x3 convolutions, each
+    with an ELU.
     """
 
     def __init__(self, network: Network):
@@ -47,12 +48,12 @@ class UncertaintyNetwork(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Super-resolve, and estimate s of every sample of the result."""
+        """Return the super-resolved image and s."""
         features = self.network.features(x)
         return self.network.upscale(features, x), self._estimate(features)
 
     def uncertainty(self, x: Tensor) -> Tensor:
-        """Estimate s alone."""
+        """Return s alone."""
         return self._estimate(self.network.features(x))
 
     def _estimate(self, features: Tensor) -> Tensor:
@@ -66,14 +67,14 @@ class UncertaintyNetwork(nn.Module):
 
 
 def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> Tensor:
-    """Convolve ``x``, upsampled to the nearest, as one transposed convolution.
+    """Upsample ``x`` to the nearest neighbour and convolve it, as one transposed convolution.
 
-    Upsampling is a transposed convolution with a kernel of ones, and two convolutions are one. It takes
-    (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4.
+    Upsampling is a transposed convolution with a kernel of ones, and two convolutions in a row are one. This
+    takes (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4.
 
     Args:
         x: (n, c, h, w).
-        weight: (o, c, 3, 3) of the convolution, which has zeros around the image.
+        weight: (o, c, 3, 3); the convolution pads the image with zeros.
         bias: (o,).
         scale: s.
 
@@ -95,12 +96,12 @@ def build_uncertainty(stage: Stage) -> UncertaintyNetwork:
 
 
 def uncertainty_loss(output: Tensor, s: Tensor, target: Tensor) -> Tensor:
-    """Step 1: mean |exp(-s) output - exp(-s) target| + 2 mean(s), all (n, c, h, w); images of any unit."""
+    """Step 1: mean |exp(-s) output - exp(-s) target| + 2 mean(s), all (n, c, h, w)."""
     return (torch.exp(-s) * (output - target).abs()).mean() + 2 * s.mean()
 
 
 def uncertainty_weights(s: Tensor) -> Tensor:
-    """Step 2's weights: s less its smallest value in each image and colour, plus 1; so they are from 1 on."""
+    """Step 2's weights, at least 1: s less its minimum over each image and colour, plus 1."""
     return s - s.amin((2, 3), keepdim=True) + 1
 
 
@@ -110,20 +111,20 @@ def weighted_l1(output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def estimate_uncertainty(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-    """Step 1's objective, for an `UncertaintyNetwork`."""
+    """Return step 1's loss of an `UncertaintyNetwork`, see `bspa.training.task.Objective`."""
     with precision.autocast():
         output, s = model(lr)
     return uncertainty_loss(GREY_LEVELS * output, s, GREY_LEVELS * hr)
 
 
 class WeightedByUncertainty:
-    """Step 2's objective, for the network alone; s comes from step 1's network, which does not change."""
+    """Step 2's objective for the plain network; s comes from step 1's network, which does not change."""
 
     def __init__(self, estimator: UncertaintyNetwork):
         self.estimator = estimator.eval().requires_grad_(False)
 
     def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-        """Return the loss; as large as L1 where s is even."""
+        """Return the loss; it is L1 where s is constant."""
         with precision.autocast():
             output = model(lr)
         with torch.no_grad(), precision.autocast():
@@ -158,7 +159,7 @@ def prepare_weighted(stage: Stage, previous: str | None, device: torch.device) -
 
 
 def network_part(snapshot: Snapshot) -> Snapshot:
-    """Cut the head off step 1's snapshot: what is left is one of the plain network."""
+    """Return step 1's snapshot without the head: a snapshot of the plain network."""
 
     def part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         prefix = "network."
