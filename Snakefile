@@ -1,10 +1,10 @@
 """BSPA: Bi-Sampling Parameter Attribution for image super-resolution, from photographs to the paper's tables.
 
-Path grammar, in data order (results/ is the root of everything made):
+Path grammar, in data order (<results> is `results` of the config, the folder of everything made):
 
     data/archives/{archive}/                                    unpacked downloads
     data/{source}/manifest.csv                                  photographs: id, size, digest
-    data/checked.txt                                            every source is fit for its use
+    data/checked.txt                                            the sources are fit for their use together
     data/{source}/x{scale}.h5                                   packed HR and LR images
     sub_images/{source}/x{scale}.h5                             windows
     reference/x{scale}.safetensors                              the network that scores difficulty
@@ -12,36 +12,53 @@ Path grammar, in data order (results/ is the root of everything made):
     difficulty/{source}/x{scale}/{split}/thresholds.csv         k, N_k, t_k, P_k
     shards/{source}/x{scale}/{split}/class*.h5                  sub-images by class
     informative/{source}/x{scale}/maps.h5, {selection}.h5       SamplingAug's error maps and chosen patches
-    training/{run}/cycle{cycle}/{stage}.safetensors             snapshots; {run} = {model}_x{scale}_{method}_seed{seed},
-                                                                {stage} = uniform, inverse, informative, uncertainty, weighted
+    training/{run}/cycle{cycle}/{phase}.safetensors             snapshots; {run} = {model}_x{scale}_{method}_seed{seed},
+                                                                {phase} = uniform, inverse, informative, uncertainty, weighted
     training/{run}/cycle{cycle}/mask.safetensors                importance and frozen weights
     models/{run}.safetensors                                    delivered weights
-    evaluation/{run}/{benchmark}.csv                            scores of each image
+    evaluation/{run}/{benchmark}.csv                            PSNR and SSIM of each image
     perceptual/{run}/{benchmark}.csv                            NIQE and LPIPS of each image
     sub_image_scores/{run}/{source}.h5                          MSE of each sub-image under a trained network
     tables/, figures/                                           the paper's, and your own
 """
 
 import os
+from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, update_config
 
-from bspa.config import code_digest, hold, load_config, lpips_available, plan_cycles, typed
+from bspa.config.contents import Contents
+from bspa.config.load import load_config, typed
+from bspa.config.plan import Plan, Run
+from bspa.metrics.catalogue import lpips_available
+from bspa.system.locks import hold
 
 min_version("9.27")
 
-
-configfile: os.path.join(workflow.basedir, "config.yaml")
-
-
-# Snakemake leaves numbers inside lists and sections of --config as text.
-update_config(config, typed(workflow.config_settings.config))
+# The defaults are read here and not by `configfile:`, so that a workflow that imports this one as a module
+# need not repeat them. Snakemake leaves numbers inside lists and sections of --config as text.
+DEFAULTS = workflow.source_path("config.yaml")
+given = yaml.safe_load(Path(DEFAULTS).read_text(encoding="utf-8"))
+update_config(given, config)
+update_config(given, typed(workflow.config_settings.config))
 
 try:
-    settings = load_config(config, workflow.configfiles)
+    settings = load_config(given, [DEFAULTS, *workflow.configfiles])
 except ValueError as error:
     raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=settings.results,
+
+
+plan = Plan(
+    settings,
+    scripts=Path(DEFAULTS).parent / "workflow_scripts",
+    contents=Contents(Path(settings.results, ".contents.json")),
+)
 
 
 report: "report/workflow.rst"
@@ -57,18 +74,16 @@ localrules:
 
 # Snakemake's own lock outlives a run that was killed; this one is the system's and does not (profiles/: nolock).
 onstart:
-    try:
-        hold(".snakemake/bspa.lock", "running this workflow here")
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    if set(workflow.dag_settings.targets or ()) != {"plan"}:
+        try:
+            hold(Path(settings.results, ".lock"), "running this workflow here")
+        except ValueError as error:
+            raise WorkflowError(str(error)) from None
 
 
 rule all:
     input:
-        tables(),
-        figures(),
-        models(),
-        snapshots(),
+        [f"<results>/{path}" for path in plan.targets()],
 
 
 include: "rules/data.smk"

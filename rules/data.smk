@@ -3,119 +3,108 @@
 
 rule fetch_archive:
     output:
-        directory("results/data/archives/{archive}"),
+        directory("<results>/data/archives/{archive}"),
     log:
-        log_of("fetch_archive/{archive}"),
+        "<results>/logs/fetch_archive/{archive}.log",
     benchmark:
-        benchmark_of("fetch_archive/{archive}")
+        "<results>/benchmarks/fetch_archive/{archive}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: 1
     priority: 100
-    resources:
-        gate=1,
     params:
-        # No digest of the code: an edit to the downloader is no reason to download gigabytes again.
-        archive=lambda w: plain(settings.archives[w.archive]),
-        state="results/.state/archives/{archive}",
+        settings=settings_of("fetch_archive"),
+        key=key_of("fetch_archive"),
     message:
-        "Downloading and unpacking {wildcards.archive}"
+        "Download and unpack {wildcards.archive}"
     script:
         "../workflow_scripts/fetch_archive.py"
 
 
+def archive_of(wildcards):
+    """The unpacked archive that a source lies in; other photographs count by content, in the key."""
+    source = settings.sources[wildcards.source]
+    return [f"<results>/data/archives/{source.archive}"] if source.kind == "archive" else []
+
+
+# Every image is decoded to its end and every source is checked before long jobs begin: these jobs go first.
 rule make_manifest:
     input:
-        source_files,
+        archive_of,
     output:
-        "results/data/{source}/manifest.csv",
+        "<results>/data/{source}/manifest.csv",
     log:
-        log_of("make_manifest/{source}"),
+        "<results>/logs/make_manifest/{source}.log",
     benchmark:
-        benchmark_of("make_manifest/{source}")
+        "<results>/benchmarks/make_manifest/{source}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: THREADS
     priority: 100
-    resources:
-        gate=1,
     params:
-        settings=manifest_settings,
-        code=code("make_manifest"),
+        settings=settings_of("make_manifest"),
+        key=key_of("make_manifest"),
     message:
-        "Looking through the photographs of {wildcards.source}"
+        "Check the photographs of {wildcards.source}"
     script:
         "../workflow_scripts/make_manifest.py"
 
 
-# Every image of every source is decoded and checked before anything is made of any: packing needs all of the
-# `gate`, of which each job before it holds a part (profiles/ set how much there is). An order by files would not
-# do: with a new benchmark, everything made before would be made again.
 rule check_data:
     input:
-        manifests=expand("results/data/{source}/manifest.csv", source=USED_SOURCES),
+        manifests=expand("<results>/data/{source}/manifest.csv", source=plan.sources),
     output:
-        "results/data/checked.txt",
+        "<results>/data/checked.txt",
     log:
-        log_of("check_data"),
+        "<results>/logs/check_data.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     priority: 100
-    resources:
-        gate=1,
     params:
-        settings=plain(
-            sources=USED_SOURCES,
-            train=settings.data.train,
-            benchmarks=list(settings.data.benchmarks),
-            grids={scale: plain(grid(scale)) for scale in sorted(settings.scales)},
-            classes={name: split.classes for name, split in sorted(SPLITS.items())},
-        ),
-        code=code("check_data"),
+        settings=settings_of("check_data"),
+        key=key_of("check_data"),
     message:
-        "Checking that every source is fit for its use"
+        "Check the sources against each other"
     script:
         "../workflow_scripts/check_data.py"
 
 
 rule pack_images:
     input:
-        manifest="results/data/{source}/manifest.csv",
+        manifest="<results>/data/{source}/manifest.csv",
     output:
-        "results/data/{source}/x{scale}.h5",
+        "<results>/data/{source}/x{scale}.h5",
     log:
-        log_of("pack_images/{source}_x{scale}"),
+        "<results>/logs/pack_images/{source}_x{scale}.log",
     benchmark:
-        benchmark_of("pack_images/{source}_x{scale}")
+        "<results>/benchmarks/pack_images/{source}_x{scale}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: THREADS
-    resources:
-        gate=1000,
     params:
-        settings=lambda w: plain(scale=int(w.scale), border=settings.data.border),
-        code=code("pack_images"),
+        settings=settings_of("pack_images"),
+        key=key_of("pack_images"),
     message:
-        "Packing HR and x{wildcards.scale} LR images of {wildcards.source}"
+        "Pack HR and x{wildcards.scale} LR images of {wildcards.source}"
     script:
         "../workflow_scripts/pack_images.py"
 
 
 rule crop_sub_images:
     input:
-        packed="results/data/{source}/x{scale}.h5",
+        packed="<results>/data/{source}/x{scale}.h5",
     output:
-        "results/sub_images/{source}/x{scale}.h5",
+        "<results>/sub_images/{source}/x{scale}.h5",
     log:
-        log_of("crop_sub_images/{source}_x{scale}"),
+        "<results>/logs/crop_sub_images/{source}_x{scale}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(grid(w.scale)),
-        code=code("crop_sub_images"),
+        settings=settings_of("crop_sub_images"),
+        key=key_of("crop_sub_images"),
     message:
-        "Laying the grid of sub-images over {wildcards.source} x{wildcards.scale}"
+        "Lay the grid of sub-images over {wildcards.source} x{wildcards.scale}"
     script:
         "../workflow_scripts/crop_sub_images.py"

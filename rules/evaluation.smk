@@ -1,26 +1,37 @@
 """Scores on the benchmarks (Section 4.1), and the trained networks' error on sub-images (Figures 3 to 5)."""
 
 
+def niqe_model(wildcards):
+    return {"niqe": "<results>/perceptual/niqe_model.npz"} if settings.perceptual.niqe else {}
+
+
+def given_niqe_model(wildcards):
+    """The given file; an address is no input."""
+    file = settings.perceptual.niqe.file
+    return [] if "://" in file else [os.path.expanduser(file)]
+
+
 rule evaluate:
     input:
-        packed="results/data/{benchmark}/x{scale}.h5",
-        weights=f"results/models/{RUN}.safetensors",
+        packed="<results>/data/{benchmark}/x{scale}.h5",
+        weights=f"<results>/models/{RUN}.safetensors",
     output:
-        f"results/evaluation/{RUN}/{{benchmark}}.csv",
+        f"<results>/evaluation/{RUN}/{{benchmark}}.csv",
     log:
-        log_of(f"evaluate/{RUN}_{{benchmark}}"),
+        f"<results>/logs/evaluate/{RUN}_{{benchmark}}.log",
     benchmark:
-        benchmark_of(f"evaluate/{RUN}_{{benchmark}}")
+        f"<results>/benchmarks/evaluate/{RUN}_{{benchmark}}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
         gpu=1,
     params:
-        settings=lambda w: plain(model=network(w.model), scale=int(w.scale), tile=settings.compute.tile),
-        code=code("evaluate"),
+        settings=settings_of("evaluate"),
+        compute=compute,
+        key=key_of("evaluate"),
     message:
-        "Evaluating {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
+        "Evaluate {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
         "on {wildcards.benchmark}"
     script:
         "../workflow_scripts/evaluate.py"
@@ -28,42 +39,39 @@ rule evaluate:
 
 rule evaluate_bicubic:
     input:
-        packed="results/data/{benchmark}/x{scale}.h5",
+        packed="<results>/data/{benchmark}/x{scale}.h5",
     output:
-        "results/evaluation/bicubic_x{scale}/{benchmark}.csv",
+        "<results>/evaluation/bicubic_x{scale}/{benchmark}.csv",
     log:
-        log_of("evaluate_bicubic/x{scale}_{benchmark}"),
+        "<results>/logs/evaluate_bicubic/x{scale}_{benchmark}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(scale=int(w.scale), border=settings.data.border),
-        code=code("evaluate_bicubic"),
+        settings=settings_of("evaluate_bicubic"),
+        key=key_of("evaluate_bicubic"),
     message:
-        "Evaluating bicubic interpolation x{wildcards.scale} on {wildcards.benchmark}"
+        "Evaluate bicubic interpolation x{wildcards.scale} on {wildcards.benchmark}"
     script:
         "../workflow_scripts/evaluate_bicubic.py"
 
 
 rule fetch_niqe_model:
     input:
-        given_niqe_model,
+        ancient(given_niqe_model),
     output:
-        "results/perceptual/niqe_model.npz",
+        "<results>/perceptual/niqe_model.npz",
     log:
-        log_of("fetch_niqe_model"),
+        "<results>/logs/fetch_niqe_model.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     priority: 100
-    resources:
-        gate=1,
     params:
-        settings=plain(settings.perceptual.niqe),
-        state="results/.state/niqe_model",
-        code=code("fetch_niqe_model"),
+        settings=settings_of("fetch_niqe_model"),
+        key=key_of("fetch_niqe_model"),
     message:
-        "Taking NIQE's pristine model"
+        "Take NIQE's pristine model"
     script:
         "../workflow_scripts/fetch_niqe_model.py"
 
@@ -71,26 +79,25 @@ rule fetch_niqe_model:
 rule evaluate_perceptual:
     input:
         unpack(niqe_model),
-        packed="results/data/{benchmark}/x{scale}.h5",
-        weights=f"results/models/{RUN}.safetensors",
+        packed="<results>/data/{benchmark}/x{scale}.h5",
+        weights=f"<results>/models/{RUN}.safetensors",
     output:
-        f"results/perceptual/{RUN}/{{benchmark}}.csv",
+        f"<results>/perceptual/{RUN}/{{benchmark}}.csv",
     log:
-        log_of(f"evaluate_perceptual/{RUN}_{{benchmark}}"),
+        f"<results>/logs/evaluate_perceptual/{RUN}_{{benchmark}}.log",
     benchmark:
-        benchmark_of(f"evaluate_perceptual/{RUN}_{{benchmark}}")
+        f"<results>/benchmarks/evaluate_perceptual/{RUN}_{{benchmark}}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
         gpu=1,
     params:
-        settings=lambda w: plain(
-            model=network(w.model), scale=int(w.scale), tile=settings.compute.tile, lpips=LPIPS
-        ),
-        code=code("evaluate_perceptual"),
+        settings=settings_of("evaluate_perceptual"),
+        compute=compute,
+        key=key_of("evaluate_perceptual"),
     message:
-        "NIQE and LPIPS of {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
+        "Compute NIQE and LPIPS of {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
         "on {wildcards.benchmark}"
     script:
         "../workflow_scripts/evaluate_perceptual.py"
@@ -99,44 +106,46 @@ rule evaluate_perceptual:
 rule evaluate_perceptual_bicubic:
     input:
         unpack(niqe_model),
-        packed="results/data/{benchmark}/x{scale}.h5",
+        packed="<results>/data/{benchmark}/x{scale}.h5",
     output:
-        "results/perceptual/bicubic_x{scale}/{benchmark}.csv",
+        "<results>/perceptual/bicubic_x{scale}/{benchmark}.csv",
     log:
-        log_of("evaluate_perceptual_bicubic/x{scale}_{benchmark}"),
+        "<results>/logs/evaluate_perceptual_bicubic/x{scale}_{benchmark}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(scale=int(w.scale), border=settings.data.border, lpips=LPIPS),
-        code=code("evaluate_perceptual_bicubic"),
+        settings=settings_of("evaluate_perceptual_bicubic"),
+        compute=compute,
+        key=key_of("evaluate_perceptual_bicubic"),
     message:
-        "NIQE and LPIPS of bicubic interpolation x{wildcards.scale} on {wildcards.benchmark}"
+        "Compute NIQE and LPIPS of bicubic interpolation x{wildcards.scale} on {wildcards.benchmark}"
     script:
         "../workflow_scripts/evaluate_perceptual_bicubic.py"
 
 
 rule score_sub_images:
     input:
-        packed="results/data/{source}/x{scale}.h5",
-        windows="results/sub_images/{source}/x{scale}.h5",
-        weights=f"results/models/{RUN}.safetensors",
+        packed="<results>/data/{source}/x{scale}.h5",
+        windows="<results>/sub_images/{source}/x{scale}.h5",
+        weights=f"<results>/models/{RUN}.safetensors",
     output:
-        f"results/sub_image_scores/{RUN}/{{source}}.h5",
+        f"<results>/sub_image_scores/{RUN}/{{source}}.h5",
     log:
-        log_of(f"score_sub_images/{RUN}_{{source}}"),
+        f"<results>/logs/score_sub_images/{RUN}_{{source}}.log",
     benchmark:
-        benchmark_of(f"score_sub_images/{RUN}_{{source}}")
+        f"<results>/benchmarks/score_sub_images/{RUN}_{{source}}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
         gpu=1,
     params:
-        settings=lambda w: plain(model=network(w.model), scale=int(w.scale), batch=settings.reference.batch),
-        code=code("score_sub_images"),
+        settings=settings_of("score_sub_images"),
+        compute=compute,
+        key=key_of("score_sub_images"),
     message:
-        "Scoring the sub-images of {wildcards.source} by {wildcards.model} x{wildcards.scale}, "
+        "Score the sub-images of {wildcards.source} by {wildcards.model} x{wildcards.scale}, "
         "{wildcards.method}, seed {wildcards.seed}"
     script:
         "../workflow_scripts/score_sub_images.py"

@@ -3,18 +3,18 @@
 
 rule figure_1:
     input:
-        scores=f"results/difficulty/{settings.data.train}/x{FIGURE_SCALE}/scores.h5",
-        thresholds=f"results/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{used_splits()[0]}/thresholds.csv",
+        scores=f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/scores.h5",
+        thresholds=f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{used_splits()[0]}/thresholds.csv",
     output:
-        pdf="results/figures/figure1.pdf",
+        pdf="<results>/figures/figure1.pdf",
         png=report(
-            "results/figures/figure1.png",
+            "<results>/figures/figure1.png",
             caption="../report/figure1.rst",
             category="Figures",
             labels={"figure": "1", "shows": "The long tail of difficulty"},
         ),
     log:
-        log_of("figure_1"),
+        "<results>/logs/figure_1.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
@@ -31,21 +31,21 @@ rule figure_3:
     input:
         train_scores=lambda w: figure_scores("figure3", settings.data.train),
         validation_scores=lambda w: figure_scores("figure3", settings.data.validation),
-        difficulty=f"results/difficulty/{settings.data.train}/x{FIGURE_SCALE}/scores.h5",
-        validation_difficulty=f"results/difficulty/{settings.data.validation}/x{FIGURE_SCALE}/scores.h5",
+        difficulty=f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/scores.h5",
+        validation_difficulty=f"<results>/difficulty/{settings.data.validation}/x{FIGURE_SCALE}/scores.h5",
         thresholds=lambda w: (
-            f"results/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{figure('figure3').class_split}/thresholds.csv"
+            f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{figure('figure3').class_split}/thresholds.csv"
         ),
     output:
-        pdf="results/figures/figure3.pdf",
+        pdf="<results>/figures/figure3.pdf",
         png=report(
-            "results/figures/figure3.png",
+            "<results>/figures/figure3.png",
             caption="../report/figure3.rst",
             category="Figures",
             labels={"figure": "3", "shows": "PSNR of each class of difficulty"},
         ),
     log:
-        log_of("figure_3"),
+        "<results>/logs/figure_3.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
@@ -64,19 +64,19 @@ rule figure_3:
 
 rule figure_4:
     input:
-        packed=f"results/data/{settings.data.validation}/x{FIGURE_SCALE}.h5",
+        packed=f"<results>/data/{settings.data.validation}/x{FIGURE_SCALE}.h5",
         scores=lambda w: figure_scores("figure4", settings.data.validation),
         weights=lambda w: figure_weights("figure4"),
     output:
-        pdf="results/figures/figure4.pdf",
+        pdf="<results>/figures/figure4.pdf",
         png=report(
-            "results/figures/figure4.png",
+            "<results>/figures/figure4.png",
             caption="../report/figure4.rst",
             category="Figures",
             labels={"figure": "4", "shows": "Super-resolved sub-images and their error"},
         ),
     log:
-        log_of("figure_4"),
+        "<results>/logs/figure_4.log",
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
@@ -103,15 +103,15 @@ rule figure_5:
     input:
         scores=lambda w: figure_scores("figure5", settings.data.train),
     output:
-        pdf="results/figures/figure5.pdf",
+        pdf="<results>/figures/figure5.pdf",
         png=report(
-            "results/figures/figure5.png",
+            "<results>/figures/figure5.png",
             caption="../report/figure5.rst",
             category="Figures",
             labels={"figure": "5", "shows": "The sub-images' error before and after"},
         ),
     log:
-        log_of("figure_5"),
+        "<results>/logs/figure_5.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
@@ -126,18 +126,18 @@ rule figure_5:
 
 rule figure_6:
     input:
-        packed=[f"results/data/{name}/x{FIGURE_SCALE}.h5" for name in settings.data.benchmarks],
+        packed=[f"<results>/data/{name}/x{FIGURE_SCALE}.h5" for name in settings.data.benchmarks],
         weights=lambda w: figure_weights("figure6"),
     output:
-        pdf="results/figures/figure6.pdf",
+        pdf="<results>/figures/figure6.pdf",
         png=report(
-            "results/figures/figure6.png",
+            "<results>/figures/figure6.png",
             caption="../report/figure6.rst",
             category="Figures",
             labels={"figure": "6", "shows": "Regions compared across methods"},
         ),
     log:
-        log_of("figure_6"),
+        "<results>/logs/figure_6.log",
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
@@ -166,15 +166,15 @@ rule figure_training:
     input:
         journals=lambda w: [f"{stage}.csv" for stage, _ in training_stages()],
     output:
-        pdf="results/figures/training.pdf",
+        pdf="<results>/figures/training.pdf",
         png=report(
-            "results/figures/training.png",
+            "<results>/figures/training.png",
             caption="../report/training.rst",
             category="Figures",
             labels={"figure": "training", "shows": "Training loss of each method"},
         ),
     log:
-        log_of("figure_training"),
+        "<results>/logs/figure_training.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
@@ -195,15 +195,15 @@ rule figure_attribution:
     input:
         masks=lambda w: attribution_masks(),
     output:
-        pdf="results/figures/attribution.pdf",
+        pdf="<results>/figures/attribution.pdf",
         png=report(
-            "results/figures/attribution.png",
+            "<results>/figures/attribution.png",
             caption="../report/attribution.rst",
             category="Figures",
             labels={"figure": "attribution", "shows": "Importance and frozen share of each layer"},
         ),
     log:
-        log_of("figure_attribution"),
+        "<results>/logs/figure_attribution.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1

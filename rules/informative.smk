@@ -1,41 +1,41 @@
-"""The patches that SamplingAug trains on: an error map of each image, once, and a choice among its patches."""
+"""The patches that SamplingAug trains on: an error map of each image, and a choice among its patches."""
 
 
 rule map_informativeness:
     input:
-        packed="results/data/{source}/x{scale}.h5",
+        packed="<results>/data/{source}/x{scale}.h5",
     output:
-        "results/informative/{source}/x{scale}/maps.h5",
+        "<results>/informative/{source}/x{scale}/maps.h5",
     log:
-        log_of("map_informativeness/{source}_x{scale}"),
+        "<results>/logs/map_informativeness/{source}_x{scale}.log",
     benchmark:
-        benchmark_of("map_informativeness/{source}_x{scale}")
+        "<results>/benchmarks/map_informativeness/{source}_x{scale}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: THREADS
     params:
-        settings=informative_settings,
-        code=code("map_informativeness"),
+        settings=settings_of("map_informativeness"),
+        key=key_of("map_informativeness"),
     message:
-        "Mapping the error of interpolation over {wildcards.source} x{wildcards.scale}"
+        "Map the interpolation error of {wildcards.source} x{wildcards.scale}"
     script:
         "../workflow_scripts/map_informativeness.py"
 
 
 rule select_patches:
     input:
-        maps="results/informative/{source}/x{scale}/maps.h5",
+        maps="<results>/informative/{source}/x{scale}/maps.h5",
     output:
-        "results/informative/{source}/x{scale}/{selection}.h5",
+        "<results>/informative/{source}/x{scale}/{selection}.h5",
     log:
-        log_of("select_patches/{source}_x{scale}_{selection}"),
+        "<results>/logs/select_patches/{source}_x{scale}_{selection}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(settings.patch_selections[w.selection]),
-        code=code("select_patches"),
+        settings=settings_of("select_patches"),
+        key=key_of("select_patches"),
     message:
-        "Choosing patches of {wildcards.source} x{wildcards.scale}, selection {wildcards.selection}"
+        "Select patches of {wildcards.source} x{wildcards.scale}, selection {wildcards.selection}"
     script:
         "../workflow_scripts/select_patches.py"

@@ -4,55 +4,55 @@
 rule table_classes:
     input:
         thresholds=[
-            f"results/difficulty/{settings.data.train}/x{{scale}}/{{split}}/thresholds.csv".format(**row)
-            for row in class_rows()
+            f"<results>/difficulty/{settings.data.train}/x{row['scale']}/{row['split']}/thresholds.csv"
+            for row in plan.class_rows()
         ],
     output:
-        report(
-            "results/tables/classes.csv",
+        csv="<results>/tables/classes.csv",
+        html=report(
+            "<results>/tables/classes.html",
             caption="../report/classes.rst",
             category="Tables",
             labels={"table": "classes", "shows": "Classes of difficulty"},
         ),
     log:
-        log_of("table_classes"),
+        "<results>/logs/table_classes.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        rows=class_rows(),
-        code=code("table_classes"),
+        settings=settings_of("table_classes"),
+        key=key_of("table_classes"),
     message:
-        "Table of the classes"
+        "Write the table of classes"
     script:
         "../workflow_scripts/table_classes.py"
 
 
 rule table:
     input:
-        checked="results/data/checked.txt",
-        evaluations=lambda w: [evaluation_of(row) for row in table_evaluations(settings.table(w.table))],
-        runs=lambda w: [
-            f"results/models/{RUN}.json".format(**run) for run in table_runs(settings.table(w.table))
-        ],
+        checked="<results>/data/checked.txt",
+        evaluations=lambda w: [f"<results>/{path}" for _, path in planned(plan.evaluations, w.table)],
+        runs=lambda w: [f"<results>/models/{run.name}.json" for run in plan.table_runs(w.table)],
     output:
-        csv=report(
-            "results/tables/{table}.csv",
+        csv="<results>/tables/{table}.csv",
+        md="<results>/tables/{table}.md",
+        tex="<results>/tables/{table}.tex",
+        html=report(
+            "<results>/tables/{table}.html",
             caption="../report/table.rst",
             category="Tables",
-            labels=lambda w: {"table": w.table, "shows": settings.table(w.table).caption},
+            labels=lambda w: {"table": w.table, "shows": settings.tables[w.table].caption},
         ),
-        md="results/tables/{table}.md",
-        tex="results/tables/{table}.tex",
     log:
-        log_of("table/{table}"),
+        "<results>/logs/table/{table}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=table_settings,
-        code=code("table"),
+        settings=settings_of("table"),
+        key=key_of("table"),
     message:
-        "Table {wildcards.table}"
+        "Write {wildcards.table}"
     script:
         "../workflow_scripts/table.py"

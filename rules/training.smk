@@ -1,148 +1,139 @@
 """Training: stages and the attribution between them, chained by cycle (Section 3, Algorithm 1); the compared methods."""
 
 
+def start_of(phase):
+    """What a stage starts from: the previous snapshot, and the mask that holds in it; nothing for the first."""
+
+    def files(wildcards):
+        run, cycle = run_of(wildcards), int(wildcards.cycle)
+        previous, mask = planned(plan.previous, run, cycle, phase), plan.mask_in(run, cycle, phase)
+        found = {"previous": f"<results>/{previous.path}.safetensors"} if previous else {}
+        return {**found, "mask": f"<results>/{plan.mask_path(run, mask)}.safetensors"} if mask else found
+
+    return files
+
+
 rule train_uniform:
     input:
-        unpack(lambda w: before(w, "uniform")),
+        unpack(start_of("uniform")),
         packed=TRAIN_PACKED,
     output:
         snapshot=f"{CYCLE}/uniform.safetensors",
         journal=f"{CYCLE}/uniform.csv",
     log:
-        log_of(f"training/{RUN}/cycle{{cycle}}_uniform"),
+        f"<results>/logs/training/{RUN}/cycle{{cycle}}_uniform.log",
     benchmark:
-        benchmark_of(f"training/{RUN}/cycle{{cycle}}_uniform")
+        f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_uniform.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
         gpu=1,
     params:
-        settings=lambda w: stage_settings(w, "uniform"),
-        state=f"results/.state/training/{RUN}/cycle{{cycle}}/uniform",
-        code=code("train_uniform"),
+        settings=settings_of("train_stage", phase="uniform"),
+        compute=compute,
+        key=key_of("train_stage", phase="uniform"),
     message:
-        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
         "cycle {wildcards.cycle}, uniform sampling"
     script:
-        "../workflow_scripts/train_uniform.py"
+        "../workflow_scripts/train_stage.py"
 
 
-rule train_inverse:
+use rule train_uniform as train_inverse with:
     input:
-        unpack(lambda w: before(w, "inverse")),
+        unpack(start_of("inverse")),
         packed=TRAIN_PACKED,
-        shards=lambda w: f"results/shards/{settings.data.train}/x{w.scale}/{settings.methods[w.method].class_split}",
+        source=lambda w: f"<results>/shards/{settings.data.train}/x{w.scale}/{settings.methods[w.method].class_split}",
     output:
         snapshot=f"{CYCLE}/inverse.safetensors",
         journal=f"{CYCLE}/inverse.csv",
     log:
-        log_of(f"training/{RUN}/cycle{{cycle}}_inverse"),
+        f"<results>/logs/training/{RUN}/cycle{{cycle}}_inverse.log",
     benchmark:
-        benchmark_of(f"training/{RUN}/cycle{{cycle}}_inverse")
-    conda:
-        "../envs/bspa.yaml"
-    threads: GPU_THREADS
-    resources:
-        gpu=1,
+        f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_inverse.tsv"
     params:
-        settings=lambda w: stage_settings(w, "inverse"),
-        state=f"results/.state/training/{RUN}/cycle{{cycle}}/inverse",
-        code=code("train_inverse"),
+        settings=settings_of("train_stage", phase="inverse"),
+        compute=compute,
+        key=key_of("train_stage", phase="inverse"),
     message:
-        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
         "cycle {wildcards.cycle}, inverse sampling"
-    script:
-        "../workflow_scripts/train_inverse.py"
 
 
-rule train_informative:
+use rule train_uniform as train_informative with:
     input:
-        unpack(lambda w: before(w, "informative")),
+        unpack(start_of("informative")),
         packed=TRAIN_PACKED,
-        selection=lambda w: (
-            f"results/informative/{settings.data.train}/x{w.scale}/{settings.methods[w.method].patch_selection}.h5"
+        source=lambda w: (
+            f"<results>/informative/{settings.data.train}/x{w.scale}/{settings.methods[w.method].patch_selection}.h5"
         ),
     output:
         snapshot=f"{CYCLE}/informative.safetensors",
         journal=f"{CYCLE}/informative.csv",
     log:
-        log_of(f"training/{RUN}/cycle{{cycle}}_informative"),
+        f"<results>/logs/training/{RUN}/cycle{{cycle}}_informative.log",
     benchmark:
-        benchmark_of(f"training/{RUN}/cycle{{cycle}}_informative")
-    conda:
-        "../envs/bspa.yaml"
-    threads: GPU_THREADS
-    resources:
-        gpu=1,
+        f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_informative.tsv"
     params:
-        settings=lambda w: stage_settings(w, "informative"),
-        state=f"results/.state/training/{RUN}/cycle{{cycle}}/informative",
-        code=code("train_informative"),
+        settings=settings_of("train_stage", phase="informative"),
+        compute=compute,
+        key=key_of("train_stage", phase="informative"),
     message:
-        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
         "cycle {wildcards.cycle}, informative patches"
-    script:
-        "../workflow_scripts/train_informative.py"
 
 
-rule train_uncertainty:
+use rule train_uniform as train_uncertainty with:
     input:
-        unpack(lambda w: before(w, "uncertainty")),
+        unpack(start_of("uncertainty")),
         packed=TRAIN_PACKED,
     output:
         snapshot=f"{CYCLE}/uncertainty.safetensors",
         journal=f"{CYCLE}/uncertainty.csv",
     log:
-        log_of(f"training/{RUN}/cycle{{cycle}}_uncertainty"),
+        f"<results>/logs/training/{RUN}/cycle{{cycle}}_uncertainty.log",
     benchmark:
-        benchmark_of(f"training/{RUN}/cycle{{cycle}}_uncertainty")
-    conda:
-        "../envs/bspa.yaml"
-    threads: GPU_THREADS
-    resources:
-        gpu=1,
+        f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_uncertainty.tsv"
     params:
-        settings=lambda w: stage_settings(w, "uncertainty"),
-        state=f"results/.state/training/{RUN}/cycle{{cycle}}/uncertainty",
-        code=code("train_uncertainty"),
+        settings=settings_of("train_stage", phase="uncertainty"),
+        compute=compute,
+        key=key_of("train_stage", phase="uncertainty"),
     message:
-        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
         "cycle {wildcards.cycle}, UDN's first step"
-    script:
-        "../workflow_scripts/train_uncertainty.py"
 
 
-rule train_weighted:
+use rule train_uniform as train_weighted with:
     input:
-        unpack(lambda w: before(w, "weighted")),
+        unpack(start_of("weighted")),
         packed=TRAIN_PACKED,
     output:
         snapshot=f"{CYCLE}/weighted.safetensors",
         journal=f"{CYCLE}/weighted.csv",
     log:
-        log_of(f"training/{RUN}/cycle{{cycle}}_weighted"),
+        f"<results>/logs/training/{RUN}/cycle{{cycle}}_weighted.log",
     benchmark:
-        benchmark_of(f"training/{RUN}/cycle{{cycle}}_weighted")
-    conda:
-        "../envs/bspa.yaml"
-    threads: GPU_THREADS
-    resources:
-        gpu=1,
+        f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_weighted.tsv"
     params:
-        settings=lambda w: stage_settings(w, "weighted"),
-        state=f"results/.state/training/{RUN}/cycle{{cycle}}/weighted",
-        code=code("train_weighted"),
+        settings=settings_of("train_stage", phase="weighted"),
+        compute=compute,
+        key=key_of("train_stage", phase="weighted"),
     message:
-        "Training {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
+        "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
         "cycle {wildcards.cycle}, UDN's second step"
-    script:
-        "../workflow_scripts/train_weighted.py"
+
+
+def kept_mask(wildcards):
+    """With `update: cumulative`, the mask that the next one extends."""
+    run = run_of(wildcards)
+    kept = plan.kept_mask(run, int(wildcards.cycle))
+    return {"keep": f"<results>/{plan.mask_path(run, kept)}.safetensors"} if kept else {}
 
 
 rule attribute_parameters:
     input:
-        unpack(previous_mask),
+        unpack(kept_mask),
         baseline=f"{CYCLE}/uniform.safetensors",
         target=f"{CYCLE}/inverse.safetensors",
         packed=TRAIN_PACKED,
@@ -150,48 +141,51 @@ rule attribute_parameters:
         mask=f"{CYCLE}/mask.safetensors",
         summary=f"{CYCLE}/mask.json",
     log:
-        log_of(f"training/{RUN}/cycle{{cycle}}_attribution"),
+        f"<results>/logs/training/{RUN}/cycle{{cycle}}_attribution.log",
     benchmark:
-        benchmark_of(f"training/{RUN}/cycle{{cycle}}_attribution")
+        f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_attribution.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
         gpu=1,
     params:
-        settings=attribution_settings,
-        code=code("attribute_parameters"),
+        settings=settings_of("attribute_parameters"),
+        compute=compute,
+        key=key_of("attribute_parameters"),
     message:
-        "Attributing the parameters of {wildcards.model} x{wildcards.scale}, {wildcards.method}, "
+        "Attribute the parameters of {wildcards.model} x{wildcards.scale}, {wildcards.method}, "
         "seed {wildcards.seed}: cycle {wildcards.cycle}"
     script:
         "../workflow_scripts/attribute_parameters.py"
 
 
+def stage_paths(wildcards):
+    return [stage.path for stage in planned(plan.stages, run_of(wildcards))]
+
+
+def mask_paths(wildcards):
+    run = run_of(wildcards)
+    return [plan.mask_path(run, cycle) for cycle in plan.used_masks(run)]
+
+
 rule deliver_weights:
     input:
-        snapshot=lambda w: f"{stages_of(w)[-1]}.safetensors",
-        journals=lambda w: [f"{stage}.csv" for stage in stages_of(w)],
-        attributions=lambda w: [f"{mask}.json" for mask in masks_of(w)],
+        snapshot=lambda w: f"<results>/{stage_paths(w)[-1]}.safetensors",
+        journals=lambda w: [f"<results>/{path}.csv" for path in stage_paths(w)],
+        attributions=lambda w: [f"<results>/{path}.json" for path in mask_paths(w)],
     output:
-        weights=f"results/models/{RUN}.safetensors",
-        summary=f"results/models/{RUN}.json",
+        weights=f"<results>/models/{RUN}.safetensors",
+        summary=f"<results>/models/{RUN}.json",
     log:
-        log_of(f"deliver_weights/{RUN}"),
+        f"<results>/logs/deliver_weights/{RUN}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(
-            network(w.model),
-            scale=int(w.scale),
-            model=w.model,
-            method=w.method,
-            seed=int(w.seed),
-            trained_on=settings.data.train,
-        ),
-        code=code("deliver_weights"),
+        settings=settings_of("deliver_weights"),
+        key=key_of("deliver_weights"),
     message:
-        "Delivering {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}"
+        "Deliver {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}"
     script:
         "../workflow_scripts/deliver_weights.py"

@@ -1,7 +1,8 @@
-"""Digest of the library code behind a script, so that Snakemake notices when a computation changes.
+"""Digest of the code that a rule runs, so that an edit of it is noticed.
 
-Snakemake sees the script file but not what it imports. This follows the imports of ``bspa`` modules through
-their syntax trees, without running them, and digests the trees without comments and docstrings.
+Snakemake sees a rule's script but not what the script imports. The digest follows the imports of ``bspa``
+modules through their syntax trees, without running them. It leaves out what changes no result: comments,
+docstrings, log lines, and the wording of errors.
 """
 
 from __future__ import annotations
@@ -9,44 +10,53 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# How a job logs does not change what it computes.
-NOT_COMPUTING = frozenset({"bspa.system.log"})
+
+LEFT_OUT = ("bspa.system", "bspa.models.registry", "bspa.models.recognise", "bspa.training.registry")
+"""Modules, and packages with all in them, that decide no result.
+
+A registry only chooses one of the modules that it imports; the plan names the chosen one.
+"""
 
 
-def code_digest(script: str | Path) -> str:
-    """Digest every ``bspa`` module that ``script`` imports, directly or through others.
+def code_digest(script: str | Path, chosen: Iterable[str] = ()) -> str:
+    """Digest ``script`` and every ``bspa`` module that it runs.
 
-    The script itself is left out: Snakemake tracks it.
+    Args:
+        script: the file of a workflow script; its imports are followed, and theirs.
+        chosen: modules that the script runs besides, since a registry chooses them by the settings.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        ValueError: a chosen module does not exist.
     """
     modules: set[str] = set()
-    queue = list(_imports(str(Path(script).resolve())))
+    queue = [*_imports(str(Path(script).resolve())), *chosen]
     while queue:
         module = queue.pop()
-        if module not in modules and module not in NOT_COMPUTING:
+        if module not in modules and not _is_left_out(module):
             modules.add(module)
             queue += _imports(str(_file(module)))
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_tree_digest(str(Path(script).resolve())).encode())
     for module in sorted(modules):
         digest.update(f"{module} {_tree_digest(str(_file(module)))}\n".encode())
     return digest.hexdigest()[:16]
 
 
+def _is_left_out(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in LEFT_OUT)
+
+
 def _file(module: str) -> Path:
-    """Return the file of a module; raise if there is none."""
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    file = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
     if not file.is_file():
         raise ValueError(f"{module}: no such module in {PACKAGE}")
     return file
-
-
-def _is_module(name: str) -> bool:
-    path = PACKAGE.parent.joinpath(*name.split("."))
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 @functools.cache
@@ -54,33 +64,66 @@ def _parse(file: str) -> ast.Module:
     return ast.parse(Path(file).read_text(encoding="utf-8"), filename=file)
 
 
-def _imports(file: str) -> Iterator[str]:
-    """Yield the ``bspa`` modules that ``file`` imports anywhere in it, and the packages they lie in."""
+@functools.cache
+def _imports(file: str) -> tuple[str, ...]:
+    """Name the ``bspa`` modules that ``file`` imports anywhere in it; packages hold no code."""
+    found = []
     for node in ast.walk(_parse(file)):
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            # `from bspa import resize` names a module, `from bspa.data.resize import imresize` a function of one.
-            members = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [node.module, *(member for member in members if _is_module(member))]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == PACKAGE.name:
-                yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from bspa.data import packed` names a module, `from bspa.data.packed import X` a part of one.
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in found if name.startswith(f"{PACKAGE.name}.") and _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    return PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").is_file()
 
 
 @functools.cache
 def _tree_digest(file: str) -> str:
-    tree = _WithoutDocstrings().visit(ast.parse(Path(file).read_text(encoding="utf-8")))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256("".join(_tokens(_parse(file))).encode()).hexdigest()
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops docstrings, those of attributes too: any expression that is only a string."""
+def _tokens(node: object) -> Iterator[str]:
+    """Write a tree as text that is the same under every version of Python (`ast.dump` is not)."""
+    if isinstance(node, ast.AST):
+        if _changes_nothing(node):
+            return
+        yield f"({type(node).__name__}"
+        for name, value in ast.iter_fields(node):
+            # Versions differ in which fields they have when these are empty.
+            if value not in (None, []) and not _is_wording(node, name):
+                yield f" {name}="
+                yield from _tokens(value)
+        yield ")"
+    elif isinstance(node, list):
+        for item in node:
+            yield from _tokens(item)
+            yield ","
+    else:
+        yield repr(node)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        """Keep an expression unless it is only a string."""
-        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            return None
-        return node
+
+def _changes_nothing(node: ast.AST) -> bool:
+    """Whether this is a docstring, or a statement that only logs."""
+    if not isinstance(node, ast.Expr):
+        return False
+    value = node.value
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        return True
+    called = value.func if isinstance(value, ast.Call) else None
+    return (
+        isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
+    )
+
+
+def _is_wording(node: ast.AST, field: str) -> bool:
+    """Whether a field holds the message of an error."""
+    if isinstance(node, ast.Assert):
+        return field == "msg"
+    if not isinstance(node, ast.Call):
+        return False
+    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    return field in ("args", "keywords") and name.endswith("Error")

@@ -1,85 +1,731 @@
-"""From a recipe to its training stages, in epochs (Algorithm 1, Section 3.1)."""
+"""The plan: every run, stage and product of a config, with its settings and its key.
+
+A product is what one job makes. Its key is a digest of the job's settings, of the code that it runs and of
+the keys of what it reads. So a change anywhere changes the key of everything behind it, whatever files happen
+to be there, and the key in a file tells whether the file belongs to a config.
+
+Nothing here looks at files under the results; of the user's own files, the content counts.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from bspa.config.schema import Config, Method
+from bspa.config.code import PACKAGE, code_digest
+from bspa.config.contents import Contents
+from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
+from bspa.config.schema import ArchiveSource, Config, SubImages, Table
+from bspa.data.sources import list_files
+from bspa.metrics.catalogue import METRICS, lpips_available
+from bspa.training.stage import OBJECTIVE_MODULES, Attribution, Stage
+
+BICUBIC = "bicubic"
+MASK = "mask"
+UNIFORM = "bspa.sampling.uniform"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A training run: one network, scale, recipe and seed."""
+
+    model: str
+    scale: int
+    method: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its name in paths."""
+        return f"{self.model}_x{self.scale}_{self.method}_seed{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage of a run, and where its files lie."""
+
+    run: Run
+    cycle: int
+    """From 1."""
+    stage: Stage
+
+    @property
+    def path(self) -> str:
+        """Its files under the results, without suffix."""
+        return f"training/{self.run.name}/cycle{self.cycle}/{self.stage.phase}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Phase:
-    """A training stage."""
+class Product:
+    """What one job makes."""
 
-    name: str
-    """uniform, inverse, informative (SamplingAug), uncertainty or weighted (UDN's steps)."""
-    first_epoch: int
-    """Counted epochs before it."""
-    epochs: int
-    """Its length."""
-    counts: bool = True
-    """Whether its epochs count towards T."""
+    settings: dict[str, Any]
+    """Plain values for the script, by sorted names."""
+    key: str
+    """32 hexadecimal digits that stand for the settings, the code, and the keys of what the job reads."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cycle:
-    """Stages that follow each other up to an attribution, or to the end."""
-
-    phases: tuple[Phase, ...]
-    end_epoch: int
-    """e of Eq. 11: counted epochs when its attribution is made."""
-
-    def phase(self, name: str) -> Phase | None:
-        """Return the stage of this name, if the cycle has it."""
-        return next((phase for phase in self.phases if phase.name == name), None)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def plan_cycles(config: Config, model: str, method: str) -> list[Cycle]:
-    """Lay out the cycles of a recipe for a network, until its T epochs are used.
+def remembered(method: Callable[Concatenate[Plan, P], T]) -> Callable[Concatenate[Plan, P], T]:
+    """Compute a method of the plan once for the same arguments."""
 
-    The first cycle is number 1 in file names and element 0 here. Only a recipe that alternates has several.
+    @functools.wraps(method)
+    def wrapper(plan: Plan, *args: P.args, **kwargs: P.kwargs) -> T:
+        call = (method.__name__, args, tuple(sorted(kwargs.items())))
+        if call not in plan.memory:
+            plan.memory[call] = method(plan, *args, **kwargs)
+        return plan.memory[call]
 
-    Raises:
-        ValueError: the epochs do not suffice for both steps of UDN.
-    """
-    recipe = config.methods[method]
-    total = config.training_of(model).epochs
-    if recipe.match_steps is not None:
-        matched = _lay_out(config.methods[recipe.match_steps], total)
-        total = sum(phase.epochs for cycle in matched for phase in cycle.phases)
-    if recipe.loss == "uncertainty" and total <= (recipe.uncertainty_epochs or 1):
-        first = recipe.uncertainty_epochs or "half of them"
-        raise ValueError(
-            f"methods.{method}.uncertainty_epochs: {first} leaves no epoch for the second step: "
-            f"{model} has {total} in all"
+    return wrapper
+
+
+class Plan:
+    """What a config makes. Methods with the name of a rule give the product of one job of that rule."""
+
+    def __init__(self, config: Config, *, scripts: Path, contents: Contents):
+        """Plan ``config``.
+
+        Args:
+            config: the checked settings.
+            scripts: folder of the workflow scripts.
+            contents: digests of the user's files.
+        """
+        self.config = config
+        self.memory: dict[Any, Any] = {}
+        self._scripts = scripts
+        self._contents = contents
+
+    # ---- runs and their stages -----------------------------------------------------------------------------
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that have rows and columns."""
+        return [
+            name
+            for name, table in self.config.tables.items()
+            if table and self.scales_of(table) and self.benchmarks_of(table)
+        ]
+
+    @property
+    def figure_scale(self) -> int:
+        """The scale that figures show."""
+        return max(self.config.scales)
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures that are made, by file name."""
+        return ["figure1", *(name for name, figure in self.config.figures if figure)]
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources that are used."""
+        data = self.config.data
+        return sorted({data.train, data.validation, *data.benchmarks})
+
+    def scales_of(self, table: Table) -> list[int]:
+        """List the scales of a table that are computed."""
+        return [scale for scale in self.config.scales if table.scales is None or scale in table.scales]
+
+    def benchmarks_of(self, table: Table) -> list[str]:
+        """List the benchmarks of a table that are computed."""
+        names = self.config.data.benchmarks
+        return [name for name in names if table.benchmarks is None or name in table.benchmarks]
+
+    def table_runs(self, table: str) -> list[Run]:
+        """List the runs of a table."""
+        section = self._table(table)
+        return [
+            Run(model, scale, method, seed)
+            for scale in self.scales_of(section)
+            for model in section.models
+            for method in section.methods
+            for seed in self.config.seeds
+        ]
+
+    def figure_runs(self, figure: str) -> list[Run]:
+        """List the runs that a figure shows, network by network: at one scale, with the first seed."""
+        section = self._figure(figure)
+        models = getattr(section, "models", None) or [section.model]
+        methods = getattr(section, "methods", None) or [section.method]
+        seed = self.config.seeds[0]
+        return [Run(model, self.figure_scale, method, seed) for model in models for method in methods]
+
+    @remembered
+    def runs(self) -> list[Run]:
+        """List every run that a table or a figure shows, each once."""
+        shown = [run for table in self.tables for run in self.table_runs(table)]
+        shown += [run for name in self.figures if name != "figure1" for run in self.figure_runs(name)]
+        return list(dict.fromkeys(shown))
+
+    @remembered
+    def cycles(self, run: Run) -> list[Cycle]:
+        """Lay out the cycles of a run.
+
+        Raises:
+            ValueError: the epochs do not suffice for the recipe.
+        """
+        return lay_out_cycles(self.config, run.model, run.method)
+
+    @remembered
+    def stages(self, run: Run) -> list[PlannedStage]:
+        """List the stages of a run, in order."""
+        return [
+            PlannedStage(run, number, self._stage(run, phase))
+            for number, cycle in enumerate(self.cycles(run), 1)
+            for phase in cycle.phases
+        ]
+
+    def stage(self, run: Run, cycle: int, phase: str) -> PlannedStage:
+        """Return one stage of a run.
+
+        Raises:
+            ValueError: the run has no such stage.
+        """
+        for planned in self.stages(run):
+            if (planned.cycle, planned.stage.phase) == (cycle, phase):
+                return planned
+        raise ValueError(f"{run.name} has no phase {phase!r} in cycle {cycle}; it has {self._places(run)}")
+
+    def previous(self, run: Run, cycle: int, phase: str) -> PlannedStage | None:
+        """Return the stage that a stage goes on from; None for the first of a run."""
+        stages = self.stages(run)
+        place = stages.index(self.stage(run, cycle, phase))
+        return stages[place - 1] if place else None
+
+    def mask_in(self, run: Run, cycle: int, phase: str) -> int | None:
+        """Return the cycle whose mask holds in a stage; None where no weight is frozen."""
+        attribution = self.config.methods[run.method].attribution
+        return cycle - 1 if attribution and cycle > 1 and phase in attribution.phases else None
+
+    def kept_mask(self, run: Run, cycle: int) -> int | None:
+        """Return the cycle whose mask the mask of ``cycle`` extends (`update: cumulative`)."""
+        attribution = self.config.methods[run.method].attribution
+        return cycle - 1 if attribution and attribution.update == "cumulative" and cycle > 1 else None
+
+    def used_masks(self, run: Run) -> list[int]:
+        """List the cycles of a run whose mask a later cycle uses."""
+        attributed = self.config.methods[run.method].attribution is not None
+        return list(range(1, len(self.cycles(run)))) if attributed else []
+
+    def warning(self, run: Run) -> str | None:
+        """Say which part of the run's recipe has no effect within its epochs."""
+        return without_effect(self.config.methods[run.method], self.cycles(run))
+
+    @remembered
+    def class_splits(self) -> list[str]:
+        """List the class splits in use, that of the first recipe first; where none is used, any one."""
+        methods = [self.config.methods[run.method] for run in self.runs()]
+        used = [m.class_split for m in methods if m.sampling in ("inverse", "alternating")]
+        return list(dict.fromkeys(used)) or list(self.config.class_splits)[:1]
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """List the scales and splits of the table of classes."""
+        return [
+            {"scale": scale, "split": split} for scale in self.config.scales for split in self.class_splits()
+        ]
+
+    def mask_path(self, run: Run, cycle: int) -> str:
+        """Return where the mask of a cycle lies under the results, without suffix."""
+        return f"training/{run.name}/cycle{cycle}/{MASK}"
+
+    def targets(self) -> list[str]:
+        """List what `rule all` makes: tables, figures, weights, and stages, so that a deleted one is remade."""
+        files = ["tables/classes.csv", "tables/classes.html"]
+        suffixes = ("csv", "md", "tex", "html")
+        files += [f"tables/{name}.{suffix}" for name in self.tables for suffix in suffixes]
+        files += [f"figures/{name}.{suffix}" for name in self.figures for suffix in ("pdf", "png")]
+        for run in self.runs():
+            files.append(f"models/{run.name}.safetensors")
+            files += [f"{planned.path}.safetensors" for planned in self.stages(run)]
+            files += [f"{self.mask_path(run, cycle)}.safetensors" for cycle in self.used_masks(run)]
+        return files
+
+    # ---- photographs ---------------------------------------------------------------------------------------
+
+    @remembered
+    def fetch_archive(self, archive: str) -> Product:
+        """An unpacked archive. No code counts: an edited downloader is no reason to download again."""
+        return self._product("fetch_archive", self.config.archives[archive].model_dump(), code=False)
+
+    @remembered
+    def make_manifest(self, source: str) -> Product:
+        """The manifest of a source. Photographs count by name and content, wherever they lie.
+
+        Raises:
+            ValueError: a folder of photographs does not exist, or its pairs are incomplete.
+        """
+        section = self.config.sources[source]
+        values = section.model_dump(exclude={"images"})
+        # Only given pairs differ between scales: for others, a new scale is no reason to make anything again.
+        scales = list(self.config.scales) if values.get("lr") else []
+        side, reason = self._minimum_side(source)
+        counted: dict[str, Any] = {"scales": scales, "minimum_side": side}
+        needs = []
+        if isinstance(section, ArchiveSource):
+            counted["source"] = values
+            folder = Path(self.config.results, "data/archives", section.archive, section.folder)
+            values = {"kind": "folder", "path": str(folder), "hr": section.hr, "lr": section.lr}
+            needs = [self.fetch_archive(section.archive)]
+        else:
+            counted["photographs"] = self._photographs(source, values, scales)
+        settings = {
+            "source": values,
+            "scales": scales,
+            "minimum_side": side,
+            "minimum_side_reason": reason,
+        }
+        return self._product("make_manifest", settings, needs, counted=counted)
+
+    def _photographs(self, source: str, values: dict[str, Any], scales: list[int]) -> str:
+        """Digest the names and the content of a source's photographs."""
+        try:
+            files = list_files(**values, scales=scales)
+        except ValueError as error:
+            raise ValueError(f"sources.{source}: {error}") from None
+        paths = [path for file in files for path in (file.path, file.lr_path) if path]
+        names = [(file.id, file.scale) for file in files]
+        return _digest([names, self._contents.digest(paths)])
+
+    @remembered
+    def check_data(self) -> Product:
+        """The check of the sources against each other."""
+        config = self.config
+        settings = {
+            "sources": self.sources,
+            "train": config.data.train,
+            "benchmarks": list(config.data.benchmarks),
+            "grids": {str(scale): self.grid(scale).model_dump() for scale in sorted(config.scales)},
+            "classes": {name: config.class_splits[name].classes for name in sorted(self.class_splits())},
+        }
+        return self._product("check_data", settings, [self.make_manifest(name) for name in self.sources])
+
+    @remembered
+    def pack_images(self, source: str, scale: int) -> Product:
+        """The packed HR and LR images of a source."""
+        settings = {"scale": scale, "border": self.config.data.border}
+        return self._product("pack_images", settings, [self.make_manifest(source)])
+
+    @remembered
+    def crop_sub_images(self, source: str, scale: int) -> Product:
+        """The windows of a source's sub-images."""
+        needs = [self.pack_images(source, scale)]
+        return self._product("crop_sub_images", self.grid(scale).model_dump(), needs)
+
+    # ---- difficulty ----------------------------------------------------------------------------------------
+
+    @property
+    def given_references(self) -> list[int]:
+        """The scales whose reference network is given."""
+        return [int(name.removeprefix("x")) for name in self.config.reference.weights]
+
+    @property
+    def trained_references(self) -> list[int]:
+        """The scales whose reference network is trained here."""
+        return [scale for scale in self.config.scales if scale not in self.given_references]
+
+    @remembered
+    def import_reference(self, scale: int) -> Product:
+        """The given reference network; a file counts by content."""
+        weights = self.config.reference.weights[f"x{scale}"]  # type: ignore[index]
+        network = self._network(self.config.reference.model, scale)
+        settings = {**network, "file": weights.file, "sha256": weights.sha256}
+        counted = {**network, "weights": self._content_of(weights.file, weights.sha256)}
+        modules = [_module_of(network["arch"])]
+        return self._product("import_reference", settings, modules=modules, counted=counted)
+
+    def reference_stage(self, scale: int) -> Stage:
+        """Return the training of the reference: uniform sampling and L1, as the baseline's."""
+        model = self.config.reference.model
+        phase = Phase(name="uniform", first_epoch=0, epochs=self.config.training_of(model).epochs)
+        run = Run(model, scale, "reference", self.config.reference.seed)
+        return self._make_stage(run, phase, sampling="uniform", objective="l1")
+
+    @remembered
+    def train_reference(self, scale: int) -> Product:
+        """The trained reference network."""
+        stage = self.reference_stage(scale)
+        needs = [self.pack_images(self.config.data.train, scale)]
+        return self._product("train_reference", asdict(stage), needs, modules=_modules_of(stage))
+
+    def reference(self, scale: int) -> Product:
+        """The reference network, given or trained."""
+        return self.import_reference(scale) if scale in self.given_references else self.train_reference(scale)
+
+    @remembered
+    def score_difficulty(self, source: str, scale: int) -> Product:
+        """The difficulty of a source's sub-images."""
+        reference = self.config.reference
+        settings = {"batch": reference.batch, "precision": reference.precision}
+        needs = [self.crop_sub_images(source, scale), self.reference(scale)]
+        modules = [_module_of(self.config.models[reference.model].arch)]
+        return self._product("score_difficulty", settings, needs, modules=modules)
+
+    @remembered
+    def compute_thresholds(self, source: str, scale: int, split: str) -> Product:
+        """The classes of a source's sub-images."""
+        settings = self.config.class_splits[split].model_dump()
+        return self._product("compute_thresholds", settings, [self.score_difficulty(source, scale)])
+
+    @remembered
+    def write_class_shards(self, source: str, scale: int, split: str) -> Product:
+        """The sub-images of each class."""
+        needs = [self.compute_thresholds(source, scale, split)]
+        return self._product("write_class_shards", {"samples": self.config.shards}, needs)
+
+    @remembered
+    def map_informativeness(self, source: str, scale: int) -> Product:
+        """SamplingAug's error maps.
+
+        Raises:
+            ValueError: patches are too small: `scale + 6` pixels on each side do not count.
+        """
+        size = self.grid(scale).size
+        least = (2 * (scale + 6) // scale + 1) * scale
+        if size < least:
+            raise ValueError(
+                f"sub_images.x{scale}.size: {size} is too small for sampling: informative; "
+                f"allowed: {least} or more"
+            )
+        return self._product("map_informativeness", {"patch": size}, [self.pack_images(source, scale)])
+
+    @remembered
+    def select_patches(self, source: str, scale: int, selection: str) -> Product:
+        """SamplingAug's chosen patches."""
+        settings = self.config.patch_selections[selection].model_dump()
+        return self._product("select_patches", settings, [self.map_informativeness(source, scale)])
+
+    # ---- training ------------------------------------------------------------------------------------------
+
+    def train_stage(self, run: Run, cycle: int, phase: str) -> Product:
+        """The snapshot of a stage."""
+        return self._chain(run)[cycle, self.stage(run, cycle, phase).stage.phase]
+
+    def attribute_parameters(self, run: Run, cycle: int) -> Product:
+        """The mask of a cycle."""
+        self.attribution(run, cycle)
+        return self._chain(run)[cycle, MASK]
+
+    @remembered
+    def _chain(self, run: Run) -> dict[tuple[int, str], Product]:
+        """The products of a run's stages and attributions, by cycle and phase, in the order they are made."""
+        method, train = self.config.methods[run.method], self.config.data.train
+        packed = self.pack_images(train, run.scale)
+        drawn_from = {
+            "inverse": lambda: [self.write_class_shards(train, run.scale, method.class_split)],
+            "informative": lambda: [self.select_patches(train, run.scale, method.patch_selection)],
+            "uniform": lambda: [],
+        }
+        made: dict[tuple[int, str], Product] = {}
+        for planned in self.stages(run):
+            cycle, stage = planned.cycle, planned.stage
+            previous, mask = self.previous(run, cycle, stage.phase), self.mask_in(run, cycle, stage.phase)
+            needs = [packed, *drawn_from[stage.sampling]()]
+            if previous:
+                needs.append(made[previous.cycle, previous.stage.phase])
+            if mask:
+                needs.append(made[mask, MASK])
+            made[cycle, stage.phase] = self._product(
+                "train_stage", asdict(stage), needs, modules=_modules_of(stage)
+            )
+            if method.attribution and stage.phase == "inverse":
+                attribution, kept = self.attribution(run, cycle), self.kept_mask(run, cycle)
+                needs = [packed, made[cycle, "uniform"], made[cycle, "inverse"]]
+                needs += [made[kept, MASK]] if kept else []
+                modules = [_module_of(attribution.arch), UNIFORM, OBJECTIVE_MODULES[attribution.objective]]
+                made[cycle, MASK] = self._product(
+                    "attribute_parameters", asdict(attribution), needs, modules=modules
+                )
+        return made
+
+    @remembered
+    def attribution(self, run: Run, cycle: int) -> Attribution:
+        """Return what one attribution computes.
+
+        Raises:
+            ValueError: the recipe has no attribution, or the run has no such cycle.
+        """
+        method, values = self.config.methods[run.method], self.config.training_of(run.model)
+        cycles = self.cycles(run)
+        if method.attribution is None or cycle > len(cycles) or "inverse" not in cycles[cycle - 1].names:
+            raise ValueError(f"{run.name} has no attribution in cycle {cycle}; it has {self._places(run)}")
+        return Attribution(
+            **method.attribution.model_dump(exclude={"phases"}),
+            **self._network(run.model, run.scale),
+            seed=run.seed,
+            objective=method.loss,
+            patch=self.grid(run.scale).size,
+            batch=values.batch,
+            cycle=cycle,
+            epoch=cycles[cycle - 1].end_epoch,
+            total_epochs=cycles[-1].end_epoch,
         )
-    return _lay_out(recipe, total)
 
+    @remembered
+    def deliver_weights(self, run: Run) -> Product:
+        """The delivered weights of a run."""
+        network = self._network(run.model, run.scale)
+        settings = {
+            **network,
+            "model": run.model,
+            "method": run.method,
+            "seed": run.seed,
+            "trained_on": self.config.data.train,
+        }
+        chain = self._chain(run)
+        last = self.stages(run)[-1]
+        needs = [chain[last.cycle, last.stage.phase], *(chain[cycle, MASK] for cycle in self.used_masks(run))]
+        return self._product("deliver_weights", settings, needs, modules=[_module_of(network["arch"])])
 
-def _lay_out(recipe: Method, total: int) -> list[Cycle]:
-    if recipe.sampling == "alternating":
-        return _alternate(recipe, total)
-    if recipe.loss == "uncertainty":
-        first = recipe.uncertainty_epochs or total // 2
-        phases = (
-            Phase(name="uncertainty", first_epoch=0, epochs=first),
-            Phase(name="weighted", first_epoch=first, epochs=total - first),
+    # ---- evaluation ----------------------------------------------------------------------------------------
+
+    @remembered
+    def evaluate(self, run: Run, benchmark: str) -> Product:
+        """PSNR and SSIM of a run on a benchmark."""
+        needs = [self.pack_images(benchmark, run.scale), self.deliver_weights(run)]
+        return self._product(
+            "evaluate", {"tile": self.config.compute.tile}, needs, modules=[self._architecture(run)]
         )
-        return [Cycle(phases=phases, end_epoch=total)]
-    return [Cycle(phases=(Phase(name=recipe.sampling, first_epoch=0, epochs=total),), end_epoch=total)]
+
+    @remembered
+    def evaluate_bicubic(self, scale: int, benchmark: str) -> Product:
+        """PSNR and SSIM of bicubic interpolation on a benchmark."""
+        settings = {"scale": scale, "border": self.config.data.border}
+        return self._product("evaluate_bicubic", settings, [self.pack_images(benchmark, scale)])
+
+    @remembered
+    def fetch_niqe_model(self) -> Product:
+        """NIQE's pristine model; a file counts by content."""
+        niqe = self.config.perceptual.niqe
+        if niqe is None:
+            raise ValueError("perceptual.niqe is null in the config: there is no pristine model to fetch")
+        counted = {"model": self._content_of(niqe.file, niqe.sha256)}
+        return self._product("fetch_niqe_model", niqe.model_dump(), counted=counted)
+
+    @remembered
+    def evaluate_perceptual(self, run: Run, benchmark: str) -> Product:
+        """NIQE and LPIPS of a run on a benchmark."""
+        needs = [self.pack_images(benchmark, run.scale), self.deliver_weights(run), *self._niqe()]
+        settings = {"tile": self.config.compute.tile, "lpips": lpips_available()}
+        return self._product("evaluate_perceptual", settings, needs, modules=[self._architecture(run)])
+
+    @remembered
+    def evaluate_perceptual_bicubic(self, scale: int, benchmark: str) -> Product:
+        """NIQE and LPIPS of bicubic interpolation on a benchmark."""
+        settings = {"scale": scale, "border": self.config.data.border, "lpips": lpips_available()}
+        needs = [self.pack_images(benchmark, scale), *self._niqe()]
+        return self._product("evaluate_perceptual_bicubic", settings, needs)
+
+    @remembered
+    def score_sub_images(self, run: Run, source: str) -> Product:
+        """The error of a run's network on a source's sub-images."""
+        needs = [self.crop_sub_images(source, run.scale), self.deliver_weights(run)]
+        settings = {"batch": self.config.reference.batch}
+        return self._product("score_sub_images", settings, needs, modules=[self._architecture(run)])
+
+    # ---- tables --------------------------------------------------------------------------------------------
+
+    @remembered
+    def table_classes(self) -> Product:
+        """The table of classes."""
+        train, rows = self.config.data.train, self.class_rows()
+        needs = [self.compute_thresholds(train, row["scale"], row["split"]) for row in rows]
+        return self._product("table_classes", {"rows": rows}, needs)
+
+    @remembered
+    def table(self, table: str) -> Product:
+        """A table of scores."""
+        section = self._table(table)
+        evaluations = self.evaluations(table)
+        runs = self.table_runs(table)
+        settings = {
+            "table": table,
+            "caption": section.caption,
+            "paper": section.paper,
+            "metrics": list(section.metrics),
+            "benchmarks": self.benchmarks_of(section),
+            "baseline": section.methods[0],
+            "seeds": list(self.config.seeds),
+            "trained_on": self.config.data.train,
+            "evaluations": [row for row, _ in evaluations],
+            "runs": [
+                {**asdict(run), "warning": self.warning(run), "key": self.deliver_weights(run).key}
+                for run in runs
+            ],
+        }
+        # The keys of what it reads are in the settings.
+        return self._product("table", settings, [self.check_data()])
+
+    @remembered
+    def evaluations(self, table: str) -> list[tuple[dict[str, Any], str]]:
+        """List the scores of a table, bicubic interpolation first: what they are of, and their file."""
+        section = self._table(table)
+        kinds = list(dict.fromkeys(METRICS[name].kind for name in section.metrics))
+        runs: list[Run] = [
+            *(Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)),
+            *self.table_runs(table),
+        ]
+        return [
+            self._evaluation(run, benchmark, kind)
+            for run in runs
+            for benchmark in self.benchmarks_of(section)
+            for kind in kinds
+        ]
+
+    def _evaluation(self, run: Run, benchmark: str, kind: str) -> tuple[dict[str, Any], str]:
+        bicubic = run.model == BICUBIC
+        folder = {"quality": "evaluation", "perceptual": "perceptual"}[kind]
+        rule = {"quality": "evaluate", "perceptual": "evaluate_perceptual"}[kind]
+        if bicubic:
+            product: Product = getattr(self, f"{rule}_bicubic")(run.scale, benchmark)
+        else:
+            product = getattr(self, rule)(run, benchmark)
+        row = {
+            **asdict(run),
+            "model_label": BICUBIC if bicubic else self.model_label(run.model),
+            "method_label": BICUBIC if bicubic else self.method_label(run.method),
+            "benchmark": benchmark,
+            "kind": kind,
+            "key": product.key,
+        }
+        name = f"{BICUBIC}_x{run.scale}" if bicubic else run.name
+        return row, f"{folder}/{name}/{benchmark}.csv"
+
+    # ---- what several products need ------------------------------------------------------------------------
+
+    def grid(self, scale: int) -> SubImages:
+        """Return the grid of sub-images of a scale."""
+        return self.config.sub_images[f"x{scale}"]  # type: ignore[index]
+
+    def model_label(self, model: str) -> str:
+        """Return what a network is called in tables and figures."""
+        return self.config.models[model].label or model
+
+    def method_label(self, method: str) -> str:
+        """Return what a recipe is called in tables and figures."""
+        return self.config.methods[method].label or method
+
+    def _table(self, name: str) -> Table:
+        table = self.config.tables[name]
+        if table is None:
+            raise ValueError(f"tables.{name} is null in the config: there is no such table")
+        return table
+
+    def _figure(self, name: str) -> Any:
+        figure = getattr(self.config.figures, name)
+        if figure is None:
+            raise ValueError(f"figures.{name} is null in the config: there is no such figure")
+        return figure
+
+    def _places(self, run: Run) -> str:
+        return ", ".join(f"cycle {planned.cycle} {planned.stage.phase}" for planned in self.stages(run))
+
+    def _network(self, model: str, scale: int) -> dict[str, Any]:
+        """What builds a network."""
+        section = self.config.models[model]
+        return {
+            "arch": section.arch,
+            "scale": scale,
+            "options": dict(sorted(section.options.model_dump().items())),
+        }
+
+    def _architecture(self, run: Run) -> str:
+        return _module_of(self.config.models[run.model].arch)
+
+    def _stage(self, run: Run, phase: Phase) -> Stage:
+        """Return a stage; UDN's steps have objectives of their own, on uniform samples."""
+        if phase.name in ("uncertainty", "weighted"):
+            return self._make_stage(run, phase, sampling="uniform", objective=phase.name)
+        return self._make_stage(
+            run, phase, sampling=phase.name, objective=self.config.methods[run.method].loss
+        )
+
+    def _make_stage(self, run: Run, phase: Phase, *, sampling: str, objective: str) -> Stage:
+        values = self.config.training_of(run.model)
+        return Stage(
+            **values.model_dump(exclude={"epochs"}),
+            **self._network(run.model, run.scale),
+            phase=phase.name,
+            sampling=sampling,
+            objective=objective,
+            seed=run.seed,
+            patch=self.grid(run.scale).size,
+            precision=self.config.compute.precision,
+            first_epoch=phase.first_epoch,
+            epochs=phase.epochs,
+            counts=phase.counts,
+            total_epochs=values.epochs,
+        )
+
+    def _minimum_side(self, source: str) -> tuple[int, str]:
+        """Return the smallest side that every use of a source can work with, and what needs it."""
+        sides = []
+        if source in (self.config.data.train, self.config.data.validation):
+            sizes = [self.grid(scale).size for scale in self.config.scales]
+            sides += [(size, f"sub-images of {size} pixels") for size in sizes]
+        if source in self.config.data.benchmarks:
+            for scale in self.config.scales:
+                needed = 11 + 2 * scale
+                side = needed + -needed % scale  # the image is cut to a multiple of the scale first
+                sides.append((side, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
+        return max(sides)
+
+    def _niqe(self) -> list[Product]:
+        return [self.fetch_niqe_model()] if self.config.perceptual.niqe else []
+
+    def _content_of(self, file: str, sha256: str | None) -> str:
+        """Digest a given file; an address counts by what it should hold, or by its name."""
+        return f"{file} {sha256}" if "://" in file else self._contents.digest([Path(file).expanduser()])
+
+    def _product(
+        self,
+        rule: str,
+        settings: dict[str, Any],
+        needs: Sequence[Product] = (),
+        *,
+        modules: Iterable[str] = (),
+        counted: dict[str, Any] | None = None,
+        code: bool = True,
+    ) -> Product:
+        """Make the product of a job.
+
+        Args:
+            rule: also names the script.
+            settings: what the script gets.
+            needs: what the job reads.
+            modules: what the script runs besides its imports, chosen by the settings.
+            counted: what decides the result, where that is not the settings as they are.
+            code: whether the code counts.
+        """
+        code_key = self._code(rule, tuple(sorted(set(modules)))) if code else ""
+        decides = settings if counted is None else counted
+        key = _digest([rule, decides, code_key, sorted(need.key for need in needs)])
+        return Product(settings=dict(sorted(settings.items())), key=key)
+
+    @remembered
+    def _code(self, rule: str, modules: tuple[str, ...]) -> str:
+        return code_digest(self._scripts / f"{rule}.py", modules)
 
 
-def _alternate(recipe: Method, total: int) -> list[Cycle]:
-    cycles = []
-    epoch = 0
-    while epoch < total:
-        uniform_epochs = min(recipe.uniform_epochs, total - epoch)
-        phases = [Phase(name="uniform", first_epoch=epoch, epochs=uniform_epochs)]
-        epoch += uniform_epochs
-        counts = recipe.count_inverse
-        inverse_epochs = min(recipe.inverse_epochs, total - epoch) if counts else recipe.inverse_epochs
-        if inverse_epochs:
-            phases.append(Phase(name="inverse", first_epoch=epoch, epochs=inverse_epochs, counts=counts))
-            epoch += inverse_epochs if counts else 0
-        cycles.append(Cycle(phases=tuple(phases), end_epoch=epoch))
-    return cycles
+def _module_of(arch: str) -> str:
+    return f"{PACKAGE.name}.models.{arch}"
+
+
+def _modules_of(stage: Stage) -> list[str]:
+    """Name the modules that a stage's settings choose."""
+    return [
+        _module_of(stage.arch),
+        f"{PACKAGE.name}.sampling.{stage.sampling}",
+        OBJECTIVE_MODULES[stage.objective],
+    ]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -261,10 +261,8 @@ class Reference(Section):
     """Of the training, where it is trained."""
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Sub-images scored at a time; auto: as many as suit the device."""
-    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
-    """Arithmetic of scoring; auto: bfloat16 where the hardware has it. On a CPU tf32 is float32."""
-    sees: Literal["sub_images", "images"] = "sub_images"
-    """What the network sees: each sub-image alone, or whole images, which is less work and not the same."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of scoring; auto: bfloat16 where the hardware has it."""
 
 
 class Attribution(Section):
@@ -452,23 +450,8 @@ class Compute(Section):
     """CPU threads of a heavy job; auto: the real cores, divided among the GPUs for jobs that use one."""
     save_every_seconds: float = Field(default=60.0, gt=0)
     """How often a stage in progress saves its state."""
-    compile: Literal["auto", "never"] = "auto"
-    """auto: compile a network (torch.compile) where a stage on a CPU is long enough to gain by it."""
-    record: bool = True
-    """Whether a GPU replays a training step as one recorded CUDA graph."""
-    resident: float = Field(default=0.5, ge=0, le=1)
-    """Share of a GPU's free memory that training images may take, to stay there; 0: never."""
     tile: Annotated[int, Field(ge=16)] | Literal["auto"] = "auto"
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
-
-
-class Run(NamedTuple):
-    """A training run."""
-
-    model: str
-    scale: int
-    method: str
-    seed: int
 
 
 class Config(Section):
@@ -478,6 +461,8 @@ class Config(Section):
     """Scale factors: 2, 3, 4."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """One training run for each; the tables give means and standard deviations."""
+    results: str = Field(default="results", min_length=1)
+    """Folder of everything that is made. Give configs that share a checkout folders of their own."""
     archives: dict[Name, Archive] = {}
     """Files to download, by name."""
     sources: dict[Name, Source]
@@ -515,47 +500,6 @@ class Config(Section):
         if isinstance(values, dict) and isinstance(values.get("methods"), dict):
             return {**values, "methods": resolve_extends(values["methods"])}
         return values
-
-    def table(self, name: str) -> Table:
-        """Return a table that is not null."""
-        table = self.tables[name]
-        assert table is not None
-        return table
-
-    def scales_of(self, table: Table) -> list[int]:
-        """List the scales of a table that are computed."""
-        return [scale for scale in self.scales if table.scales is None or scale in table.scales]
-
-    def benchmarks_of(self, table: Table) -> list[str]:
-        """List the benchmarks of a table that are computed."""
-        return [name for name in self.data.benchmarks if table.benchmarks is None or name in table.benchmarks]
-
-    def shown_tables(self) -> list[str]:
-        """List the tables that have rows and columns."""
-        return [
-            name
-            for name, table in self.tables.items()
-            if table and self.scales_of(table) and self.benchmarks_of(table)
-        ]
-
-    def runs(self) -> list[Run]:
-        """List every training run that a table or a figure shows, each once."""
-        pairs = [
-            Run(model, scale, method, seed)
-            for table in map(self.table, self.shown_tables())
-            for scale in self.scales_of(table)
-            for model in table.models
-            for method in table.methods
-            for seed in self.seeds
-        ]
-        shown = [
-            Run(model, max(self.scales), method, self.seeds[0])
-            for _, figure in self.figures
-            if figure
-            for model in getattr(figure, "models", None) or [figure.model]
-            for method in getattr(figure, "methods", None) or [figure.method]
-        ]
-        return list(dict.fromkeys([*pairs, *shown]))
 
     def training_of(self, model: str) -> Training:
         """Return the training values of a network, its own over the common ones."""
