@@ -1,17 +1,18 @@
-"""What everything takes, before it is started."""
+"""How long everything takes, before it is started."""
 
 
 rule plan:
     log:
-        log_of("plan"),
+        "<results>/logs/plan.log",
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
         gpu=1,
     params:
-        settings=plan_settings,
+        settings=lambda w: planned(plan.forecast),
+        compute=lambda w: compute(w, None),
     message:
-        "Measuring steps to plan the runs"
+        "Measure steps to plan the runs"
     script:
         "../workflow_scripts/plan.py"

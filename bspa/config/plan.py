@@ -23,7 +23,7 @@ from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
 from bspa.config.schema import ArchiveSource, Config, SubImages, Table
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import METRICS, lpips_available
-from bspa.training.stage import OBJECTIVE_MODULES, Attribution, Stage
+from bspa.training.stage import OBJECTIVE_MODULES, PHASES, Attribution, Stage
 
 BICUBIC = "bicubic"
 MASK = "mask"
@@ -64,8 +64,13 @@ class PlannedStage:
 class Product:
     """What one job makes."""
 
+    rule: str
+    path: str
+    """Its first file, under the results."""
     settings: dict[str, Any]
     """Plain values for the script, by sorted names."""
+    needs: tuple[Product, ...]
+    """What the job reads."""
     key: str
     """32 hexadecimal digits that stand for the settings, the code, and the keys of what the job reads."""
 
@@ -236,24 +241,44 @@ class Plan:
         """Return where the mask of a cycle lies under the results, without suffix."""
         return f"training/{run.name}/cycle{cycle}/{MASK}"
 
-    def targets(self) -> list[str]:
-        """List what `rule all` makes: tables, figures, weights, and stages, so that a deleted one is remade."""
-        files = ["tables/classes.csv", "tables/classes.html"]
-        suffixes = ("csv", "md", "tex", "html")
-        files += [f"tables/{name}.{suffix}" for name in self.tables for suffix in suffixes]
-        files += [f"figures/{name}.{suffix}" for name in self.figures for suffix in ("pdf", "png")]
+    @remembered
+    def targets(self) -> list[Product]:
+        """List what the config is for: tables, figures, weights, stages and masks."""
+        made = [self.table_classes(), *map(self.table, self.tables)]
+        made += [getattr(self, FIGURE_RULES[name])() for name in self.figures]
         for run in self.runs():
-            files.append(f"models/{run.name}.safetensors")
-            files += [f"{planned.path}.safetensors" for planned in self.stages(run)]
-            files += [f"{self.mask_path(run, cycle)}.safetensors" for cycle in self.used_masks(run)]
-        return files
+            chain = self._chain(run)
+            made += [chain[planned.cycle, planned.stage.phase] for planned in self.stages(run)]
+            made += [chain[cycle, MASK] for cycle in self.used_masks(run)]
+            made.append(self.deliver_weights(run))
+        return made
+
+    @remembered
+    def products(self) -> dict[str, Product]:
+        """List everything that the targets need, by path, each after what it needs."""
+        found: dict[str, Product] = {}
+
+        def add(product: Product) -> None:
+            if product.path not in found:
+                for need in product.needs:
+                    add(need)
+                found[product.path] = product
+
+        for target in self.targets():
+            add(target)
+        return found
 
     # ---- photographs ---------------------------------------------------------------------------------------
 
     @remembered
     def fetch_archive(self, archive: str) -> Product:
         """An unpacked archive. No code counts: an edited downloader is no reason to download again."""
-        return self._product("fetch_archive", self.config.archives[archive].model_dump(), code=False)
+        return self._product(
+            "fetch_archive",
+            f"data/archives/{archive}",
+            self.config.archives[archive].model_dump(),
+            code=False,
+        )
 
     @remembered
     def make_manifest(self, source: str) -> Product:
@@ -282,7 +307,7 @@ class Plan:
             "minimum_side": side,
             "minimum_side_reason": reason,
         }
-        return self._product("make_manifest", settings, needs, counted=counted)
+        return self._product("make_manifest", f"data/{source}/manifest.csv", settings, needs, counted=counted)
 
     def _photographs(self, source: str, values: dict[str, Any], scales: list[int]) -> str:
         """Digest the names and the content of a source's photographs."""
@@ -305,19 +330,25 @@ class Plan:
             "grids": {str(scale): self.grid(scale).model_dump() for scale in sorted(config.scales)},
             "classes": {name: config.class_splits[name].classes for name in sorted(self.class_splits())},
         }
-        return self._product("check_data", settings, [self.make_manifest(name) for name in self.sources])
+        return self._product(
+            "check_data", "data/checked.txt", settings, [self.make_manifest(name) for name in self.sources]
+        )
 
     @remembered
     def pack_images(self, source: str, scale: int) -> Product:
         """The packed HR and LR images of a source."""
         settings = {"scale": scale, "border": self.config.data.border}
-        return self._product("pack_images", settings, [self.make_manifest(source)])
+        return self._product(
+            "pack_images", f"data/{source}/x{scale}.h5", settings, [self.make_manifest(source)]
+        )
 
     @remembered
     def crop_sub_images(self, source: str, scale: int) -> Product:
         """The windows of a source's sub-images."""
         needs = [self.pack_images(source, scale)]
-        return self._product("crop_sub_images", self.grid(scale).model_dump(), needs)
+        return self._product(
+            "crop_sub_images", f"sub_images/{source}/x{scale}.h5", self.grid(scale).model_dump(), needs
+        )
 
     # ---- difficulty ----------------------------------------------------------------------------------------
 
@@ -339,21 +370,25 @@ class Plan:
         settings = {**network, "file": weights.file, "sha256": weights.sha256}
         counted = {**network, "weights": self._content_of(weights.file, weights.sha256)}
         modules = [_module_of(network["arch"])]
-        return self._product("import_reference", settings, modules=modules, counted=counted)
+        return self._product(
+            "import_reference", _reference_path(scale), settings, modules=modules, counted=counted
+        )
 
     def reference_stage(self, scale: int) -> Stage:
         """Return the training of the reference: uniform sampling and L1, as the baseline's."""
         model = self.config.reference.model
         phase = Phase(name="uniform", first_epoch=0, epochs=self.config.training_of(model).epochs)
         run = Run(model, scale, "reference", self.config.reference.seed)
-        return self._make_stage(run, phase, sampling="uniform", objective="l1")
+        return self._stage(run, phase)
 
     @remembered
     def train_reference(self, scale: int) -> Product:
         """The trained reference network."""
         stage = self.reference_stage(scale)
         needs = [self.pack_images(self.config.data.train, scale)]
-        return self._product("train_reference", asdict(stage), needs, modules=_modules_of(stage))
+        return self._product(
+            "train_reference", _reference_path(scale), asdict(stage), needs, modules=_modules_of(stage)
+        )
 
     def reference(self, scale: int) -> Product:
         """The reference network, given or trained."""
@@ -366,19 +401,32 @@ class Plan:
         settings = {"batch": reference.batch, "precision": reference.precision}
         needs = [self.crop_sub_images(source, scale), self.reference(scale)]
         modules = [_module_of(self.config.models[reference.model].arch)]
-        return self._product("score_difficulty", settings, needs, modules=modules)
+        return self._product(
+            "score_difficulty",
+            f"difficulty/{source}/x{scale}/scores.h5",
+            settings,
+            needs,
+            modules=modules,
+        )
 
     @remembered
     def compute_thresholds(self, source: str, scale: int, split: str) -> Product:
         """The classes of a source's sub-images."""
         settings = self.config.class_splits[split].model_dump()
-        return self._product("compute_thresholds", settings, [self.score_difficulty(source, scale)])
+        return self._product(
+            "compute_thresholds",
+            f"difficulty/{source}/x{scale}/{split}/thresholds.csv",
+            settings,
+            [self.score_difficulty(source, scale)],
+        )
 
     @remembered
     def write_class_shards(self, source: str, scale: int, split: str) -> Product:
         """The sub-images of each class."""
         needs = [self.compute_thresholds(source, scale, split)]
-        return self._product("write_class_shards", {"samples": self.config.shards}, needs)
+        return self._product(
+            "write_class_shards", f"shards/{source}/x{scale}/{split}", {"samples": self.config.shards}, needs
+        )
 
     @remembered
     def map_informativeness(self, source: str, scale: int) -> Product:
@@ -394,13 +442,23 @@ class Plan:
                 f"sub_images.x{scale}.size: {size} is too small for sampling: informative; "
                 f"allowed: {least} or more"
             )
-        return self._product("map_informativeness", {"patch": size}, [self.pack_images(source, scale)])
+        return self._product(
+            "map_informativeness",
+            f"informative/{source}/x{scale}/maps.h5",
+            {"patch": size},
+            [self.pack_images(source, scale)],
+        )
 
     @remembered
     def select_patches(self, source: str, scale: int, selection: str) -> Product:
         """SamplingAug's chosen patches."""
         settings = self.config.patch_selections[selection].model_dump()
-        return self._product("select_patches", settings, [self.map_informativeness(source, scale)])
+        return self._product(
+            "select_patches",
+            f"informative/{source}/x{scale}/{selection}.h5",
+            settings,
+            [self.map_informativeness(source, scale)],
+        )
 
     # ---- training ------------------------------------------------------------------------------------------
 
@@ -433,7 +491,12 @@ class Plan:
             if mask:
                 needs.append(made[mask, MASK])
             made[cycle, stage.phase] = self._product(
-                "train_stage", asdict(stage), needs, modules=_modules_of(stage)
+                f"train_{stage.phase}",
+                f"{planned.path}.safetensors",
+                asdict(stage),
+                needs,
+                modules=_modules_of(stage),
+                script="train_stage",
             )
             if method.attribution and stage.phase == "inverse":
                 attribution, kept = self.attribution(run, cycle), self.kept_mask(run, cycle)
@@ -441,7 +504,11 @@ class Plan:
                 needs += [made[kept, MASK]] if kept else []
                 modules = [_module_of(attribution.arch), UNIFORM, OBJECTIVE_MODULES[attribution.objective]]
                 made[cycle, MASK] = self._product(
-                    "attribute_parameters", asdict(attribution), needs, modules=modules
+                    "attribute_parameters",
+                    f"{self.mask_path(run, cycle)}.safetensors",
+                    asdict(attribution),
+                    needs,
+                    modules=modules,
                 )
         return made
 
@@ -482,7 +549,13 @@ class Plan:
         chain = self._chain(run)
         last = self.stages(run)[-1]
         needs = [chain[last.cycle, last.stage.phase], *(chain[cycle, MASK] for cycle in self.used_masks(run))]
-        return self._product("deliver_weights", settings, needs, modules=[_module_of(network["arch"])])
+        return self._product(
+            "deliver_weights",
+            f"models/{run.name}.safetensors",
+            settings,
+            needs,
+            modules=[_module_of(network["arch"])],
+        )
 
     # ---- evaluation ----------------------------------------------------------------------------------------
 
@@ -491,14 +564,23 @@ class Plan:
         """PSNR and SSIM of a run on a benchmark."""
         needs = [self.pack_images(benchmark, run.scale), self.deliver_weights(run)]
         return self._product(
-            "evaluate", {"tile": self.config.compute.tile}, needs, modules=[self._architecture(run)]
+            "evaluate",
+            f"evaluation/{run.name}/{benchmark}.csv",
+            {"tile": self.config.compute.tile},
+            needs,
+            modules=[self._architecture(run)],
         )
 
     @remembered
     def evaluate_bicubic(self, scale: int, benchmark: str) -> Product:
         """PSNR and SSIM of bicubic interpolation on a benchmark."""
         settings = {"scale": scale, "border": self.config.data.border}
-        return self._product("evaluate_bicubic", settings, [self.pack_images(benchmark, scale)])
+        return self._product(
+            "evaluate_bicubic",
+            f"evaluation/{BICUBIC}_x{scale}/{benchmark}.csv",
+            settings,
+            [self.pack_images(benchmark, scale)],
+        )
 
     @remembered
     def fetch_niqe_model(self) -> Product:
@@ -507,28 +589,47 @@ class Plan:
         if niqe is None:
             raise ValueError("perceptual.niqe is null in the config: there is no pristine model to fetch")
         counted = {"model": self._content_of(niqe.file, niqe.sha256)}
-        return self._product("fetch_niqe_model", niqe.model_dump(), counted=counted)
+        return self._product(
+            "fetch_niqe_model", "perceptual/niqe_model.npz", niqe.model_dump(), counted=counted
+        )
 
     @remembered
     def evaluate_perceptual(self, run: Run, benchmark: str) -> Product:
         """NIQE and LPIPS of a run on a benchmark."""
         needs = [self.pack_images(benchmark, run.scale), self.deliver_weights(run), *self._niqe()]
         settings = {"tile": self.config.compute.tile, "lpips": lpips_available()}
-        return self._product("evaluate_perceptual", settings, needs, modules=[self._architecture(run)])
+        return self._product(
+            "evaluate_perceptual",
+            f"perceptual/{run.name}/{benchmark}.csv",
+            settings,
+            needs,
+            modules=[self._architecture(run)],
+        )
 
     @remembered
     def evaluate_perceptual_bicubic(self, scale: int, benchmark: str) -> Product:
         """NIQE and LPIPS of bicubic interpolation on a benchmark."""
         settings = {"scale": scale, "border": self.config.data.border, "lpips": lpips_available()}
         needs = [self.pack_images(benchmark, scale), *self._niqe()]
-        return self._product("evaluate_perceptual_bicubic", settings, needs)
+        return self._product(
+            "evaluate_perceptual_bicubic",
+            f"perceptual/{BICUBIC}_x{scale}/{benchmark}.csv",
+            settings,
+            needs,
+        )
 
     @remembered
     def score_sub_images(self, run: Run, source: str) -> Product:
         """The error of a run's network on a source's sub-images."""
         needs = [self.crop_sub_images(source, run.scale), self.deliver_weights(run)]
         settings = {"batch": self.config.reference.batch}
-        return self._product("score_sub_images", settings, needs, modules=[self._architecture(run)])
+        return self._product(
+            "score_sub_images",
+            f"sub_image_scores/{run.name}/{source}.h5",
+            settings,
+            needs,
+            modules=[self._architecture(run)],
+        )
 
     # ---- tables --------------------------------------------------------------------------------------------
 
@@ -537,14 +638,14 @@ class Plan:
         """The table of classes."""
         train, rows = self.config.data.train, self.class_rows()
         needs = [self.compute_thresholds(train, row["scale"], row["split"]) for row in rows]
-        return self._product("table_classes", {"rows": rows}, needs)
+        return self._product("table_classes", "tables/classes.csv", {"rows": rows}, needs)
 
     @remembered
     def table(self, table: str) -> Product:
         """A table of scores."""
-        section = self._table(table)
+        section, runs = self._table(table), self.table_runs(table)
         evaluations = self.evaluations(table)
-        runs = self.table_runs(table)
+        delivered = [self.deliver_weights(run) for run in runs]
         settings = {
             "table": table,
             "caption": section.caption,
@@ -554,49 +655,46 @@ class Plan:
             "baseline": section.methods[0],
             "seeds": list(self.config.seeds),
             "trained_on": self.config.data.train,
-            "evaluations": [row for row, _ in evaluations],
+            "evaluations": [
+                {**self._row(run), "benchmark": benchmark, "kind": kind, "key": product.key}
+                for run, benchmark, kind, product in evaluations
+            ],
             "runs": [
-                {**asdict(run), "warning": self.warning(run), "key": self.deliver_weights(run).key}
-                for run in runs
+                {**asdict(run), "warning": self.warning(run), "key": product.key}
+                for run, product in zip(runs, delivered, strict=True)
             ],
         }
-        # The keys of what it reads are in the settings.
-        return self._product("table", settings, [self.check_data()])
+        needs = [self.check_data(), *(product for *_, product in evaluations), *delivered]
+        return self._product("table", f"tables/{table}.csv", settings, needs)
 
     @remembered
-    def evaluations(self, table: str) -> list[tuple[dict[str, Any], str]]:
-        """List the scores of a table, bicubic interpolation first: what they are of, and their file."""
+    def evaluations(self, table: str) -> list[tuple[Run, str, str, Product]]:
+        """List the scores of a table, bicubic interpolation first: run, benchmark, kind of metric, product."""
         section = self._table(table)
-        kinds = list(dict.fromkeys(METRICS[name].kind for name in section.metrics))
-        runs: list[Run] = [
-            *(Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)),
-            *self.table_runs(table),
-        ]
+        bicubic = [Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)]
         return [
-            self._evaluation(run, benchmark, kind)
-            for run in runs
+            (run, benchmark, kind, self._evaluation(run, benchmark, kind))
+            for run in (*bicubic, *self.table_runs(table))
             for benchmark in self.benchmarks_of(section)
-            for kind in kinds
+            for kind in dict.fromkeys(METRICS[name].kind for name in section.metrics)
         ]
 
-    def _evaluation(self, run: Run, benchmark: str, kind: str) -> tuple[dict[str, Any], str]:
-        bicubic = run.model == BICUBIC
-        folder = {"quality": "evaluation", "perceptual": "perceptual"}[kind]
-        rule = {"quality": "evaluate", "perceptual": "evaluate_perceptual"}[kind]
-        if bicubic:
-            product: Product = getattr(self, f"{rule}_bicubic")(run.scale, benchmark)
-        else:
-            product = getattr(self, rule)(run, benchmark)
-        row = {
-            **asdict(run),
-            "model_label": BICUBIC if bicubic else self.model_label(run.model),
-            "method_label": BICUBIC if bicubic else self.method_label(run.method),
-            "benchmark": benchmark,
-            "kind": kind,
-            "key": product.key,
+    def _evaluation(self, run: Run, benchmark: str, kind: str) -> Product:
+        if run.model == BICUBIC:
+            bicubic = {"quality": self.evaluate_bicubic, "perceptual": self.evaluate_perceptual_bicubic}
+            return bicubic[kind](run.scale, benchmark)
+        trained = {"quality": self.evaluate, "perceptual": self.evaluate_perceptual}
+        return trained[kind](run, benchmark)
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        """What a table says of a run."""
+        if run.model == BICUBIC:
+            return {**asdict(run), "model_label": BICUBIC, "method_label": BICUBIC}
+        labels = {
+            "model_label": self.model_label(run.model),
+            "method_label": self.method_label(run.method),
         }
-        name = f"{BICUBIC}_x{run.scale}" if bicubic else run.name
-        return row, f"{folder}/{name}/{benchmark}.csv"
+        return {**asdict(run), **labels}
 
     # ---- what several products need ------------------------------------------------------------------------
 
@@ -640,15 +738,8 @@ class Plan:
         return _module_of(self.config.models[run.model].arch)
 
     def _stage(self, run: Run, phase: Phase) -> Stage:
-        """Return a stage; UDN's steps have objectives of their own, on uniform samples."""
-        if phase.name in ("uncertainty", "weighted"):
-            return self._make_stage(run, phase, sampling="uniform", objective=phase.name)
-        return self._make_stage(
-            run, phase, sampling=phase.name, objective=self.config.methods[run.method].loss
-        )
-
-    def _make_stage(self, run: Run, phase: Phase, *, sampling: str, objective: str) -> Stage:
         values = self.config.training_of(run.model)
+        sampling, objective = PHASES[phase.name]
         return Stage(
             **values.model_dump(exclude={"epochs"}),
             **self._network(run.model, run.scale),
@@ -687,31 +778,41 @@ class Plan:
     def _product(
         self,
         rule: str,
+        path: str,
         settings: dict[str, Any],
         needs: Sequence[Product] = (),
         *,
         modules: Iterable[str] = (),
         counted: dict[str, Any] | None = None,
         code: bool = True,
+        script: str | None = None,
     ) -> Product:
         """Make the product of a job.
 
         Args:
-            rule: also names the script.
+            rule: the rule that makes it.
+            path: its first file, under the results.
             settings: what the script gets.
             needs: what the job reads.
             modules: what the script runs besides its imports, chosen by the settings.
             counted: what decides the result, where that is not the settings as they are.
             code: whether the code counts.
+            script: the rule's script, where its name is another.
         """
-        code_key = self._code(rule, tuple(sorted(set(modules)))) if code else ""
+        code_key = self._code(script or rule, tuple(sorted(set(modules)))) if code else ""
         decides = settings if counted is None else counted
         key = _digest([rule, decides, code_key, sorted(need.key for need in needs)])
-        return Product(settings=dict(sorted(settings.items())), key=key)
+        return Product(
+            rule=rule, path=path, settings=dict(sorted(settings.items())), needs=tuple(needs), key=key
+        )
 
     @remembered
-    def _code(self, rule: str, modules: tuple[str, ...]) -> str:
-        return code_digest(self._scripts / f"{rule}.py", modules)
+    def _code(self, script: str, modules: tuple[str, ...]) -> str:
+        return code_digest(self._scripts / f"{script}.py", modules)
+
+
+def _reference_path(scale: int) -> str:
+    return f"reference/x{scale}.safetensors"
 
 
 def _module_of(arch: str) -> str:

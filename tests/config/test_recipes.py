@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bspa.config import Config, load_config, plan_cycles
+from bspa.config.load import load_config
+from bspa.config.recipes import lay_out_cycles, without_effect
+from bspa.config.schema import Config
 
 
 def config(root: Path, **method: Any) -> Config:
@@ -26,7 +28,7 @@ def config(root: Path, **method: Any) -> Config:
 def epochs(settings: Config, method: str = "tested") -> list[tuple[int | None, int | None, int]]:
     """Return the lengths of each cycle's uniform and inverse phase, and its end."""
     cycles = []
-    for cycle in plan_cycles(settings, "fsrcnn", method):
+    for cycle in lay_out_cycles(settings, "fsrcnn", method):
         lengths = {phase.name: phase.epochs for phase in cycle.phases}
         assert set(lengths) <= {"uniform", "inverse"}
         cycles.append((lengths.get("uniform"), lengths.get("inverse"), cycle.end_epoch))
@@ -43,7 +45,7 @@ def test_the_default_alternation_is_four_cycles_of_the_baselines_length(root: Pa
 def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(root: Path) -> None:
     settings = config(root, inverse_epochs=1, count_inverse=False)
     assert epochs(settings) == [(50, 1, 50 * k) for k in range(1, 9)]
-    phases = [p for c in plan_cycles(settings, "fsrcnn", "tested") for p in c.phases]
+    phases = [p for c in lay_out_cycles(settings, "fsrcnn", "tested") for p in c.phases]
     assert [p.counts for p in phases] == [True, False] * 8
     assert [p.first_epoch for p in phases] == [
         0,
@@ -67,7 +69,7 @@ def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(root: Path) -> 
 
 @pytest.mark.parametrize(("uniform", "inverse"), [(30, 50), (150, 90), (1000, 1), (399, 5), (400, 50)])
 def test_counted_phases_use_exactly_the_epochs_there_are(root: Path, uniform: int, inverse: int) -> None:
-    cycles = plan_cycles(config(root, uniform_epochs=uniform, inverse_epochs=inverse), "fsrcnn", "tested")
+    cycles = lay_out_cycles(config(root, uniform_epochs=uniform, inverse_epochs=inverse), "fsrcnn", "tested")
     phases = [p for c in cycles for p in c.phases]
     assert sum(p.epochs for p in phases) == 400
     assert all(p.epochs > 0 for p in phases)
@@ -85,7 +87,7 @@ def test_a_recipe_can_match_the_steps_of_another(root: Path) -> None:
 
 def test_sampling_aug_is_one_stage_and_udn_two_within_the_epochs(root: Path) -> None:
     def stages(settings: Config, method: str) -> list[tuple[str, int, int]]:
-        (cycle,) = plan_cycles(settings, "fsrcnn", method)
+        (cycle,) = lay_out_cycles(settings, "fsrcnn", method)
         assert cycle.end_epoch == 400
         return [(phase.name, phase.first_epoch, phase.epochs) for phase in cycle.phases]
 
@@ -107,4 +109,24 @@ def test_udn_without_an_epoch_for_its_second_step_is_refused(
     values["training"]["epochs"] = epochs
     values["methods"]["udn"]["uncertainty_epochs"] = first
     with pytest.raises(ValueError, match=rf"methods.udn.uncertainty_epochs: .* fsrcnn has {epochs} in all"):
-        plan_cycles(load_config(values), "fsrcnn", "udn")
+        lay_out_cycles(load_config(values), "fsrcnn", "udn")
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ({}, None),
+        ({"uniform_epochs": 400}, "no inverse phase"),
+        ({"uniform_epochs": 200, "inverse_epochs": 200}, None),
+        ({"uniform_epochs": 200, "inverse_epochs": 200, "attribution": {}}, "no mask"),
+        ({"uniform_epochs": 100, "inverse_epochs": 100, "attribution": {}}, None),
+        (
+            {"uniform_epochs": 100, "inverse_epochs": 100, "attribution": {"update": "cumulative"}},
+            "one mask",
+        ),
+    ],
+)
+def test_a_recipe_without_effect_is_told(root: Path, method: dict[str, Any], says: str | None) -> None:
+    settings = config(root, **method)
+    told = without_effect(settings.methods["tested"], lay_out_cycles(settings, "fsrcnn", "tested"))
+    assert (told is None) if says is None else (told is not None and says in told)
