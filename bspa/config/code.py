@@ -89,8 +89,6 @@ def _tree_digest(file: str) -> str:
 def _tokens(node: object) -> Iterator[str]:
     """Write a tree as text that is the same under every version of Python (`ast.dump` is not)."""
     if isinstance(node, ast.AST):
-        if _changes_nothing(node):
-            return
         yield f"({type(node).__name__}"
         for name, value in ast.iter_fields(node):
             # Versions differ in which fields they have when these are empty.
@@ -100,8 +98,9 @@ def _tokens(node: object) -> Iterator[str]:
         yield ")"
     elif isinstance(node, list):
         for item in node:
-            yield from _tokens(item)
-            yield ","
+            if not (isinstance(item, ast.AST) and _changes_nothing(item)):
+                yield from _tokens(item)
+                yield ","
     else:
         yield repr(node)
 

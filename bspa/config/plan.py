@@ -245,7 +245,6 @@ class Plan:
     def targets(self) -> list[Product]:
         """List what the config is for: tables, figures, weights, stages and masks."""
         made = [self.table_classes(), *map(self.table, self.tables)]
-        made += [getattr(self, FIGURE_RULES[name])() for name in self.figures]
         for run in self.runs():
             chain = self._chain(run)
             made += [chain[planned.cycle, planned.stage.phase] for planned in self.stages(run)]
