@@ -39,13 +39,14 @@ min_version("9.27")
 
 # The defaults are read here and not by `configfile:`, so that a workflow that imports this one as a module
 # need not repeat them. Snakemake leaves numbers inside lists and sections of --config as text.
-DEFAULTS = workflow.source_path("config.yaml")
-given = yaml.safe_load(Path(DEFAULTS).read_text(encoding="utf-8"))
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+DEFAULTS = HERE / "config.yaml"
+given = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
 update_config(given, config)
 update_config(given, typed(workflow.config_settings.config))
 
 try:
-    settings = load_config(given, [DEFAULTS, *workflow.configfiles])
+    settings = load_config(given, [str(DEFAULTS), *map(str, workflow.configfiles)])
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -56,7 +57,7 @@ pathvars:
 
 plan = Plan(
     settings,
-    scripts=Path(DEFAULTS).parent / "workflow_scripts",
+    scripts=HERE / "workflow_scripts",
     contents=Contents(Path(settings.results, ".contents.json")),
 )
 
@@ -83,7 +84,7 @@ onstart:
 
 rule all:
     input:
-        [f"<results>/{path}" for path in plan.targets()],
+        [f"<results>/{path}" for path in plan.files()],
 
 
 include: "rules/data.smk"

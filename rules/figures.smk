@@ -1,10 +1,24 @@
-"""The paper's figures."""
+"""The paper's figures. Each shows the largest scale and the first seed."""
+
+FIGURE_SCALE = plan.figure_scale
+FIGURE_PACKED = f"<results>/data/{{}}/x{FIGURE_SCALE}.h5"
+DIFFICULTY = f"<results>/difficulty/{{}}/x{FIGURE_SCALE}"
+
+
+def figure_weights(name):
+    """The delivered weights of the runs that a figure shows."""
+    return [f"<results>/models/{run.name}.safetensors" for run in planned(plan.figure_runs, name)]
+
+
+def figure_scores(name, source):
+    """The scores of a source's sub-images under the networks that a figure shows."""
+    return [f"<results>/sub_image_scores/{run.name}/{source}.h5" for run in planned(plan.figure_runs, name)]
 
 
 rule figure_1:
     input:
-        scores=f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/scores.h5",
-        thresholds=f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{used_splits()[0]}/thresholds.csv",
+        scores=f"{DIFFICULTY.format(settings.data.train)}/scores.h5",
+        thresholds=f"{DIFFICULTY.format(settings.data.train)}/{plan.class_splits()[0]}/thresholds.csv",
     output:
         pdf="<results>/figures/figure1.pdf",
         png=report(
@@ -19,10 +33,10 @@ rule figure_1:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=plain(source=settings.data.train, scale=FIGURE_SCALE, split=used_splits()[0]),
-        code=code("figure_1"),
+        settings=settings_of("figure_1"),
+        key=key_of("figure_1"),
     message:
-        "Figure 1: the long tail of difficulty"
+        "Draw Figure 1: the long tail of difficulty"
     script:
         "../workflow_scripts/figure_1.py"
 
@@ -31,11 +45,9 @@ rule figure_3:
     input:
         train_scores=lambda w: figure_scores("figure3", settings.data.train),
         validation_scores=lambda w: figure_scores("figure3", settings.data.validation),
-        difficulty=f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/scores.h5",
-        validation_difficulty=f"<results>/difficulty/{settings.data.validation}/x{FIGURE_SCALE}/scores.h5",
-        thresholds=lambda w: (
-            f"<results>/difficulty/{settings.data.train}/x{FIGURE_SCALE}/{figure('figure3').class_split}/thresholds.csv"
-        ),
+        difficulty=f"{DIFFICULTY.format(settings.data.train)}/scores.h5",
+        validation_difficulty=f"{DIFFICULTY.format(settings.data.validation)}/scores.h5",
+        thresholds=lambda w: f"{DIFFICULTY.format(settings.data.train)}/{settings.figures.figure3.class_split}/thresholds.csv",
     output:
         pdf="<results>/figures/figure3.pdf",
         png=report(
@@ -50,21 +62,17 @@ rule figure_3:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(
-            figure_labels("figure3", settings.data.train),
-            train=settings.data.train,
-            validation=settings.data.validation,
-        ),
-        code=code("figure_3"),
+        settings=settings_of("figure_3"),
+        key=key_of("figure_3"),
     message:
-        "Figure 3: PSNR of each class of difficulty"
+        "Draw Figure 3: PSNR of each class of difficulty"
     script:
         "../workflow_scripts/figure_3.py"
 
 
 rule figure_4:
     input:
-        packed=f"<results>/data/{settings.data.validation}/x{FIGURE_SCALE}.h5",
+        packed=FIGURE_PACKED.format(settings.data.validation),
         scores=lambda w: figure_scores("figure4", settings.data.validation),
         weights=lambda w: figure_weights("figure4"),
     output:
@@ -83,18 +91,11 @@ rule figure_4:
     resources:
         gpu=1,
     params:
-        settings=lambda w: plain(
-            figure_labels("figure4", settings.data.validation),
-            model=network(figure("figure4").model),
-            scale=FIGURE_SCALE,
-            size=grid(FIGURE_SCALE).size,
-            count=figure("figure4").count,
-            regions=[plain(region) for region in figure("figure4").regions],
-            tile=settings.compute.tile,
-        ),
-        code=code("figure_4"),
+        settings=settings_of("figure_4"),
+        compute=compute,
+        key=key_of("figure_4"),
     message:
-        "Figure 4: super-resolved sub-images and their error"
+        "Draw Figure 4: super-resolved sub-images and their error"
     script:
         "../workflow_scripts/figure_4.py"
 
@@ -116,17 +117,17 @@ rule figure_5:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: figure_labels("figure5", settings.data.train),
-        code=code("figure_5"),
+        settings=settings_of("figure_5"),
+        key=key_of("figure_5"),
     message:
-        "Figure 5: the sub-images' error before and after"
+        "Draw Figure 5: the sub-images' error before and after"
     script:
         "../workflow_scripts/figure_5.py"
 
 
 rule figure_6:
     input:
-        packed=[f"<results>/data/{name}/x{FIGURE_SCALE}.h5" for name in settings.data.benchmarks],
+        packed=[FIGURE_PACKED.format(name) for name in settings.data.benchmarks],
         weights=lambda w: figure_weights("figure6"),
     output:
         pdf="<results>/figures/figure6.pdf",
@@ -144,27 +145,18 @@ rule figure_6:
     resources:
         gpu=1,
     params:
-        settings=lambda w: plain(
-            figure_labels("figure6", ", ".join(settings.data.benchmarks)),
-            model=network(figure("figure6").model),
-            scale=FIGURE_SCALE,
-            border=settings.data.border,
-            benchmarks=list(settings.data.benchmarks),
-            size=figure("figure6").size,
-            count=figure("figure6").count,
-            regions=shown_regions(),
-            tile=settings.compute.tile,
-        ),
-        code=code("figure_6"),
+        settings=settings_of("figure_6"),
+        compute=compute,
+        key=key_of("figure_6"),
     message:
-        "Figure 6: regions compared across methods"
+        "Draw Figure 6: regions compared across methods"
     script:
         "../workflow_scripts/figure_6.py"
 
 
 rule figure_training:
     input:
-        journals=lambda w: [f"{stage}.csv" for stage, _ in training_stages()],
+        journals=lambda w: [f"<results>/{stage.path}.csv" for stage in planned(plan.shown_stages)],
     output:
         pdf="<results>/figures/training.pdf",
         png=report(
@@ -179,21 +171,17 @@ rule figure_training:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(
-            journals=[plain(stage) for _, stage in training_stages()],
-            scale=FIGURE_SCALE,
-            seed=settings.seeds[0],
-        ),
-        code=code("figure_training"),
+        settings=settings_of("figure_training"),
+        key=key_of("figure_training"),
     message:
-        "Training curves"
+        "Draw the training curves"
     script:
         "../workflow_scripts/figure_training.py"
 
 
 rule figure_attribution:
     input:
-        masks=lambda w: attribution_masks(),
+        masks=lambda w: [f"<results>/{path}.safetensors" for path in planned(plan.shown_masks)],
     output:
         pdf="<results>/figures/attribution.pdf",
         png=report(
@@ -208,13 +196,10 @@ rule figure_attribution:
         "../envs/bspa.yaml"
     threads: 1
     params:
-        settings=lambda w: plain(
-            label=figure_label("attribution", settings.data.train),
-            model=network(figure("attribution").model),
-            scale=FIGURE_SCALE,
-        ),
-        code=code("figure_attribution"),
+        settings=settings_of("figure_attribution"),
+        key=key_of("figure_attribution"),
     message:
-        "Importance and frozen share of each layer"
+        "Draw the importance and the frozen share of each layer"
     script:
         "../workflow_scripts/figure_attribution.py"
+

@@ -32,7 +32,7 @@ rule table_classes:
 rule table:
     input:
         checked="<results>/data/checked.txt",
-        evaluations=lambda w: [f"<results>/{path}" for _, path in planned(plan.evaluations, w.table)],
+        evaluations=lambda w: [f"<results>/{score.path}" for *_, score in planned(plan.evaluations, w.table)],
         runs=lambda w: [f"<results>/models/{run.name}.json" for run in plan.table_runs(w.table)],
     output:
         csv="<results>/tables/{table}.csv",

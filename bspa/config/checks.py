@@ -31,8 +31,8 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
                 yield (*key, number), f"{value!r} is listed twice"
     yield from _grid_problems(config)
     for name, method in config.methods.items():
-        for key, text in _recipe_problems(config, name, method):
-            yield ("methods", name, key), text
+        for own, text in _recipe_problems(config, name, method):
+            yield ("methods", name, own), text
     if "maps" in config.patch_selections:
         yield ("patch_selections", "maps"), "'maps' is taken by the file of error maps; use another name"
     for key, file in _given_files(config):
@@ -45,8 +45,8 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
 
 def _references(config: Config) -> Iterator[tuple[Key, str, Collection[str], str]]:
     """Yield each name that stands for a section: its key, the name, the known names, and where those are."""
-    for key in ("train", "validation"):
-        yield ("data", key), getattr(config.data, key), config.sources, "sources"
+    for use in ("train", "validation"):
+        yield ("data", use), getattr(config.data, use), config.sources, "sources"
     for number, name in enumerate(config.data.benchmarks):
         yield ("data", "benchmarks", number), name, config.sources, "sources"
     for name, source in config.sources.items():
@@ -74,7 +74,7 @@ def _shown(config: Config) -> Iterator[tuple[Key, Any]]:
 def _shown_references(
     config: Config, key: Key, section: Any
 ) -> Iterator[tuple[Key, str, Collection[str], str]]:
-    single = {
+    single: dict[str, tuple[str, Collection[str]]] = {
         "model": ("models", config.models),
         "method": ("methods", config.methods),
         "class_split": ("class_splits", config.class_splits),
@@ -82,7 +82,7 @@ def _shown_references(
     for field, (where, known) in single.items():
         if hasattr(section, field):
             yield (*key, field), getattr(section, field), known, where
-    several = {
+    several: dict[str, tuple[str, Collection[str]]] = {
         "models": ("models", config.models),
         "methods": ("methods", config.methods),
         "benchmarks": ("sources", config.sources),

@@ -16,10 +16,11 @@ Schema = dict[str, Any]
 PREFACE = """\
 # Configuration
 
-<!-- Generated from bspa/config/schema.py. Do not edit; run python -m bspa.config.docs > docs/configuration.md -->
+<!-- Generated from bspa/config/schema.py. Do not edit; run
+     python -m bspa.config.docs > docs/configuration.md -->
 
-`config.yaml` holds every key with the value of the default run, and a comment. It is always read first. To change
-something, edit it, or lay a file of your own over it:
+`config.yaml` holds every key with the value of the default run, and a comment. It is always read first. To
+change something, edit it, or lay a file of your own over it:
 
     snakemake --cores 8 results/tables/table4.csv --configfile own.yaml
 
@@ -29,22 +30,22 @@ The same command after a change redoes the stages that depend on the changed val
 
 - **Mappings merge, lists replace.** An overlay names only what differs. `data: {benchmarks: [set5]}` keeps
   `data.train` and drops every other benchmark.
-- **Targets come first.** `--configfile` and `--config` take everything behind them, so write the target before them, or
-  after `--`. Several files may follow `--configfile`; a later one wins, and `--config` wins over all files:
-  `snakemake TARGET --configfile own.yaml --config "training={epochs: 8}"`.
-- **An overlay cannot remove a key.** A source that changes its `kind`, or a network that changes its `arch`, keeps
-  the other kind's keys and is refused: give it a new name.
-- **Recipes extend recipes.** In `methods`, `extends: NAME` starts from another recipe's values; nested sections merge
-  key by key, and `null` removes one (`attribution: null`). The label is not inherited.
+- **Targets come first.** `--configfile` and `--config` take everything behind them, so write the target
+  before them, or after `--`. Several files may follow `--configfile`; a later one wins, and `--config` wins
+  over all files: `snakemake TARGET --configfile own.yaml --config "training={epochs: 8}"`.
+- **An overlay cannot remove a key.** A source that changes its `kind`, or a network that changes its
+  `arch`, keeps the other kind's keys and is refused: give it a new name.
+- **Recipes extend recipes.** In `methods`, `extends: NAME` starts from another recipe's values; nested
+  sections merge key by key, and `null` removes one (`attribution: null`). The label is not inherited.
 
 ## Values
 
 - **Unknown keys are refused**, with the nearest known one. One message lists all mistakes.
 - **Types are not converted.** A number in quotes is text. So is `2e-4`, since YAML wants a point: `2.0e-4`.
-- **Names** (of sources, splits, networks, methods) are lower-case letters, digits and underscores, and begin with a
-  letter. They are parts of file names.
-- `NAME` below stands for a name of your own, `SCALE` for `x2`, `x3` or `x4`. `required` means that there is no default;
-  `config.yaml` gives a value.
+- **Names** (of sources, splits, networks, methods) are lower-case letters, digits and underscores, and
+  begin with a letter. They are parts of file names.
+- `NAME` below stands for a name of your own, `SCALE` for `x2`, `x3` or `x4`. `required` means that there is
+  no default; `config.yaml` gives a value.
 - Editors that read `schemas/config.schema.json` complete keys and show this help.
 """
 

@@ -1,0 +1,210 @@
+"""The plan: runs and stages, and the keys of everything that is made."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+import bspa.config.code as code
+from bspa.config.contents import Contents
+from bspa.config.load import load_config
+from bspa.config.plan import Plan
+from bspa.config.runs import Run
+
+Change = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def values(root: Path) -> dict[str, Any]:
+    values = yaml.safe_load((root / "config.yaml").read_text())
+    update_config(values, yaml.safe_load((root / "tests/configs/golden.yaml").read_text()))
+    return values
+
+
+@pytest.fixture
+def plan_of(root: Path, values: dict[str, Any], tmp_path: Path) -> Callable[[Change], Plan]:
+    """Plan the golden config with a change laid over it."""
+
+    def make(change: Change) -> Plan:
+        changed = copy.deepcopy(values)
+        update_config(changed, change)
+        return Plan(
+            load_config(changed),
+            scripts=root / "workflow_scripts",
+            contents=Contents(tmp_path / "contents.json"),
+        )
+
+    return make
+
+
+def changed_paths(before: Plan, after: Plan) -> set[str]:
+    """Return what would be made again of what was there before."""
+    old, new = before.products(), after.products()
+    return {path for path, product in new.items() if path in old and old[path].key != product.key}
+
+
+def behind(plan: Plan, starts: set[str]) -> set[str]:
+    """Return ``starts`` and everything that is made of them."""
+    found = set(starts)
+    for path, product in plan.products().items():
+        if any(need.path in found for need in product.needs):
+            found.add(path)
+    return found
+
+
+def test_runs_are_those_of_tables_and_figures_each_once(values: dict[str, Any], root: Path) -> None:
+    changed = copy.deepcopy(values) | {"scales": [2, 4], "seeds": [3, 5]}
+    changed["tables"] = {
+        "mine": {"models": ["fsrcnn"], "methods": ["baseline", "bspa"], "scales": [2]},
+        "none": {"models": ["edsr_mini"], "methods": ["baseline"], "scales": [3]},
+    }
+    changed["figures"] = {"figure5": {"model": "fsrcnn", "methods": ["baseline", "bspa"]}}
+    plan = Plan(
+        load_config(changed), scripts=root / "workflow_scripts", contents=Contents(Path("missing.json"))
+    )
+    assert plan.tables == ["mine"]
+    assert plan.runs() == [
+        Run("fsrcnn", 2, "baseline", 3),
+        Run("fsrcnn", 2, "baseline", 5),
+        Run("fsrcnn", 2, "bspa", 3),
+        Run("fsrcnn", 2, "bspa", 5),
+        Run("fsrcnn", 4, "baseline", 3),  # a figure's: the largest scale, the first seed
+        Run("fsrcnn", 4, "bspa", 3),
+    ]
+
+
+def test_every_product_stands_after_what_it_needs(plan_of: Callable[[Change], Plan]) -> None:
+    seen: set[str] = set()
+    for path, product in plan_of({}).products().items():
+        assert path == product.path
+        assert {need.path for need in product.needs} <= seen
+        seen.add(path)
+
+
+def test_equal_configs_have_equal_keys(plan_of: Callable[[Change], Plan]) -> None:
+    assert changed_paths(plan_of({}), plan_of({})) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({"methods": {"bspa": {"attribution": {"beta": 0.3}}}}, "attribute_parameters"),
+        ({"class_splits": {"default": {"classes": 5}}}, "compute_thresholds"),
+        ({"sub_images": {"x4": {"step": 16}}}, "crop_sub_images"),
+        ({"data": {"border": "symmetric"}}, "pack_images"),
+        ({"training": {"learning_rate": 0.003}}, "train_"),
+        ({"reference": {"seed": 3}}, "train_reference"),
+        ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
+        ({"shards": "pixels"}, "write_class_shards"),
+        ({"patch_selections": {"default": {"share": 0.3}}}, "select_patches"),
+        ({"compute": {"tile": 64}}, "evaluate"),
+        ({"tables": {"table4": {"caption": "Another"}}}, "table"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value)[:40],
+)
+def test_a_setting_changes_what_it_decides_and_everything_behind_it(
+    plan_of: Callable[[Change], Plan], change: Change, first: str
+) -> None:
+    before, after = plan_of({}), plan_of(change)
+    changed = changed_paths(before, after)
+    products = after.products()
+    roots = {p for p in changed if not any(need.path in changed for need in products[p].needs)}
+    assert roots
+    assert all(products[path].rule.startswith(first) for path in roots)
+    assert changed == behind(after, roots)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"compute": {"device": "cuda", "threads": 7, "save_every_seconds": 3.0}},
+        {"results": "elsewhere"},
+    ],
+)
+def test_where_it_computes_does_not_matter(plan_of: Callable[[Change], Plan], change: Change) -> None:
+    assert changed_paths(plan_of({}), plan_of(change)) == set()
+
+
+def test_a_new_benchmark_or_scale_leaves_what_is_there_alone(plan_of: Callable[[Change], Plan]) -> None:
+    more = {"sources": {"more": {"kind": "builtin", "photos": ["camera"]}}}
+    names = plan_of({}).config.data.benchmarks
+    changed = changed_paths(plan_of({}), plan_of({**more, "data": {"benchmarks": [*names, "more"]}}))
+    assert changed
+    assert all(path.startswith(("tables/", "data/checked")) for path in changed)
+
+
+# ---- the user's own files ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photographs(root: Path, tmp_path: Path) -> Path:
+    from bspa.data.sources import list_files
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for file in list_files("builtin", photos=["chelsea", "coffee", "rocket"]):
+        shutil.copy(file.path, folder)
+    return folder
+
+
+def own(folder: Path) -> Change:
+    return {"sources": {"mine": {"kind": "folder", "path": str(folder)}}, "data": {"train": "mine"}}
+
+
+def test_photographs_count_by_content(plan_of: Callable[[Change], Plan], photographs: Path) -> None:
+    def key() -> str:
+        return plan_of(own(photographs)).make_manifest("mine").key
+
+    before = key()
+    photo = photographs / "chelsea.png"
+    photo.touch()
+    (photographs / "notes.txt").write_text("not a photograph")
+    assert key() == before
+    moved = photographs.rename(photographs.with_name("elsewhere"))
+    assert plan_of(own(moved)).make_manifest("mine").key == before
+    moved.rename(photographs)
+    content = photo.read_bytes()
+    photo.write_bytes((photographs / "coffee.png").read_bytes())
+    assert key() != before
+    photo.write_bytes(content)
+    assert key() == before
+    photo.unlink()
+    assert key() != before
+
+
+def test_a_missing_folder_is_told_when_planning(plan_of: Callable[[Change], Plan], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"sources\.mine: .*missing"):
+        plan_of(own(tmp_path / "missing")).make_manifest("mine")
+
+
+# ---- code ----------------------------------------------------------------------------------------------
+
+TRAINING = {"train_uniform", "train_inverse", "train_informative", "train_uncertainty", "train_weighted"}
+EVALUATION = {"evaluate", "table", "deliver_weights"}
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the code to edit."""
+    for name in ("bspa", "workflow_scripts"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "PACKAGE", tmp_path / "bspa")
+    return tmp_path
+
+
+def keys_of(checkout: Path, values: dict[str, Any]) -> dict[str, Any]:
+    for remembered in (code._parse, code._imports, code._tree_digest):
+        remembered.cache_clear()
+    plan = Plan(
+        load_config(values),
+        scripts=checkout / "workflow_scripts",
+        contents=Contents(checkout / "contents.json"),
+    )
+    return plan.products()
