@@ -17,10 +17,11 @@ import torch
 
 from bspa.data.packed import PackedImages, write_packed
 from bspa.data.sources import list_files, make_manifest
+from bspa.models.precision import choose_precision
 from bspa.models.registry import build
 from bspa.sampling.feeds import to_device
 from bspa.sampling.uniform import UniformSampler
-from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.system.devices import choose_device, use_threads
 from bspa.training.losses import l1
 
 

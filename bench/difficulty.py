@@ -42,10 +42,11 @@ from bspa.data.packed import PackedImages
 from bspa.difficulty.classes import assign_classes, class_sizes
 from bspa.difficulty.scoring import choose_batch, score_sub_images
 from bspa.difficulty.windows import Windows, read_windows, write_windows
+from bspa.models.precision import choose_precision
 from bspa.models.registry import build
 from bspa.models.weights import load_into, load_weights, save_weights
 from bspa.sampling.uniform import UniformSampler
-from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.system.devices import choose_device, use_threads
 
 CLASSES, IMBALANCE = 10, 10
 PATCH, BATCH = 64, 16  # of training

@@ -59,8 +59,9 @@ from bspa.difficulty.shard_writing import write_class_shards
 from bspa.difficulty.shards import open_shards
 from bspa.difficulty.windows import read_windows, write_windows
 from bspa.forecast.step_times import describe_device
+from bspa.models.precision import choose_precision
 from bspa.sampling.inverse import InverseSampler
-from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.system.devices import choose_device, use_threads
 
 NUMBERS = [1000, 10_000, 100_000]
 PLANS = {"DIV2K": 499_875, "ten times DIV2K": 5_000_000}

@@ -37,10 +37,11 @@ from bspa.data.sources import list_files, make_manifest
 from bspa.forecast.step_times import describe_device
 from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
+from bspa.models.precision import choose_precision
 from bspa.models.registry import build
 from bspa.sampling.patches import Draw
 from bspa.sampling.uniform import UniformSampler
-from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.system.devices import choose_device, use_threads
 
 SCALE = 4
 PATCH, BATCH = 64, 16

@@ -54,7 +54,8 @@ def measure(name: str, *, seconds: float, threads: int, tiny: bool) -> dict[str,
     from sizes import TINY, Bench
 
     from bspa.forecast.step_times import describe_device
-    from bspa.system.devices import choose_device, choose_precision, use_threads
+    from bspa.models.precision import choose_precision
+    from bspa.system.devices import choose_device, use_threads
 
     threads = use_threads(threads)
     device = choose_device("auto")

@@ -14,8 +14,8 @@ from sizes import Bench
 
 from bspa.data.crops import crop_pairs
 from bspa.difficulty.scoring import choose_batch, score_sub_images
+from bspa.models.precision import choose_precision
 from bspa.sampling.feeds import to_device
-from bspa.system.devices import choose_precision
 
 DIV2K = 499_875  # sub-images at x4
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bspa.models.precision import Precision
 from bspa.sampling.sampler import Sampler
-from bspa.system.devices import Precision
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.losses import l1_objective

@@ -15,11 +15,11 @@ from photographs import pack, training_files, write_training_pngs
 from sizes import SCALE, Bench
 from stages import schedule, train
 
+from bspa.models.precision import choose_precision
 from bspa.sampling.feeds import to_device
 from bspa.sampling.patches import Batch, Draw
 from bspa.sampling.sampler import Sampler
 from bspa.sampling.uniform import UniformSampler
-from bspa.system.devices import choose_precision
 from bspa.training.adam import Adam
 from bspa.training.attribution import attributable, integrated_gradients
 from bspa.training.losses import l1

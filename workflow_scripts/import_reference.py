@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from bspa.data.fetch import fetch
 from bspa.models.registry import build
-from bspa.models.weights import load_into, load_weights, save_weights
+from bspa.models.released import load_released
+from bspa.models.weights import load_into, save_network
 from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
@@ -19,23 +20,28 @@ log = logging.getLogger("bspa")
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
-    weights, scale = settings["weights"], settings["scale"]
-    state = Path(snakemake.params.state)
+    file, network = settings["file"], {name: settings[name] for name in ("arch", "scale", "options")}
     # The suffix tells safetensors from PyTorch's own format; an address may go on with ?download=1.
-    local = state / f"weights{PurePosixPath(urlsplit(weights['file']).path).suffix}"
-    digest = fetch([weights["file"]], local, sha256=weights["sha256"], size=None, state=state)
-    if weights["sha256"] is None:
-        log.info("sha256 is %s; pin it: reference.weights.x%d.sha256: %s", digest, scale, digest)
+    suffix = PurePosixPath(urlsplit(file).path).suffix
+    local = Path(snakemake.output[0]).with_name(f".given_x{network['scale']}{suffix}")
+    digest = fetch([file], local, sha256=settings["sha256"])
+    if settings["sha256"] is None:
+        log.info("to pin this file: reference.weights.x%d.sha256: %s", network["scale"], digest)
     try:
-        state_dict, metadata = load_weights(local)
+        tensors, metadata = load_released(local)
     except ValueError as error:
-        raise ValueError(str(error).replace(str(local), weights["file"])) from error
+        raise ValueError(str(error).replace(str(local), file)) from error
     finally:
-        local.unlink()
-    model = build(settings["arch"], scale, **settings["options"])
-    load_into(model, state_dict, path=weights["file"], metadata=metadata)
-    header = {"architecture": settings["arch"], "scale": str(scale), "sha256_of_source": digest}
-    save_weights(snakemake.output[0], model.state_dict(), header)
+        local.unlink(missing_ok=True)
+    model = build(network["arch"], network["scale"], **network["options"])
+    load_into(model, tensors, path=file, metadata=metadata)
+    save_network(
+        snakemake.output[0],
+        model.state_dict(),
+        **network,
+        key=snakemake.params.key,
+        sha256_of_source=digest,
+    )
 
 
 if __name__ == "__main__":

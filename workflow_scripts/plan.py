@@ -18,7 +18,8 @@ from bspa.difficulty.grid import count_windows
 from bspa.difficulty.scoring import choose_batch
 from bspa.forecast.estimate import distinct_works, estimate_run, estimate_scoring, plan_text, runs_table
 from bspa.forecast.step_times import describe_device, measure_step
-from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.models.precision import choose_precision
+from bspa.system.devices import choose_device, use_threads
 from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")

@@ -12,8 +12,9 @@ from bspa.data.packed import PackedImages
 from bspa.difficulty.score_writing import write_scores
 from bspa.difficulty.scoring import score_sub_images
 from bspa.difficulty.windows import read_windows
+from bspa.models.precision import choose_precision
 from bspa.models.weights import load_model
-from bspa.system.devices import choose_device, choose_precision, use_threads
+from bspa.system.devices import choose_device, use_threads
 from bspa.system.log import run_job
 
 

@@ -293,7 +293,7 @@ class Plan(Products):
         return shown + drawn
 
     def _training_images(self) -> int | None:
-        """Count the training photographs; None where they are still to be downloaded and no number is given."""
+        """Count the training photographs; None where they must first be downloaded and no number is given."""
         section = self.config.sources[self.config.data.train]
         if isinstance(section, ArchiveSource):
             return section.images

@@ -17,7 +17,7 @@ from bspa.data.crops import check_windows, crop_pairs
 from bspa.data.packed import PackedImages
 from bspa.data.prefetch import Arrays, Prefetch, to_float
 from bspa.difficulty.windows import Windows
-from bspa.system.devices import Precision
+from bspa.models.precision import Precision
 from bspa.system.progress import Reporter
 
 AUTOMATIC_PIXELS = {"cpu": 8 * 128 * 128, "cuda": 256 * 128 * 128}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from bspa.models.layers import ExactUpscale2d, Network, prelu
+from bspa.models.cpu_kernels import prelu, upscale
+from bspa.models.layers import Network
 
 PRELU_SLOPE = 0.25  # of a new PReLU
 
@@ -13,7 +15,7 @@ class FSRCNN(Network):
     """FSRCNN(d, s, m): extract d features, shrink to s, map m times, expand to d, upsample by deconvolution.
 
     Every convolution but the last is followed by a PReLU of one parameter; 24,518 parameters at every scale.
-    Weights: He et al. 2015 for PReLUs; the deconvolution N(0, 0.001^2), as Section 4.1 of Dong et al. says.
+    Initial weights: He et al. 2015 for PReLUs; N(0, 0.001^2) for the deconvolution (Dong et al., Sec. 4.1).
     """
 
     def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
@@ -24,7 +26,7 @@ class FSRCNN(Network):
             *(ActivatedConvolution(s, s, kernel=3) for _ in range(m)),
             ActivatedConvolution(s, d, kernel=1),
         )
-        self.tail_conv = ExactUpscale2d(d, 3, kernel=9, scale=scale)
+        self.tail_conv = Deconvolution(d, 3, kernel=9, scale=scale)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=PRELU_SLOPE)
@@ -54,3 +56,27 @@ class ActivatedConvolution(nn.Sequential):
         convolution, activation = self
         assert isinstance(activation, nn.PReLU)
         return prelu(convolution(x), activation.weight)
+
+
+class Deconvolution(nn.ConvTranspose2d):
+    """A transposed convolution to ``scale`` times the size, in float32 under autocast too.
+
+    The kernel is centred on the s x s output pixels of an LR pixel as well as the scale allows.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, scale: int):
+        padding = (kernel + 1 - scale) // 2
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride=scale,
+            padding=padding,
+            output_padding=scale + 2 * padding - kernel,
+        )
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, scale h, scale w)."""
+        assert output_size is None
+        with torch.autocast(x.device.type, enabled=False):
+            return upscale(x.to(self.weight.dtype), self)

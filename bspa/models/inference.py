@@ -36,45 +36,42 @@ Tile = int | Literal["auto"] | None
 
 def super_resolve(
     model: nn.Module,
-    lr: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     *,
-    scale: int,
-    device: torch.device,
+    device: torch.device | str | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] | None = None,
-    tile: Tile = None,
+    tile: Tile = "auto",
     overlap: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Return ``model``'s output for ``lr``, RGB (h, w, 3) uint8, as an image (s h, s w, 3) uint8.
+    """Super-resolve an image: RGB (h, w, 3) uint8 to (s h, s w, 3) uint8.
 
-    The output is clipped to [0, 1] and rounded to the nearest of 255 levels, halves to the even one (Section
-    4.1 leaves it open; so do BasicSR and EDSR). Without ``autocast`` all arithmetic is float32, on a GPU too:
-    TF32 is off.
+    The output is clipped to [0, 1] and rounded to the nearest of 255 levels, halves to the even one, as
+    BasicSR and EDSR do. Without ``autocast`` all arithmetic is float32, on a GPU too: TF32 is off.
 
     Args:
-        model: float RGB (n, 3, h, w) in [0, 1] to (n, 3, s h, s w). It is moved to ``device``, its weights to
-            the channels-last format, and put in evaluation mode.
-        lr: the image.
-        scale: s, which the output must have.
-        device: where to compute.
+        model: float RGB (n, 3, h, w) in [0, 1] to (n, 3, s h, s w), with s as its ``scale``. It is moved to
+            ``device``, its weights to the channels-last format, and set to evaluation mode.
+        image: the image.
+        device: where to compute; None: where the model is.
         autocast: makes the context of reduced precision to compute in.
-        tile: None for the whole image at once; else LR pixels that a tile delivers along each side at most;
-            "auto" tiles what has more than `TILE_BUDGET` output pixels.
-        overlap: LR pixels that a tile sees beyond those it delivers; ``model.receptive_radius`` where none is
-            given. With that many or more, tiles give what the whole image gives, save for the last bits of
-            float32. Where the radius is None (channel attention averages over the whole image), tiles
-            only approximate it, whatever the overlap; then `GLOBAL_OVERLAP`. The log says so once.
+        tile: None: the whole image at once; a number: largest side of a tile in LR pixels, without overlap;
+            "auto": tiles for images of more than `TILE_BUDGET` output pixels.
+        overlap: LR pixels that a tile sees beyond those it delivers; None: ``model.receptive_radius``, with
+            which tiles give what the whole image gives, except for the last bits of float32. Where the radius
+            is None (channel attention averages over the whole image), tiles only approximate it, and the log
+            says so; the overlap then is `GLOBAL_OVERLAP`.
 
     Raises:
-        ValueError: ``lr`` is not such an image; tile or overlap is not a usable number; the network gives
-            another size, or values that are not finite.
+        ValueError: ``image`` is not RGB uint8; tile or overlap is not allowed; the network gives another
+            size, or values that are not finite.
     """
-    if lr.dtype != np.uint8 or lr.ndim != 3 or lr.shape[2] != 3 or lr.size == 0:
-        raise ValueError(f"lr: an array of {lr.dtype} and shape {lr.shape}; RGB (h, w, 3) of uint8 is needed")
-    sr = np.empty((lr.shape[0] * scale, lr.shape[1] * scale, 3), np.uint8)
-    tiles = upscaled_tiles(
-        model, lr, scale=scale, device=device, autocast=autocast, tile=tile, overlap=overlap
-    )
-    for rows, columns, values in tiles:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"image: {image.dtype} of shape {image.shape}; allowed: (h, w, 3) of uint8")
+    scale = int(model.scale)  # type: ignore[arg-type]
+    sr = np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), np.uint8)
+    for rows, columns, values in upscaled_tiles(
+        model, image, device=device, autocast=autocast, tile=tile, overlap=overlap
+    ):
         levels = values.clamp(0, 1).mul(255).round().to(torch.uint8)
         sr[rows, columns] = levels.permute(1, 2, 0).cpu().numpy()
     return sr
@@ -82,21 +79,22 @@ def super_resolve(
 
 def upscaled_tiles(
     model: nn.Module,
-    lr: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     *,
-    scale: int,
-    device: torch.device,
+    device: torch.device | str | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] | None = None,
     tile: Tile = None,
     overlap: int | None = None,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield what `super_resolve` clips and rounds: a tile's rows, its columns, and its (3, ., .) float32."""
-    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    height, width = lr.shape[:2]
+    """Yield each tile before it is clipped and rounded: its rows and columns of SR, and (3, ., .) float32."""
+    scale = int(model.scale)  # type: ignore[arg-type]
+    where = next(model.parameters()).device if device is None else torch.device(device)
+    model = model.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    height, width = image.shape[:2]
     tile, overlap = _plan(model, height, width, scale, tile, overlap)
     for rows, columns in itertools.product(spans(height, tile, overlap), spans(width, tile, overlap)):
-        seen = lr[rows.first : rows.last, columns.first : columns.last]
-        values = _forward(model, seen, scale, device, autocast or nullcontext)
+        seen = image[rows.first : rows.last, columns.first : columns.last]
+        values = _forward(model, seen, scale, where, autocast or nullcontext)
         yield (
             slice(rows.start * scale, rows.stop * scale),
             slice(columns.start * scale, columns.stop * scale),

@@ -6,7 +6,6 @@ Shape legend: n samples, c channels, h and w LR pixels, s scale.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,116 +90,6 @@ class ExactConv2d(nn.Conv2d):
         """Cast ``x`` up and convolve."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.to(self.weight.dtype))
-
-
-class ExactUpscale2d(nn.ConvTranspose2d):
-    """A transposed convolution to ``scale`` times the size, in the precision of its weights (float32) always.
-
-    The kernel is centred on the s x s output pixels of an LR pixel as well as the scale lets it.
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, scale: int):
-        padding = (kernel + 1 - scale) // 2
-        super().__init__(
-            inputs,
-            outputs,
-            kernel,
-            stride=scale,
-            padding=padding,
-            output_padding=scale + 2 * padding - kernel,
-        )
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Cast ``x`` up and convolve."""
-        x = x.to(self.weight.dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            if x.device.type != "cpu" or output_size is not None:
-                return super().forward(x, output_size)
-            assert self.bias is not None
-            arguments = (x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
-            return SubPixelUpscale.apply(*arguments)  # type: ignore[no-untyped-call]
-
-
-class SubPixelUpscale(torch.autograd.Function):
-    """A transposed convolution computed as a convolution and a pixel shuffle (Shi et al. 2016).
-
-    Torch has no fast kernel for the forward pass on a CPU: this one takes a third of its time and differs by
-    rounding only. The backward pass is torch's own.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
-        """Map (n, c, h, w) to (n, o, stride * h, stride * w); weight (c, o, k, k), bias (o,)."""
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        kernel = sub_pixel_kernel(weight, stride, padding)
-        y = torch.nn.functional.conv2d(
-            x, kernel, bias.repeat_interleave(stride**2), padding=kernel.shape[-1] // 2
-        )
-        return torch.nn.functional.pixel_shuffle(y, stride)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of x, weight and bias."""
-        x, weight = ctx.saved_tensors
-        stride, padding = ctx.stride, ctx.padding
-        output_padding = stride + 2 * padding - weight.shape[-1]
-        parts: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-            gradients[0], x, weight, [weight.shape[1]], [stride] * 2, [padding] * 2, [1, 1],
-            True, [output_padding] * 2, 1, list(ctx.needs_input_grad[:3]),
-        )  # fmt: skip
-        return *parts, None, None
-
-
-def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Rearrange a transposed convolution's weight (c, o, k, k) for the LR grid: (o * stride^2, c, q, q).
-
-    LR pixel i reaches output pixel ``stride * i - padding + t`` through the weight's element t. So the output
-    pixels ``stride * j + r`` see the LR pixel ``j - d`` through ``t = r + padding + stride * d``.
-    """
-    inputs, outputs, size, _ = weight.shape
-    # The farthest d on either side; elements outside the weight are zeros.
-    reach = max((stride - 1 + padding) // stride, (size - 1 - padding) // stride)
-    before = stride * reach - padding
-    after = (2 * reach + 1) * stride - before - size
-    padded = torch.nn.functional.pad(weight, (before, after, before, after))
-    span = 2 * reach + 1
-    return (
-        padded.view(inputs, outputs, span, stride, span, stride)
-        .flip(2, 4)
-        .permute(1, 3, 5, 0, 2, 4)
-        .reshape(outputs * stride**2, inputs, span, span)
-        .contiguous(memory_format=torch.channels_last)
-    )
-
-
-def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """Multiply what is negative by ``slope``, (1,), of the whole layer; ``x`` is of any shape."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.nn.functional.prelu(x, slope.to(x.dtype))
-    return LeakyByParameter.apply(x, slope)  # type: ignore[no-untyped-call]
-
-
-class LeakyByParameter(torch.autograd.Function):
-    """A leaky ReLU whose slope is trained.
-
-    Torch's own PReLU goes element by element on a CPU, forward and backward; this takes a quarter of the time
-    and differs by rounding only.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
-        """Multiply negative ``x`` by ``slope``, (1,)."""
-        ctx.save_for_backward(x, slope)
-        return torch.nn.functional.leaky_relu(x, float(slope))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the gradients of x and slope."""
-        (y,) = gradients
-        x, slope = ctx.saved_tensors
-        of_x = torch.ops.aten.leaky_relu_backward(y, x, float(slope), False)
-        return of_x, (y * x.clamp_max(0)).sum(dtype=slope.dtype).reshape(1)
 
 
 class MeanShift(ExactConv2d):

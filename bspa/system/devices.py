@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +16,6 @@ import torch
 from bspa.system.host_memory import keep_freed_memory
 
 log = logging.getLogger("bspa")
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-TRAINED_IN_FLOAT32 = ("fsrcnn",)
-"""Architectures that bfloat16 is not shown to leave as good as they are (docs/performance.md, No loss)."""
 
 # A lease lasts as long as its open file: until the process ends, however it ends.
 _leases: list[IO[str]] = []
@@ -84,46 +77,6 @@ def _lease(candidates: list[int]) -> int:
             waiting_since = time.monotonic()
             log.info("waiting for a free GPU (%d visible, all leased)", len(candidates))
         time.sleep(1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """Arithmetic of the convolutions; weights, last convolution, loss and optimiser are always float32."""
-
-    name: str
-    device_type: str
-
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Run the block in this precision."""
-        with torch.autocast(self.device_type, torch.bfloat16, enabled=self.name == "bfloat16"):
-            yield
-
-
-def choose_precision(name: str, device: torch.device, *, arch: str = "") -> Precision:
-    """Return the precision for ``device`` and log it.
-
-    ``auto`` is bfloat16 where the hardware computes in it (CUDA compute capability 8.0 and newer; CPUs with
-    AMX or AVX-512 BF16), else float32; and float32 for a network of ``arch`` that is one of
-    `TRAINED_IN_FLOAT32`.
-
-    Raises:
-        ValueError: ``name`` is not in `PRECISIONS`.
-    """
-    if name not in PRECISIONS:
-        raise ValueError(f"compute.precision: {name!r}; allowed are {', '.join(PRECISIONS)}")
-    chosen = name
-    if name == "auto":
-        exact = arch in TRAINED_IN_FLOAT32 or not _computes_bfloat16(device)
-        chosen = "float32" if exact else "bfloat16"
-    log.info("precision: %s (asked: %s)", chosen, name)
-    return Precision(chosen, device.type)
-
-
-def _computes_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
 
 
 def cpu_flags() -> set[str]:

@@ -13,9 +13,9 @@ from types import FrameType
 import torch
 from torch import Tensor
 
+from bspa.models.precision import Precision
 from bspa.sampling.feeds import open_feed
 from bspa.sampling.sampler import Sampler
-from bspa.system.devices import Precision
 from bspa.system.progress import Reporter
 from bspa.training.adam import Adam
 from bspa.training.checkpoint import Checkpoint, CheckpointFolder

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bspa.models.precision import Precision
 from bspa.models.registry import build_seeded
-from bspa.system.devices import Precision
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
 from bspa.training.task import Task

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from bspa.models.precision import Precision
 from bspa.sampling.feeds import Feed
 from bspa.system.cuda_graphs import capture
-from bspa.system.devices import Precision
 from bspa.training.adam import Adam
 from bspa.training.masks import FrozenWeights
 from bspa.training.task import Objective

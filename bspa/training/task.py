@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from bspa.system.devices import Precision
+from bspa.models.precision import Precision
 from bspa.training.snapshot import Snapshot
 from bspa.training.stage import Stage
 

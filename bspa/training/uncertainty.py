@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bspa.models.layers import Network, conv3x3
+from bspa.models.precision import Precision
 from bspa.models.registry import build, build_seeded
 from bspa.models.weights import load_into
-from bspa.system.devices import Precision
 from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import Stage
 from bspa.training.task import Task

@@ -19,7 +19,7 @@ from bspa.difficulty.score_writing import write_scores
 from bspa.difficulty.scores import Scores, read_scores
 from bspa.difficulty.scoring import choose_batch, score_sub_images
 from bspa.difficulty.windows import Windows
-from bspa.system.devices import Precision
+from bspa.models.precision import Precision
 from tests.support.coordinates import CoordinateImages
 from tests.support.scores import made_up_scores, windows_over
 

@@ -28,7 +28,7 @@ from bspa.forecast.estimate import (
     times_table,
 )
 from bspa.forecast.step_times import StepTime, Work, describe_device, measure_step
-from bspa.system.devices import Precision
+from bspa.models.precision import Precision
 
 CPU = torch.device("cpu")
 FLOAT32 = Precision("float32", "cpu")

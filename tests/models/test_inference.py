@@ -24,6 +24,7 @@ class Local(nn.Module):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
+        self.scale = scale
         torch.manual_seed(scale)
         self.layers = nn.Sequential(
             nn.Conv2d(3, 8, 5, padding=2),
@@ -77,7 +78,7 @@ def image(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 def floats(model: nn.Module, lr: np.ndarray, scale: int, **options: object) -> np.ndarray:
     sr = np.full((3, lr.shape[0] * scale, lr.shape[1] * scale), np.nan, np.float32)
-    for rows, columns, values in upscaled_tiles(model, lr, scale=scale, device=CPU, **options):
+    for rows, columns, values in upscaled_tiles(model, lr, device=CPU, **options):
         assert np.isnan(sr[:, rows, columns]).all(), "a pixel was delivered twice"
         sr[:, rows, columns] = values
     return sr
@@ -110,9 +111,9 @@ def test_tiles_give_what_the_whole_image_gives(scale, height, width, tile):
     model, lr = Local(scale), image(height, width)
     assert_close(floats(model, lr, scale, tile=tile), floats(model, lr, scale))
     model = Exact(scale)
-    whole = super_resolve(model, lr, scale=scale, device=CPU)
+    whole = super_resolve(model, lr, device=CPU)
     assert len(np.unique(whole)) > 50, "a test on a nearly constant image would tell little"
-    np.testing.assert_array_equal(super_resolve(model, lr, scale=scale, device=CPU, tile=tile), whole)
+    np.testing.assert_array_equal(super_resolve(model, lr, device=CPU, tile=tile), whole)
 
 
 def test_one_pixel_of_overlap_less_does_not(caplog):
@@ -142,10 +143,10 @@ def test_tiles_of_a_global_network_are_an_approximation_said_once(caplog):
     model, lr = Global(2), image(40, 40)
     lr[:20] //= 8
     with caplog.at_level(logging.WARNING, "bspa"):
-        super_resolve(model, lr, scale=2, device=CPU)
+        super_resolve(model, lr, device=CPU)
         assert not caplog.records, "the whole image is no approximation"
-        super_resolve(model, lr, scale=2, device=CPU, tile=4, overlap=2)
-        super_resolve(model, lr, scale=2, device=CPU, tile=4, overlap=2)
+        super_resolve(model, lr, device=CPU, tile=4, overlap=2)
+        super_resolve(model, lr, device=CPU, tile=4, overlap=2)
     assert len(caplog.records) == 1
     assert "depends on the whole image" in caplog.text
 
@@ -159,18 +160,18 @@ def test_automatic_tiles_bound_what_the_network_sees_and_change_nothing(monkeypa
             return super().forward(x)
 
     model, lr = Watched(2), image(50, 70)
-    whole = super_resolve(model, lr, scale=2, device=CPU, tile="auto")
+    whole = super_resolve(model, lr, device=CPU, tile="auto")
     assert seen == [50 * 70 * 4], "an image within the budget is done whole"
     monkeypatch.setattr(inference, "TILE_BUDGET", 48 * 48)
     seen.clear()
-    np.testing.assert_array_equal(super_resolve(model, lr, scale=2, device=CPU, tile="auto"), whole)
+    np.testing.assert_array_equal(super_resolve(model, lr, device=CPU, tile="auto"), whole)
     assert len(seen) > 1
     assert max(seen) <= 48 * 48
     monkeypatch.setattr(inference, "TILE_BUDGET", 16 * 16)
     with pytest.raises(
         ValueError, match="auto gives tiles of 8 LR pixels a side, less than two overlaps of 4"
     ):
-        super_resolve(model, lr, scale=2, device=CPU, tile="auto")
+        super_resolve(model, lr, device=CPU, tile="auto")
 
 
 def test_no_image_of_div2k_is_tiled_automatically():
@@ -182,7 +183,7 @@ def test_no_image_of_div2k_is_tiled_automatically():
     [(-3.0, 0), (7.0, 255), (0.5, 128), (1.49 / 255, 1), (1.51 / 255, 2), (0.0, 0), (1.0, 255)],
 )
 def test_values_are_clipped_and_rounded(value, level):
-    sr = super_resolve(Constant(value), image(3, 4), scale=2, device=CPU)
+    sr = super_resolve(Constant(value), image(3, 4), device=CPU)
     assert sr.dtype == np.uint8
     assert sr.shape == (6, 8, 3)
     assert (sr == level).all()
@@ -190,7 +191,9 @@ def test_values_are_clipped_and_rounded(value, level):
 
 def test_the_network_sees_the_image_in_its_order_of_channels_and_pixels():
     lr = image(5, 6)
-    sr = super_resolve(nn.Upsample(scale_factor=2), lr, scale=2, device=CPU)
+    nearest = nn.Upsample(scale_factor=2)
+    nearest.scale = 2  # type: ignore[assignment]
+    sr = super_resolve(nearest, lr, device=CPU)
     np.testing.assert_array_equal(sr, lr.repeat(2, axis=0).repeat(2, axis=1))
 
 
@@ -200,7 +203,7 @@ def test_it_reads_read_only_pixels_and_leaves_them_and_the_settings_alone(recwar
     before = lr.copy()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic, torch.is_grad_enabled()
     model = Local(2).train()
-    super_resolve(model, lr, scale=2, device=CPU)
+    super_resolve(model, lr, device=CPU)
     np.testing.assert_array_equal(lr, before)
     assert not model.training
     assert (
@@ -219,7 +222,7 @@ def test_convolutions_are_full_float32_unless_asked_otherwise():
             seen.append((torch.backends.cudnn.allow_tf32, torch.is_autocast_enabled("cpu")))
             return super().forward(x)
 
-    super_resolve(Watched(2), image(8, 8), scale=2, device=CPU)
+    super_resolve(Watched(2), image(8, 8), device=CPU)
     super_resolve(
         Watched(2),
         image(8, 8),
@@ -238,7 +241,7 @@ def test_the_autocast_context_is_entered_for_each_tile():
         entered.append(1)
         yield
 
-    super_resolve(Local(2), image(8, 8), scale=2, device=CPU, tile=4, autocast=autocast)
+    super_resolve(Local(2), image(8, 8), device=CPU, tile=4, autocast=autocast)
     assert len(entered) == 4
 
 
@@ -254,21 +257,21 @@ def test_the_autocast_context_is_entered_for_each_tile():
 )
 def test_unusable_tiles_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        super_resolve(Local(2), image(8, 8), scale=2, device=CPU, **options)
+        super_resolve(Local(2), image(8, 8), device=CPU, **options)
 
 
 @pytest.mark.parametrize("lr", [image(8, 8) / 255.0, image(8, 8)[..., 0], image(8, 8)[:0]])
 def test_what_is_no_image_is_refused(lr):
     with pytest.raises(ValueError, match=r"lr: .* RGB \(h, w, 3\) of uint8"):
-        super_resolve(Local(2), lr, scale=2, device=CPU)
+        super_resolve(Local(2), lr, device=CPU)
 
 
 def test_a_network_of_another_scale_is_named():
     with pytest.raises(ValueError, match=r"Local gives \(1, 3, 12, 15\) for an image of 4x5.*for x2"):
-        super_resolve(Local(3), image(4, 5), scale=2, device=CPU)
+        super_resolve(Local(3), image(4, 5), device=CPU)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_refused(value):
     with pytest.raises(ValueError, match="not finite"):
-        super_resolve(Constant(value), image(4, 5), scale=2, device=CPU)
+        super_resolve(Constant(value), image(4, 5), device=CPU)
