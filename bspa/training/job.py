@@ -8,7 +8,7 @@ from pathlib import Path
 from bspa.data.packed import PackedImages
 from bspa.models.precision import choose_precision
 from bspa.system.devices import choose_device, use_threads
-from bspa.training.checkpoint import digest_inputs, is_of, open_checkpoints
+from bspa.training.checkpoint import identify, open_checkpoints
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.masks import load_masks
@@ -55,11 +55,11 @@ def run_stage(
     use_threads(threads)
     chosen = choose_device(device)
     precision = choose_precision(stage.precision, chosen, arch=stage.arch)
-    inputs = digest_inputs(precision.name, [file for file in (packed, source, previous, mask) if file])
-    with open_checkpoints(snapshot, key=key, inputs=inputs) as checkpoints:
+    identity = identify(key, precision.name, [file for file in (packed, source, previous, mask) if file])
+    with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
         written = Path(snapshot).exists() and Path(journal).exists()
-        if written and is_of(load_snapshot(snapshot)[1], checkpoints.identity):
+        if written and load_snapshot(snapshot)[1].get("identity") == identity:
             log.info("finished by another process")
             checkpoints.remove()
             return
@@ -74,7 +74,7 @@ def run_stage(
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
         )
-        header = {**checkpoints.identity, "precision": precision.name, "device": chosen.type}
+        header = {"key": key, "identity": identity, "precision": precision.name, "device": chosen.type}
         if stage.ema is not None:
             header["ema"] = repr(stage.ema)
         write_journal(end.rows, journal)

@@ -226,7 +226,6 @@ def test_convolutions_are_full_float32_unless_asked_otherwise():
     super_resolve(
         Watched(2),
         image(8, 8),
-        scale=2,
         device=CPU,
         autocast=lambda: torch.autocast("cpu", torch.bfloat16),
     )
@@ -262,13 +261,15 @@ def test_unusable_tiles_are_refused(options, message):
 
 @pytest.mark.parametrize("lr", [image(8, 8) / 255.0, image(8, 8)[..., 0], image(8, 8)[:0]])
 def test_what_is_no_image_is_refused(lr):
-    with pytest.raises(ValueError, match=r"lr: .* RGB \(h, w, 3\) of uint8"):
+    with pytest.raises(ValueError, match=r"image: .*allowed: \(h, w, 3\) of uint8"):
         super_resolve(Local(2), lr, device=CPU)
 
 
 def test_a_network_of_another_scale_is_named():
+    model = Local(3)
+    model.scale = 2
     with pytest.raises(ValueError, match=r"Local gives \(1, 3, 12, 15\) for an image of 4x5.*for x2"):
-        super_resolve(Local(3), image(4, 5), device=CPU)
+        super_resolve(model, image(4, 5), device=CPU)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

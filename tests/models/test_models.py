@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bspa.config.schema import Model as ModelSettings
-from bspa.models.layers import ExactUpscale2d, prelu
+from bspa.models.cpu_kernels import prelu
+from bspa.models.fsrcnn import Deconvolution
 from bspa.models.registry import ARCHITECTURES, build, count_parameters
 
 SCALES = (2, 3, 4)
@@ -573,7 +574,7 @@ def test_the_slopes_gradient_is_summed_in_float32() -> None:
 @pytest.mark.parametrize("kernel", [5, 7, 9])
 def test_the_upscaling_convolution_is_torchs_transposed_one(scale: int, kernel: int) -> None:
     torch.manual_seed(0)
-    layer = ExactUpscale2d(5, 3, kernel=kernel, scale=scale).double()
+    layer = Deconvolution(5, 3, kernel=kernel, scale=scale).double()
     x = torch.rand(2, 5, 6, 7, dtype=torch.double, requires_grad=True)
     fast, plain = layer(x), nn.ConvTranspose2d.forward(layer, x)
     assert fast.shape == (2, 3, 6 * scale, 7 * scale)

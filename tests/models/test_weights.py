@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from bspa.models.recognise import recognise
 from bspa.models.registry import build
-from bspa.models.weights import load_into, load_weights, save_weights
+from bspa.models.released import load_released
+from bspa.models.weights import load_into, load_model, save_network, save_weights
 
 SMALL = {
     "edsr": {"blocks": 2, "channels": 8},
@@ -47,7 +48,7 @@ def test_round_trip_gives_the_same_network(tmp_path, arch, scale):
     model = small(arch, scale)
     path = tmp_path / "deep" / "weights.safetensors"
     save_weights(path, model.state_dict(), METADATA)
-    state_dict, metadata = load_weights(path)
+    state_dict, metadata = load_released(path)
     assert metadata == METADATA
     assert same(state_dict, model.state_dict())
     other = small(arch, scale, seed=1).to(memory_format=torch.channels_last)
@@ -130,7 +131,7 @@ def test_released_files_are_read(tmp_path, suffix, zipped, wrapper, prefix):
         content = {"iteration": 7, wrapper: content}
     path = tmp_path / f"released{suffix}"
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    state_dict, metadata = load_weights(path)
+    state_dict, metadata = load_released(path)
     assert metadata == {}
     assert same(state_dict, weights)
 
@@ -138,13 +139,13 @@ def test_released_files_are_read(tmp_path, suffix, zipped, wrapper, prefix):
 def test_averaged_weights_come_first(tmp_path):
     path = tmp_path / "both.pth"
     torch.save({"params": {"w": torch.zeros(1)}, "params_ema": {"w": torch.ones(1)}}, path)
-    assert load_weights(path)[0]["w"] == 1
+    assert load_released(path)[0]["w"] == 1
 
 
 def test_only_a_prefix_of_every_name_is_cut(tmp_path):
     path = tmp_path / "mixed.pth"
     torch.save({"module.w": torch.ones(1), "w": torch.zeros(1)}, path)
-    assert set(load_weights(path)[0]) == {"module.w", "w"}
+    assert set(load_released(path)[0]) == {"module.w", "w"}
 
 
 class RunsCode:
@@ -161,7 +162,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, zipped):
     torch.save({"params": small("fsrcnn").state_dict(), "x": RunsCode(marker)}, path,
                _use_new_zipfile_serialization=zipped)  # fmt: skip
     with pytest.raises(ValueError, match=r"evil\.pth: refused.*state_dict"):
-        load_weights(path)
+        load_released(path)
     assert not marker.exists()
     torch.load(path, weights_only=False)
     assert marker.exists(), "the pickle was not dangerous, so the test says nothing"
@@ -183,19 +184,19 @@ def test_other_pytorch_content_is_refused(tmp_path, content, message):
     path = tmp_path / "other.pth"
     torch.save(content, path)
     with pytest.raises(ValueError, match=message) as raised:
-        load_weights(path)
+        load_released(path)
     assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
 def test_a_missing_file_is_an_oserror(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=name):
-        load_weights(tmp_path / name)
+        load_released(tmp_path / name)
 
 
 def test_an_unknown_suffix_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"w\.onnx: weights are read from \.safetensors, \.pth, \.pt, \.pkl"):
-        load_weights(tmp_path / "w.onnx")
+        load_released(tmp_path / "w.onnx")
 
 
 @functools.cache
@@ -219,7 +220,7 @@ def test_damaged_files_are_named(tmp_path, suffix, share, junk, cut):
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(whole[: int(share * len(whole))] if cut else junk)
     with pytest.raises(ValueError, match=r"damaged\.\w+: (not a|refused)"):
-        load_weights(path)
+        load_released(path)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -230,7 +231,7 @@ def test_files_of_other_kinds_are_named(tmp_path, suffix, content):
     path = tmp_path / f"wrong{suffix}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"wrong\."):
-        load_weights(path)
+        load_released(path)
 
 
 # ---- into a network ------------------------------------------------------------------------------------
@@ -268,7 +269,7 @@ def test_the_network_is_untouched_by_a_failed_load():
 def test_scale_in_the_header_guards_fsrcnn():
     """Its tensors have the same shapes at every scale."""
     model, weights = small("fsrcnn", 4), small("fsrcnn", 2, seed=1).state_dict()
-    with pytest.raises(ValueError, match=r"w: these are weights for scale 2.*FSRCNN\(scale=4"):
+    with pytest.raises(ValueError, match=r"w: weights for scale 2.*FSRCNN\(scale=4"):
         load_into(model, weights, path="w", metadata={"scale": "2"})
     load_into(model, weights, path="w", metadata={"scale": "4"})
     assert same(model.state_dict(), weights)
@@ -303,3 +304,22 @@ def test_metadata_is_json_in_sorted_order(tmp_path):
     raw = path.read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     assert list(header["__metadata__"]) == sorted(METADATA)
+
+
+def test_a_saved_network_is_built_again_from_its_header(tmp_path: Path) -> None:
+    options = {"blocks": 1, "channels": 8, "res_scale": 0.5}
+    network = build("edsr", 3, **options)
+    path = tmp_path / "network.safetensors"
+    save_network(path, network.state_dict(), arch="edsr", scale=3, options=options, key="k", note="n")
+    loaded = load_model(path)
+    x = torch.rand(1, 3, 5, 7)
+    assert loaded.scale == 3
+    assert not loaded.training
+    assert torch.equal(loaded(x), network.eval()(x))
+
+
+def test_weights_without_a_header_are_refused_as_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "bare.safetensors"
+    save_weights(path, {"w": torch.ones(1)}, {})
+    with pytest.raises(ValueError, match=r"bare\.safetensors: .*architecture.*reference\.weights"):
+        load_model(path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bspa.models.registry import build_seeded
-from bspa.system.devices import choose_precision
+from bspa.models.precision import choose_precision
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES

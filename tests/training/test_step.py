@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bspa.sampling.feeds import HostFeed
-from bspa.system.devices import Precision
+from bspa.models.precision import Precision
 from bspa.training.adam import Adam
 from bspa.training.losses import l1_objective
 from bspa.training.masks import FrozenWeights

@@ -1,15 +1,9 @@
-"""The uncertainty-driven loss against its formulas, and its two steps as jobs."""
+"""The uncertainty-driven loss against its formulas, and its two steps."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import signal
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.nn import functional
 
+from bspa.models.registry import build_seeded
 from bspa.models.precision import Precision
-from bspa.models.registry import build, count_parameters
-from bspa.models.weights import load_weights
-from bspa.training.job import build_seeded, run_stage
-from bspa.training.snapshot import Snapshot, load_snapshot
+from bspa.training.snapshot import load_snapshot, save_snapshot
+from bspa.training.stage import Stage
 from bspa.training.uncertainty import (
     UncertaintyNetwork,
     WeightedByUncertainty,
@@ -32,42 +25,19 @@ from bspa.training.uncertainty import (
     estimate_uncertainty,
     network_part,
     uncertainty_loss,
-    uncertainty_task,
     uncertainty_weights,
     weighted_l1,
-    weighted_task,
 )
+from tests.support.training import SMALL, Noise, assert_same, initial_weights, make_stage, make_task, train
 
-SMALL: dict[str, dict[str, int]] = {
-    "edsr": {"blocks": 1, "channels": 8},
-    "fsrcnn": {"d": 8, "s": 4, "m": 2},
-    "msrresnet": {"blocks": 1, "channels": 8},
-    "rcan": {"groups": 1, "blocks": 1, "channels": 8, "reduction": 2},
-}
 FLOAT32 = Precision("float32", "cpu")
-PREPARE = {"uncertainty": uncertainty_task, "weighted": weighted_task}
+FIRST = make_stage("uncertainty", ema=0.9, epochs=2, total_epochs=4)
+SECOND = make_stage("weighted", ema=0.9, first_epoch=2, epochs=2, total_epochs=4)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def settings_of(arch: str = "fsrcnn", scale: int = 4, **more: Any) -> dict[str, Any]:
-    return {
-        "arch": arch, "options": SMALL[arch], "scale": scale, "seed": 3, "batch": 2, "repeat": 1,
-        "precision": "float32", "learning_rate": 1e-3, "halve_every": 2, "betas": [0.9, 0.999],
-        "epsilon": 1e-8, "ema": 0.9, "first_epoch": 0, "epochs": 2, "counts": True, "total_epochs": 4,
-        "loss": "uncertainty", **more,
-    }  # fmt: skip
-
-
-def filled(settings: dict[str, Any]) -> UncertaintyNetwork:
+def filled(stage: Stage) -> UncertaintyNetwork:
     """A network and head in which every layer has a say."""
-    model = build_uncertainty(settings)
+    model = build_uncertainty(stage)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -134,10 +104,15 @@ def test_s_has_a_minimum_where_the_paper_says() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("arch", SMALL)
 def test_network_and_head(arch: str, scale: int) -> None:
-    model = filled(settings_of(arch, scale)).eval().double()  # so that nothing is hidden by rounding
-    network, called = model.network, []
-    features = network.features
-    network.features = lambda x: called.append(features(x)) or called[-1]  # type: ignore[method-assign]
+    model = filled(make_stage("uncertainty", arch, scale=scale)).eval().double()
+    network, features = model.network, model.network.features
+    called: list[torch.Tensor] = []
+
+    def watched(x: torch.Tensor) -> torch.Tensor:
+        called.append(features(x))
+        return called[-1]
+
+    network.features = watched  # type: ignore[method-assign]
     x = random(2, 3, 4, 5).double()
     with torch.no_grad():
         image, s = model(x)
@@ -159,9 +134,9 @@ def test_network_and_head(arch: str, scale: int) -> None:
 
 @pytest.mark.parametrize("arch", SMALL)
 def test_the_initial_weights_are_those_of_the_plain_network(arch: str) -> None:
-    settings = settings_of(arch)
+    stage = make_stage("uncertainty", arch)
     state = torch.random.get_rng_state()
-    model, plain = build_uncertainty(settings), build_seeded(settings)
+    model, plain = build_uncertainty(stage), build_seeded(stage.arch, stage.scale, stage.options, stage.seed)
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, value in plain.state_dict().items():
         assert torch.equal(model.state_dict()[f"network.{name}"], value), name
@@ -171,7 +146,7 @@ def test_the_initial_weights_are_those_of_the_plain_network(arch: str) -> None:
     assert [head[f"head.{n}.weight"].shape[:2] for n in (0, 2, 4)] == [(channels, channels)] * 2 + [
         (3, channels)
     ]
-    again, other = build_uncertainty(settings), build_uncertainty({**settings, "seed": 4})
+    again, other = build_uncertainty(stage), build_uncertainty(replace(stage, seed=4))
     assert torch.equal(again.state_dict()["head.0.weight"], head["head.0.weight"])
     assert not torch.equal(other.state_dict()["head.0.weight"], head["head.0.weight"])
 
@@ -190,7 +165,7 @@ def test_convolving_what_is_upsampled_has_the_gradients_of_both_steps(scale: int
 
 
 def test_s_is_float32_under_autocast() -> None:
-    model = filled(settings_of("edsr"))
+    model = filled(make_stage("uncertainty", "edsr"))
     with torch.autocast("cpu", torch.bfloat16):
         image, s = model(random(1, 3, 4, 4))
     assert image.dtype == s.dtype == torch.float32
@@ -200,7 +175,7 @@ def test_s_is_float32_under_autocast() -> None:
 
 
 def test_step_1_trains_network_and_head_on_errors_in_grey_levels() -> None:
-    model = filled(settings_of())
+    model = filled(make_stage("uncertainty"))
     lr, hr = random(2, 3, 4, 4), random(2, 3, 16, 16, seed=1)
     loss = estimate_uncertainty(model, lr, hr, FLOAT32)
     with torch.no_grad():
@@ -213,8 +188,8 @@ def test_step_1_trains_network_and_head_on_errors_in_grey_levels() -> None:
 
 @pytest.mark.parametrize("arch", SMALL)
 def test_step_2_trains_the_network_alone(arch: str) -> None:
-    settings = settings_of(arch)
-    model, estimator = filled(settings).network.train(), filled({**settings, "seed": 9})
+    stage = make_stage("uncertainty", arch)
+    model, estimator = filled(stage).network.train(), filled(replace(stage, seed=9))
     objective = WeightedByUncertainty(estimator)
     assert not any(module.training for module in estimator.modules())
     before = {name: value.clone() for name, value in estimator.state_dict().items()}
@@ -231,146 +206,62 @@ def test_step_2_trains_the_network_alone(arch: str) -> None:
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-# ---- the two steps as jobs -----------------------------------------------------------------------------
+# ---- the two steps -------------------------------------------------------------------------------------
 
 
-class Noise:
-    """Batches of random patches; a pure function of the iteration, as `bspa.sampling.sampler`."""
-
-    def __init__(self, signal_at: int | None = None):
-        self.signal_at = signal_at
-        self.asked: list[int] = []
-
-    def batch(self, iteration: int) -> tuple[np.ndarray, np.ndarray]:
-        self.asked.append(iteration)
-        if iteration == self.signal_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        generator = np.random.Generator(np.random.Philox(key=7, counter=[0, 0, 0, iteration]))
-        hr = generator.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-        return np.ascontiguousarray(hr[:, ::4, ::4]), hr
-
-
-class Files(dict[str, str]):
-    """Named files, of which iteration gives the paths, as Snakemake's."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.values())
-
-
-def train(
-    folder: Path, phase: str, *, previous: Path | None = None, sampler: Noise | None = None, **changed: Any
-) -> tuple[Path, Noise]:
-    """Run a stage of 3 + 3 steps; return its snapshot, and its sampler."""
-    folder.mkdir(exist_ok=True)
-    sampler = sampler or Noise()
-    snapshot = folder / f"{phase}.safetensors"
-    first = 0 if phase == "uncertainty" else 2
-    job = SimpleNamespace(
-        input=Files({"previous": str(previous)} if previous else {}),
-        output=SimpleNamespace(snapshot=str(snapshot), journal=str(snapshot.with_suffix(".csv"))),
-        params=SimpleNamespace(
-            settings=settings_of(loss=phase, first_epoch=first, **changed),
-            state=str(folder / "state"),
-            code="c",
-        ),
-        threads=1,
-        config={"compute": {"device": "cpu", "save_every_seconds": 1e9}},
-    )
-    run_stage(job, sampler, images=6, name=phase, prepare=PREPARE[phase])
-    return snapshot, sampler
-
-
-def assert_same(a: Snapshot, b: Snapshot) -> None:
-    assert a.optimiser_steps == b.optimiser_steps
-    for one, other in [(a.weights, b.weights), (a.average, b.average)] + [
-        (a.moments[m], b.moments[m]) for m in a.moments
-    ]:
-        assert one
-        assert one.keys() == other.keys()
-        assert all(torch.equal(value, other[name]) for name, value in one.items())
+def first_snapshot(folder: Path) -> Path:
+    """Train step 1 and save its snapshot."""
+    path = folder / "uncertainty.safetensors"
+    save_snapshot(path, train(folder / "first", FIRST).snapshot, {})
+    return path
 
 
 def test_two_steps_give_a_plain_network(tmp_path: Path) -> None:
-    first, sampler = train(tmp_path, "uncertainty")
-    assert sampler.asked == [*range(6)]
-    one, _ = load_snapshot(first)
+    path = first_snapshot(tmp_path)
+    one, _ = load_snapshot(path)
     assert {name.split(".")[0] for name in one.weights} == {"network", "head"}
-    second, sampler = train(tmp_path, "weighted", previous=first)
-    assert sampler.asked == [*range(6, 12)]
-    two, metadata = load_snapshot(second)
-    plain = build("fsrcnn", 4, **SMALL["fsrcnn"])
-    assert list(two.weights) == sorted(plain.state_dict())
-    assert two.moments["exp_avg"].keys() == two.average.keys() == dict(plain.named_parameters()).keys()
-    assert two.optimiser_steps == 12
-    assert metadata["ema"] == "0.9"
+    sampler = Noise()
+    two = train(tmp_path / "second", SECOND, task=make_task(SECOND, path), sampler=sampler).snapshot
+    assert sampler.asked == [*range(8, 16)]
+    assert two.weights.keys() == initial_weights(SECOND).keys()
+    assert two.moments["exp_avg"].keys() == two.average.keys() == initial_weights(SECOND).keys()
+    assert two.optimiser_steps == 16
 
 
 def test_step_2_starts_where_step_1_ended(tmp_path: Path) -> None:
-    """Weights, Adam's moments and average are carried on, and s is of step 1's whole network."""
-    first, _ = train(tmp_path, "uncertainty")
-    one = network_part(load_snapshot(first)[0])
-    task = weighted_task(settings_of(), str(first), torch.device("cpu"))
+    """Weights, moments and average are carried on, and s is of step 1's whole network."""
+    path = first_snapshot(tmp_path)
+    one, task = load_snapshot(path)[0], make_task(SECOND, path)
     assert task.initial is not None
-    assert_same(task.initial, one)
-    assert one.weights.keys() == build_seeded(settings_of()).state_dict().keys()
+    assert_same(task.initial, network_part(one))
+    assert task.initial.weights.keys() == initial_weights(SECOND).keys()
     assert isinstance(task.objective, WeightedByUncertainty)
-    for name, value in load_snapshot(first)[0].weights.items():
+    for name, value in one.weights.items():
         assert torch.equal(task.objective.estimator.state_dict()[name], value)
 
 
-@pytest.mark.parametrize("phase", ["uncertainty", "weighted"])
-def test_a_stopped_step_ends_bit_identical(tmp_path: Path, phase: str) -> None:
-    previous = train(tmp_path / "first", "uncertainty")[0] if phase == "weighted" else None
-    begin = 6 if previous else 0
-    whole, _ = train(tmp_path / "whole", phase, previous=previous)
+@pytest.mark.parametrize("stage", [FIRST, SECOND], ids=["uncertainty", "weighted"])
+def test_a_stopped_step_ends_bit_identical(tmp_path: Path, stage: Stage) -> None:
+    previous = first_snapshot(tmp_path) if stage is SECOND else None
+    begin = 8 if previous else 0
+    whole = train(tmp_path / "whole", stage, task=make_task(stage, previous)).snapshot
+    stopping = Noise(signal_at=begin + 2)
     with pytest.raises(SystemExit):
-        train(tmp_path / "cut", phase, previous=previous, sampler=Noise(signal_at=begin + 2))
-    resumed, sampler = train(tmp_path / "cut", phase, previous=previous)
-    assert sampler.asked == [*range(begin + 3, begin + 6)]
-    assert_same(load_snapshot(resumed)[0], load_snapshot(whole)[0])
-    assert resumed.read_bytes() == whole.read_bytes()
+        train(tmp_path / "cut", stage, task=make_task(stage, previous), sampler=stopping)
+    sampler = Noise()
+    resumed = train(tmp_path / "cut", stage, task=make_task(stage, previous), sampler=sampler).snapshot
+    assert sampler.asked == [*range(begin + 3, begin + 8)]
+    assert_same(resumed, whole)
 
 
 def test_step_2_from_another_kind_of_snapshot_is_refused(tmp_path: Path) -> None:
-    first, _ = train(tmp_path, "uncertainty")
-    second, _ = train(tmp_path, "weighted", previous=first)
-    with pytest.raises(
-        ValueError, match=r"weighted.safetensors: these weights are not of UncertaintyNetwork"
-    ):
-        train(tmp_path / "again", "weighted", previous=second)
+    path = tmp_path / "plain.safetensors"
+    save_snapshot(path, train(tmp_path / "plain").snapshot, {})
+    with pytest.raises(ValueError, match=r"plain.safetensors: .*UncertaintyNetwork"):
+        make_task(SECOND, path)
 
 
 def test_a_loss_that_is_not_finite_is_caught(tmp_path: Path) -> None:
     """As s can sink to -1 only, it is the image that overflows."""
-    with pytest.raises(ValueError, match=r"uncertainty: the loss is (nan|inf) at step"):
-        train(tmp_path, "uncertainty", learning_rate=1e30)
-
-
-@pytest.mark.parametrize("ema", [None, 0.9])
-def test_what_is_delivered_is_the_plain_network(root: Path, tmp_path: Path, ema: float | None) -> None:
-    first, _ = train(tmp_path, "uncertainty", ema=ema)
-    second, _ = train(tmp_path, "weighted", previous=first, ema=ema)
-    spec = importlib.util.spec_from_file_location("deliver", root / "workflow_scripts/deliver_weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    output = SimpleNamespace(weights=str(tmp_path / "w.safetensors"), summary=str(tmp_path / "w.json"))
-    journals = [str(path.with_suffix(".csv")) for path in (first, second)]
-    more = {"model": "m", "method": "udn", "trained_on": "t"}
-    script.main(
-        SimpleNamespace(
-            input=SimpleNamespace(snapshot=str(second), journals=journals, attributions=[]),
-            params=SimpleNamespace(settings={**settings_of(), **more}),
-            output=output,
-        )
-    )
-    weights, header = load_weights(output.weights)
-    snapshot, _ = load_snapshot(second)
-    expected = snapshot.average if ema else snapshot.weights
-    assert all(torch.equal(weights[name], value) for name, value in expected.items())
-    assert header["weights"] == ("average, decay 0.9" if ema else "last")
-    summary = json.loads(Path(output.summary).read_text())
-    assert summary["parameters"] == count_parameters(build("fsrcnn", 4, **SMALL["fsrcnn"]))
-    assert summary["parameters"] == sum(value.numel() for value in weights.values())
-    assert (summary["steps"], summary["ema"]) == (12, ema)
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step"):
+        train(tmp_path, make_stage("uncertainty", learning_rate=1e30))
