@@ -55,10 +55,9 @@ def run_attribution(
         ValueError: a snapshot is of another network or has diverged.
     """
     use_threads(threads)
-    chosen = choose_device(device)
-    model = build_seeded(attribution.arch, attribution.scale, attribution.options, attribution.seed).to(
-        chosen
-    )
+    torch_device = choose_device(device)
+    model = build_seeded(attribution.arch, attribution.scale, attribution.options, attribution.seed)
+    model.to(torch_device)
     sampler = UniformSampler(
         PackedImages(packed),
         patch=attribution.patch,
@@ -70,7 +69,7 @@ def run_attribution(
     batches = []
     for number in range(first, first + attribution.batches):
         lr, hr = sampler.batch(number)
-        batches.append((to_device(lr, chosen), to_device(hr, chosen)))
+        batches.append((to_device(lr, torch_device), to_device(hr, torch_device)))
     started = time.monotonic()
     gradients = integrated_gradients(
         model,

@@ -29,8 +29,8 @@ def identify(key: str, precision: str, inputs: Sequence[str | os.PathLike[str]])
     """Digest what decides the result of a stage: equal digests mean equal results.
 
     Args:
-        key: of the product: settings and code.
-        precision: the one that was chosen for the device.
+        key: of the product; stands for settings and code.
+        precision: chosen for the device.
         inputs: files and folders of files. Files up to 256 MiB count by content, larger ones (packed images,
             shards) by size and time of change.
     """

@@ -37,13 +37,9 @@ def deliver(
         attributions: summaries of the run's attributions, for the time they took.
         weights: to write: safetensors, the average of the weights if the run kept one, else the last.
         summary: to write: JSON with parameters, steps, device_seconds, precision, device and ema.
-        arch: architecture.
-        scale: of the network.
-        options: of the architecture.
-        model: name of the network in the configuration.
-        method: name of the recipe.
-        seed: of the run.
-        trained_on: name of the training data.
+        arch, scale, options: of the network.
+        model, method, seed: name of the network, name of the recipe, and seed of the run, for the header.
+        trained_on: name of the training data, for the header.
         key: of the product, stored in both files.
 
     Raises:

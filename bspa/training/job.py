@@ -53,8 +53,8 @@ def run_stage(
         SystemExit: SIGTERM or SIGINT came; the partial state is saved.
     """
     use_threads(threads)
-    chosen = choose_device(device)
-    precision = choose_precision(stage.precision, chosen, arch=stage.arch)
+    torch_device = choose_device(device)
+    precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
     identity = identify(key, precision.name, [file for file in (packed, source, previous, mask) if file])
     with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
@@ -65,16 +65,16 @@ def run_stage(
             return
         images = PackedImages(packed)
         end = train_stage(
-            OBJECTIVES[stage.objective](stage, previous, chosen),
+            OBJECTIVES[stage.objective](stage, previous, torch_device),
             SAMPLERS[stage.sampling](images, source, patch=stage.patch, batch=stage.batch, seed=stage.seed),
             Schedule(stage=stage, images=len(images)),
             masks=load_masks(mask) if mask else {},
             precision=precision,
-            device=chosen,
+            device=torch_device,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
         )
-        header = {"key": key, "identity": identity, "precision": precision.name, "device": chosen.type}
+        header = {"key": key, "identity": identity, "precision": precision.name, "device": torch_device.type}
         if stage.ema is not None:
             header["ema"] = repr(stage.ema)
         write_journal(end.rows, journal)
