@@ -17,7 +17,7 @@ def main(snakemake: Any) -> None:
     figure = figure_1(
         read_scores(snakemake.input.scores).mse,
         read_classes(snakemake.input.thresholds),
-        label=f"{settings['source']}, scale {settings['scale']}, split {settings['split']}",
+        label=settings["label"],
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

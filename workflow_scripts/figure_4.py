@@ -27,11 +27,10 @@ def main(snakemake: Any) -> None:
         regions = most_different(images, uniform, inverse, size=size, count=settings["count"])
 
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.config["compute"]["device"])
-    network = {**settings["model"], "scale": settings["scale"], "tile": settings["tile"]}
+    device = choose_device(snakemake.params.compute["device"])
     crops = []
     for path in snakemake.input.weights:
-        upscale = load_upscaler(path, **network, device=device)
+        upscale = load_upscaler(path, device=device, tile=settings["tile"])
         crops.append(upscaled_crops(upscale, [images], regions))
     rows = [
         Comparison(name=images.ids[region.image], hr=region.cut(images.hr(region.image)), sr=sr)

@@ -14,9 +14,8 @@ from bspa.training.attribution import attributable
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
-    network = settings["model"]
     # The files name the layers, but only the network knows their order.
-    weights = attributable(build(network["arch"], settings["scale"], **network["options"]))
+    weights = attributable(build(settings["arch"], settings["scale"], **settings["options"]))
     attributions = read_attributions(snakemake.input.masks, weights)
     save_figure(
         figure_attribution(attributions, label=settings["label"]),

@@ -13,7 +13,7 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     networks = read_runs(snakemake.input.journals, settings["journals"])
-    figure = figure_training(networks, label=f"x{settings['scale']}, seed {settings['seed']}")
+    figure = figure_training(networks, label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 
 

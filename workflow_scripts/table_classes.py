@@ -15,7 +15,7 @@ from bspa.system.log import run_job
 
 def main(snakemake: Any) -> None:
     tables = []
-    for path, row in zip(snakemake.input.thresholds, snakemake.params.rows, strict=True):
+    for path, row in zip(snakemake.input.thresholds, snakemake.params.settings["rows"], strict=True):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if list(table.columns) != COLUMNS:
             raise ValueError(f"{path}: has columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}")
@@ -23,7 +23,13 @@ def main(snakemake: Any) -> None:
         table.insert(0, "scale", str(row["scale"]))
         table.insert(1, "split", row["split"])
         tables.append(table)
-    write_text(snakemake.output[0], pd.concat(tables).to_csv(index=False))
+    table = pd.concat(tables)
+    write_text(snakemake.output.csv, table.to_csv(index=False))
+    numbers = {"t_k": "{:.3e}", "P_k": "{:.4f}"}
+    rounded = table.assign(
+        **{name: table[name].astype(float).map(form.format) for name, form in numbers.items()}
+    )
+    write_text(snakemake.output.html, rounded.to_html(index=False, border=0))
 
 
 if __name__ == "__main__":

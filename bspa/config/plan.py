@@ -94,7 +94,8 @@ class Plan(Products):
     def figure_1(self) -> Product:
         """The long tail of difficulty."""
         train, scale, split = self.config.data.train, self.figure_scale, self.class_splits()[0]
-        settings = {"source": train, "scale": scale, "split": split}
+        label = f"Sub-images of {self._source_in_words(train)}, x{scale}"
+        settings = {"label": label, "classes": self.config.class_splits[split].classes}
         return self._figure_product("figure1", settings, [self.compute_thresholds(train, scale, split)])
 
     @remembered
@@ -102,7 +103,7 @@ class Plan(Products):
         """PSNR of each class of difficulty."""
         train, validation = self.config.data.train, self.config.data.validation
         split = self._figure("figure3").class_split
-        settings = {**self._shown("figure3"), "train": train, "validation": validation}
+        settings = self._shown("figure3")
         needs = [
             *(
                 self.score_sub_images(run, source)
@@ -166,7 +167,8 @@ class Plan(Products):
             }
             for s in self.shown_stages()
         ]
-        settings = {"journals": journals, "scale": self.figure_scale, "seed": self.config.seeds[0]}
+        label = f"Training loss, x{self.figure_scale}, seed {self.config.seeds[0]}"
+        settings = {"label": label, "journals": journals}
         return self._figure_product("training", settings, needs)
 
     @remembered
@@ -198,11 +200,17 @@ class Plan(Products):
     def _shown(self, name: str) -> dict[str, Any]:
         """What a figure calls what it shows."""
         runs = self.figure_runs(name)
+        trained_on = self._source_in_words(self.config.data.train)
         return {
-            "model": self.model_label(runs[0].model),
+            "label": f"{self.model_label(runs[0].model)}, x{self.figure_scale}, trained on {trained_on}",
             "methods": [self.method_label(run.method) for run in runs],
             "scale": self.figure_scale,
         }
+
+    def _source_in_words(self, source: str) -> str:
+        """Describe a source to readers of a figure."""
+        section = self.config.sources[source]
+        return f"{len(section.photos)} scikit-image photographs" if section.kind == "builtin" else source
 
     def _figure_product(self, name: str, settings: dict[str, Any], needs: list[Product]) -> Product:
         modules = (

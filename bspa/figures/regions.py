@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from bspa.data.packed import PackedImages
 from bspa.models.inference import Tile, super_resolve
-from bspa.models.registry import build
-from bspa.models.weights import load_into, load_weights
+from bspa.models.weights import load_model
 
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Pixels], Pixels]
@@ -113,24 +112,13 @@ def choose(
     return order[chosen]
 
 
-def load_upscaler(
-    path: str | os.PathLike[str],
-    *,
-    arch: str,
-    options: Mapping[str, Any],
-    scale: int,
-    device: torch.device,
-    tile: Tile,
-) -> Upscale:
+def load_upscaler(path: str | os.PathLike[str], *, device: torch.device, tile: Tile) -> Upscale:
     """Load delivered weights as a function from LR (h, w, 3) to SR (s h, s w, 3), both uint8.
 
     Raises:
-        ValueError: the file holds no weights of this network.
+        ValueError: the file holds no network.
     """
-    model = build(arch, scale, **options)
-    weights, metadata = load_weights(path)
-    load_into(model, weights, path=path, metadata=metadata)
-    return functools.partial(super_resolve, model, scale=scale, device=device, tile=tile)
+    return functools.partial(super_resolve, load_model(path), device=device, tile=tile)
 
 
 def upscaled_crops(
