@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bspa.models.registry import build_seeded
 from bspa.models.precision import choose_precision
+from bspa.models.registry import build_seeded
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bspa.sampling.uniform import UniformSampler
 from bspa.models.precision import choose_precision
+from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device
 from bspa.training.checkpoint import open_checkpoints
 from bspa.training.loop import STEPS_BETWEEN_READS, train_stage

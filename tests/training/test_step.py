@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bspa.sampling.feeds import HostFeed
 from bspa.models.precision import Precision
+from bspa.sampling.feeds import HostFeed
 from bspa.training.adam import Adam
 from bspa.training.losses import l1_objective
 from bspa.training.masks import FrozenWeights
