@@ -33,12 +33,14 @@ def test_the_scripts_go_from_packed_photographs_to_shards(
     pack_noise(tmp_path, (130, 97), (64, 200), scale=4)
     files = {"packed": str(tmp_path / "x4.h5")}
 
-    def run(name: str, output: str, settings: dict[str, Any], inputs: list[str], **more: Any) -> None:
-        params = SimpleNamespace(settings=settings, key=f"key of {name}", compute={"device": "cpu"}, **more)
+    def run(name: str, output: Any, settings: dict[str, Any], inputs: list[str]) -> None:
+        params = SimpleNamespace(settings=settings, key=f"key of {name}", compute={"device": "cpu"})
         given = SimpleNamespace(**{given: files[given] for given in inputs})
-        job = SimpleNamespace(input=given, output=[str(tmp_path / output)], params=params, threads=1)
+        made = [str(tmp_path / output)] if isinstance(output, str) else output
+        job = SimpleNamespace(input=given, output=made, params=params, threads=1)
         runpy.run_path(str(root / "workflow_scripts" / f"{name}.py"))["main"](job)
-        files[output] = str(tmp_path / output)
+        if isinstance(output, str):
+            files[output] = str(tmp_path / output)
 
     files |= {"reference": str(weights), "weights": str(weights)}
     run("crop_sub_images", "windows", {"size": 32, "step": 16, "threshold": 8}, ["packed"])
@@ -61,8 +63,9 @@ def test_the_scripts_go_from_packed_photographs_to_shards(
     assert np.array_equal(read_scores(files["again"]).mse, read_scores(files["scores"]).mse)
 
     files["thresholds"] = [files["thresholds"]]  # type: ignore[assignment]
-    run("table_classes", "classes.csv", {}, ["thresholds"], rows=[{"scale": 4, "split": "default"}])
-    table = pd.read_csv(files["classes.csv"])
+    output = SimpleNamespace(csv=tmp_path / "classes.csv", html=tmp_path / "classes.html")
+    run("table_classes", output, {"rows": [{"scale": 4, "split": "default"}]}, ["thresholds"])
+    table = pd.read_csv(output.csv)
     assert list(table.columns) == ["scale", "split", "k", "N_k", "t_k", "P_k"]
     assert table["N_k"].tolist() == sizes
     assert table["t_k"].tolist() == read_classes(tmp_path / "thresholds").thresholds.tolist()
