@@ -15,8 +15,10 @@ from pathlib import Path
 
 import torch
 
-from bspa.data.packed import PackedImages, write_packed
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.inspection import make_manifest
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
+from bspa.data.sources import list_files
 from bspa.models.precision import choose_precision
 from bspa.models.registry import build
 from bspa.sampling.feeds import to_device
@@ -37,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "x4.h5"
         photos = ["astronaut", "hubble_deep_field", "motorcycle_left", "retina"]
-        write_packed(make_manifest(list_files("builtin", photos=photos)), path, scale=4)
+        pack_images(make_manifest(list_files("builtin", photos=photos)), path, scale=4, key="test")
         sampler = UniformSampler(PackedImages(path), patch=128, batch=16, seed=0)
         model = build("fsrcnn", 4).to(device).to(memory_format=torch.channels_last)
         optimiser = torch.optim.Adam(model.parameters(), lr=2e-4, fused=True)

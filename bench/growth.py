@@ -45,10 +45,12 @@ from records import Record, add_record, latest, read_records, table
 from sizes import SCALE, TINY, Bench
 from stages import schedule, train
 
+from bspa.data.inspection import make_manifest
 from bspa.data.manifest import read_manifest, write_manifest
-from bspa.data.packed import PackedImages, write_packed
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
 from bspa.data.photos import read_photo
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.sources import list_files
 from bspa.difficulty.class_table import read_classes, write_classes
 from bspa.difficulty.classes import split_classes
 from bspa.difficulty.grid import count_windows
@@ -81,10 +83,10 @@ def list_photographs(bench: Bench) -> None:
     write_manifest(make_manifest(files, threads=bench.threads), bench.folder / "manifest.csv")
 
 
-def pack_images(bench: Bench) -> None:
+def pack_photographs(bench: Bench) -> None:
     """Decode every photograph again, and make its LR image."""
     manifest = read_manifest(bench.folder / "manifest.csv")
-    write_packed(manifest, bench.folder / "packed.h5", scale=SCALE, threads=bench.threads)
+    pack_images(manifest, bench.folder / "packed.h5", scale=SCALE, threads=bench.threads, key="test")
 
 
 def crop_sub_images(bench: Bench) -> None:
@@ -159,7 +161,7 @@ class Part:
 
 PARTS = {
     "make_manifest": Part(work=list_photographs, output="manifest.csv"),
-    "pack_images": Part(work=pack_images, output="packed.h5", last="photographs"),
+    "pack_images": Part(work=pack_photographs, output="packed.h5", last="photographs"),
     "crop_sub_images": Part(work=crop_sub_images, output="windows.h5"),
     "score_difficulty": Part(work=score_difficulty, output="scores.h5"),
     "compute_thresholds": Part(work=compute_thresholds, output="thresholds.csv"),

@@ -13,9 +13,11 @@ from PIL import Image
 from sizes import SCALE, Bench
 
 from bspa.data.crops import crop_pairs
-from bspa.data.packed import PackedImages, write_packed
+from bspa.data.inspection import make_manifest
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
 from bspa.data.photos import read_photo
-from bspa.data.sources import PhotoFile, list_files, make_manifest
+from bspa.data.sources import PhotoFile, list_files
 from bspa.difficulty.grid import count_windows
 from bspa.difficulty.windows import Windows, read_windows, write_windows
 
@@ -49,7 +51,7 @@ def benchmark_files(bench: Bench) -> list[PhotoFile]:
 
 def pack(files: list[PhotoFile], path: Path) -> PackedImages:
     """Pack photographs as the workflow does."""
-    write_packed(make_manifest(files), path, scale=SCALE)
+    pack_images(make_manifest(files), path, scale=SCALE, key="test")
     return PackedImages(path)
 
 

@@ -32,8 +32,10 @@ from stages import schedule
 from stages import train as train_steps
 from torch import Tensor, nn
 
-from bspa.data.packed import PackedImages, write_packed
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.inspection import make_manifest
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
+from bspa.data.sources import list_files
 from bspa.forecast.step_times import describe_device
 from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
@@ -101,7 +103,7 @@ def training_images(folder: Path) -> PackedImages:
         files = list_files("folder", path=Path(data, "train", "bsds400"))
     else:
         files = list_files("builtin", photos=TRAIN)
-    write_packed(make_manifest(files), folder / "train.h5", scale=SCALE)
+    pack_images(make_manifest(files), folder / "train.h5", scale=SCALE, key="test")
     return PackedImages(folder / "train.h5")
 
 
@@ -113,7 +115,7 @@ def benchmark_images(folder: Path) -> PackedImages:
         files = list_files("folder", path=path, hr="*_HR.png", lr="*_LR.png", scales=[SCALE])
     else:
         files = list_files("builtin", photos=TEST)
-    write_packed(make_manifest(files), folder / "test.h5", scale=SCALE)
+    pack_images(make_manifest(files), folder / "test.h5", scale=SCALE, key="test")
     return PackedImages(folder / "test.h5")
 
 

@@ -8,8 +8,9 @@ Out: `manifest.csv`, with the id, path, size and SHA-256 of each photograph, and
 
 from typing import Any
 
+from bspa.data.inspection import make_manifest
 from bspa.data.manifest import write_manifest
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.sources import list_files
 from bspa.system.log import run_job
 
 

@@ -12,18 +12,19 @@ from typing import Any
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 from bspa.data.manifest import read_manifest
-from bspa.data.packed import write_packed
+from bspa.data.packing import pack_images
 from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
-    write_packed(
+    pack_images(
         read_manifest(snakemake.input.manifest),
         snakemake.output[0],
         scale=settings["scale"],
         border=settings["border"],
         threads=snakemake.threads,
+        key=snakemake.params.key,
     )
 
 

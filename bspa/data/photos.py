@@ -36,8 +36,6 @@ _SUFFIXES = {
     "TIFF": (".tif", ".tiff"),
 }
 _DECODERS = [kind for kind in _SUFFIXES if kind != "MPO"]  # MPO is found by the decoder of JPEG
-PHOTO_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes))
-"""Suffixes, in lower case, of the files that are taken for photographs; capitals are accepted too."""
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk: its type and checksum
 
 

@@ -1,14 +1,11 @@
-"""A source of photographs, from its listing to its manifest.
+"""The photographs of a source, by name: exactly those that will be read. Standard library only.
 
 A source is ``builtin``, the photographs inside scikit-image's wheel, or ``folder``, a user's own files.
-Listing and decoding are separate: `list_files` only looks at names, `make_manifest` decodes every file to the
-end.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import logging
 import os
 import re
@@ -18,14 +15,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import pandas as pd
-
-from bspa.data.manifest import COLUMNS
-from bspa.data.photos import PHOTO_SUFFIXES, decode_photo, read_bytes
-from bspa.system.parallel import map_in_order
-from bspa.system.progress import Reporter
-
 log = logging.getLogger("bspa")
+
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""Suffixes of photographs, in lower case; capitals are accepted too."""
 
 _BUILTIN_FILES = (
     "astronaut.png",
@@ -112,78 +105,8 @@ def list_files(
     return _list_pairs(folder, hr, lr, scales)
 
 
-def make_manifest(
-    files: Sequence[PhotoFile], *, minimum_side: int = 1, minimum_side_reason: str = "", threads: int = 4
-) -> pd.DataFrame:
-    """Decode every file to the end and return the manifest (see `bspa.data.manifest`).
-
-    Args:
-        files: from `list_files`.
-        minimum_side: width and height, in pixels, below which a photograph (or HR file) is refused.
-        minimum_side_reason: what needs that, for the message.
-        threads: how many files are decoded at a time.
-
-    Raises:
-        ValueError: naming every file that cannot be used and why, up to 20 of them.
-    """
-    paths = sorted({path for file in files for path in (file.path, file.lr_path) if path})
-    reporter = Reporter("images decoded", len(paths))
-    facts: dict[Path, _Facts] = {}
-    problems: dict[Path, str] = {}
-    for done, (path, found) in enumerate(
-        zip(paths, map_in_order(_examine, paths, threads=threads), strict=True), start=1
-    ):
-        if isinstance(found, str):
-            problems[path] = found
-        else:
-            facts[path] = found
-        reporter.report(done)
-
-    because = f" ({minimum_side_reason})" if minimum_side_reason else ""
-    rows = []
-    for file in files:
-        whole = facts.get(file.path)
-        if whole is None:
-            continue
-        if min(whole.width, whole.height) < minimum_side:
-            size = f"{whole.width}x{whole.height}"
-            problems[file.path] = f"{file.path}: {size} pixels, {minimum_side} are needed each way{because}"
-        small = facts.get(file.lr_path) if file.lr_path else None
-        if small and file.lr_path and file.scale:
-            expected = whole.width // file.scale, whole.height // file.scale
-            if (small.width, small.height) != expected:
-                problems[file.lr_path] = (
-                    f"{file.lr_path}: {small.width}x{small.height} pixels, but {file.path} has "
-                    f"{whole.width}x{whole.height}, whose LR at scale {file.scale} is "
-                    f"{expected[0]}x{expected[1]}"
-                )
-        rows.append(
-            (file.id, str(file.path), whole.width, whole.height, whole.sha256)
-            + ((file.scale, str(file.lr_path), small.sha256) if small else (None, "", ""))
-        )
-    _refuse(f"of {len(paths)} files, {len(problems)} cannot be used", [problems[p] for p in sorted(problems)])
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"scale": "Int64"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    width: int
-    height: int
-    sha256: str
-
-
-def _examine(path: Path) -> _Facts | str:
-    """Decode a file, or say what is wrong with it."""
-    try:
-        data = read_bytes(path)
-        height, width, _ = decode_photo(data, path).shape
-    except ValueError as error:
-        return str(error)
-    return _Facts(width, height, hashlib.sha256(data).hexdigest())
-
-
-def _refuse(what: str, problems: Sequence[str]) -> None:
-    """Raise if there are problems, with all of them in one message."""
+def refuse(what: str, problems: Sequence[str]) -> None:
+    """Raise a ValueError that names all problems, up to 20 of them, if there are any."""
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
         lines = [*problems[:_SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
@@ -199,7 +122,7 @@ def _list_builtin(photos: Sequence[str]) -> list[PhotoFile]:
             problems.append(f"{name!r} is no photograph of scikit-image{meant}")
         elif count > 1:
             problems.append(f"{name!r} is named {count} times")
-    _refuse("photos", problems)
+    refuse("photos", problems)
     if not photos:
         raise ValueError(f"photos is empty; allowed: {', '.join(BUILTIN_PHOTOS)}")
     package = find_spec("skimage")  # its place alone: importing it takes a second
@@ -230,7 +153,7 @@ def _list_pairs(folder: str, hr: str | None, lr: str, scales: Sequence[int]) -> 
                 problems.append(f"{lr_files[name]}: no HR file for it, {_fill(hr, scale)!r} with {name!r}")
             else:
                 pairs.append(PhotoFile(id=name, path=hr_files[name], scale=scale, lr_path=lr_files[name]))
-    _refuse("incomplete pairs", problems)
+    refuse("incomplete pairs", problems)
     return sorted(pairs, key=lambda pair: pair.id)  # stable: of one id, the scales stay in order
 
 
@@ -263,7 +186,7 @@ def _list_folder(folder: Path, pattern: str | None) -> dict[str, Path]:
     by_id: dict[str, list[Path]] = {}
     for file in photos:
         by_id.setdefault(_identify(file.relative_to(folder), pattern), []).append(file)
-    _refuse(
+    refuse(
         f"folder {folder}: files with the same id; rename or remove all but one",
         [
             f"{name!r}: {', '.join(map(str, sorted(files)))}"
@@ -272,7 +195,7 @@ def _list_folder(folder: Path, pattern: str | None) -> dict[str, Path]:
         ],
     )
     unprintable = [ascii(str(file)) for file in photos if not _is_utf8(str(file))]
-    _refuse("files whose names are not UTF-8; rename them", unprintable)
+    refuse("files whose names are not UTF-8; rename them", unprintable)
     return {name: by_id[name][0] for name in sorted(by_id)}
 
 

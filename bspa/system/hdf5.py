@@ -1,4 +1,4 @@
-"""Open an HDF5 file of ours, or say what is wrong with it; map its values into memory, and let go of them."""
+"""Create and open HDF5 files of a stated format; map their values into memory, and let go of them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,42 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from bspa.system.files import atomic_path
+
+PAGE = 4096
+
 
 @contextmanager
-def open_format(path: str | os.PathLike[str], kind: str, version: int, *, rule: str) -> Iterator[h5py.File]:
-    """Open ``path`` for reading if its attributes ``format`` and ``format_version`` are these.
+def create_hdf5(
+    path: str | os.PathLike[str], kind: str, version: int, *, key: str, **attributes: Any
+) -> Iterator[h5py.File]:
+    """Create ``path`` for writing; it gets its name when the block has succeeded.
+
+    Large datasets begin on whole pages, to be mapped into memory.
+
+    Args:
+        path: HDF5 file to write.
+        kind: what it holds, its attribute ``format``.
+        version: of the format, its attribute ``format_version``.
+        key: of the product, its attribute ``key``.
+        attributes: of the file.
+    """
+    with (
+        atomic_path(path) as temporary,
+        h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file,
+    ):
+        file.attrs.update({"format": kind, "format_version": version, "key": key, **attributes})
+        yield file
+
+
+@contextmanager
+def open_hdf5(path: str | os.PathLike[str], kind: str, version: int, *, rule: str) -> Iterator[h5py.File]:
+    """Open ``path`` for reading if its attributes ``format`` and ``format_version`` match.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, of another kind or of another version, or the block found it to be
-            incomplete; the message names ``rule``, which makes such files.
+        ValueError: the file is damaged, incomplete, of another kind or of another version; the message names
+            ``rule``, which makes it.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -34,10 +61,13 @@ def open_format(path: str | os.PathLike[str], kind: str, version: int, *, rule: 
         raise ValueError(f"cannot use {path} ({error}); remove it and let {rule} make it again") from error
 
 
+open_format = open_hdf5
+
+
 def memory_map(
     path: str | os.PathLike[str], dataset: h5py.Dataset, dtype: DTypeLike = np.uint8
 ) -> NDArray[Any]:
-    """Map a contiguous ``dataset`` of the file ``path``: nothing is read before it is touched.
+    """Map a contiguous ``dataset`` of the file ``path``; it is read where it is touched.
 
     Raises:
         ValueError: the dataset is chunked or not of ``dtype``, or the file ends before it does.
@@ -50,7 +80,7 @@ def memory_map(
 
 
 def let_go(mapped: NDArray[Any]) -> None:
-    """Take the pages of a file that `memory_map` mapped out of this process's memory, for one pass over it.
+    """Release the pages of an array of `memory_map` from this process's memory.
 
     They stay in the system's cache, and come back when they are touched. Other arrays are left alone.
     """

@@ -1,8 +1,8 @@
-"""One process at a time: what a killed workflow left running must not write beside its successor."""
+"""One process at a time: a job that a killed workflow left running must not write beside its successor."""
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import logging
 import os
 import socket
@@ -10,43 +10,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 log = logging.getLogger("bspa")
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without locks answer: some NFS and FUSE mounts."""
+
+# A lock lasts as long as its object: until the process ends, however it ends.
+_held: list[FileLock] = []
 
 
 @contextmanager
 def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for the process that has it; the file is removed afterwards.
+    """Hold the lock file ``path`` during the block; wait for the process that has it.
 
-    Killing Snakemake leaves its scripts running; the next run's script waits here until they are done. The
-    system frees the lock of a process that dies, so a lock file that was left behind does not matter. The
-    block may remove the folder that the lock file is in.
+    The system frees the lock of a process that dies, so a lock file left behind does not matter. The block
+    may remove the folder of the lock file. Without locks in the file system, the block runs with a warning.
     """
     path = Path(path)
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # the last holder has just removed the folder
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 200, 0).decode() or "another process"
-                log.warning("waiting: %s is working on this (%s)", holder, path)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if not _is_at(handle, path):
-                continue  # the holder we waited for has removed the file: take the new one
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            try:
-                yield
-            finally:
-                if _is_at(handle, path):  # else the block removed it, and another process has made its own
-                    path.unlink()
-            return
-        finally:
-            os.close(handle)
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    if not _acquire(lock, path, blocking=False):
+        log.warning("waiting: %s is working on this (%s)", _holder(path), path)
+        _acquire(lock, path, blocking=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def try_hold(path: str | os.PathLike[str]) -> bool:
+    """Hold the lock file ``path`` until this process ends; return False if another process holds it."""
+    path = Path(path)
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    if not _acquire(lock, path, blocking=False):
+        return False
+    _held.append(lock)
+    return True
 
 
 def hold(path: str | os.PathLike[str], what: str) -> None:
@@ -55,21 +55,33 @@ def hold(path: str | os.PathLike[str], what: str) -> None:
     Raises:
         ValueError: another process holds it; the message calls what it does ``what``.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(handle, 200, 0).decode() or "another process"
-        os.close(handle)
-        raise ValueError(f"{holder} is {what} ({path}); wait for it, or stop it") from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    if not try_hold(path):
+        raise ValueError(f"{_holder(Path(path))} is {what} ({path}); wait for it, or stop it")
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _acquire(lock: FileLock, path: Path, *, blocking: bool) -> bool:
+    """Take the lock, or return False if it is taken and ``blocking`` is not set."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=blocking)
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            return True
+        except Timeout:
+            return False
+        except (FileNotFoundError, FileExistsError):
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
+            # The last holder has just removed the folder.
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("no lock on %s (%s): do not start two runs at a time", path, error.strerror)
+            return True
+
+
+def _holder(path: Path) -> str:
     try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+        return path.read_text() or "another process"
+    except OSError:
+        return "another process"

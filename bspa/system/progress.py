@@ -8,20 +8,45 @@ import time
 log = logging.getLogger("bspa")
 
 
-class Reporter:
-    """Logs how many of ``total`` things are done, how fast, and the time left, every ``seconds``."""
+def duration(seconds: float) -> str:
+    """Return a time as H:MM:SS."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
-    def __init__(self, what: str, total: int, *, seconds: float = 10.0):
-        self._what, self._total, self._seconds = what, total, seconds
+
+class Progress:
+    """Logs ``what: done/total, rate/s, H:MM:SS left`` every ``seconds``, and once at the end.
+
+    Args:
+        what: what is counted, e.g. ``images packed``.
+        total: how many there are.
+        start: how many an earlier attempt has done; the rate does not count them.
+        seconds: least time between two lines.
+    """
+
+    def __init__(self, what: str, total: int, *, start: int = 0, seconds: float = 10.0):
+        self._what, self._total, self._start, self._seconds = what, total, start, seconds
         self._started = self._reported = time.monotonic()
 
-    def report(self, done: int) -> None:
-        """Log a line if the last one is long enough ago, or ``done`` is all."""
+    def report(self, done: int, *, extra: str = "") -> None:
+        """Log a line, with ``extra`` at its end, if the last one is long enough ago or ``done`` is all."""
         now = time.monotonic()
         if done < self._total and now - self._reported < self._seconds:
             return
         self._reported = now
-        rate = done / max(now - self._started, 1e-9)
-        line = f"{done} of {self._total} {self._what}, {rate:.1f}/s"
-        left = round((self._total - done) / max(rate, 1e-9))
-        log.info(f"{line}, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left" if left else line)
+        elapsed = now - self._started
+        rate = (done - self._start) / max(elapsed, 1e-9)
+        if done < self._total:
+            time_left = f"{duration((self._total - done) / rate)} left" if rate else "time left unknown"
+        else:
+            time_left = f"took {duration(elapsed)}"
+        parts = [
+            f"{self._what}: {done}/{self._total}",
+            f"{rate:.1f}/s",
+            time_left,
+            *([extra] if extra else []),
+        ]
+        log.info("%s", ", ".join(parts))
+
+
+Reporter = Progress

@@ -10,12 +10,12 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bspa.system.files import remove_folder
 from bspa.system.locks import exclusive
 from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 
@@ -104,7 +104,7 @@ class CheckpointFolder:
 
     def remove(self) -> None:
         """Delete the folder: the stage is finished."""
-        shutil.rmtree(self.folder)
+        remove_folder(self.folder)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bspa.data.packed import PackedImages, write_packed
+from bspa.data.inspection import make_manifest
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
 from bspa.data.photos import read_photo
 from bspa.data.resize import imresize
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.sources import list_files
 from bspa.system.parallel import map_in_order
 
 
@@ -31,7 +33,7 @@ def photos(tmp_path):
 @pytest.mark.parametrize("border", ["clamp", "symmetric"])
 def test_lr_is_made_by_imresize(photos, tmp_path, scale, border):
     manifest = make_manifest(list_files("folder", path=photos))
-    write_packed(manifest, tmp_path / "packed.h5", scale=scale, border=border, threads=3)
+    pack_images(manifest, tmp_path / "packed.h5", scale=scale, border=border, threads=3, key="test")
     images = PackedImages(tmp_path / "packed.h5")
     assert len(images) == 5
     assert (images.scale, images.border, images.lr_origin) == (scale, border, "imresize")
@@ -46,7 +48,7 @@ def test_lr_is_made_by_imresize(photos, tmp_path, scale, border):
 
 
 def test_views_are_mapped_and_read_only(photos, tmp_path):
-    write_packed(make_manifest(list_files("folder", path=photos)), tmp_path / "packed.h5", scale=2)
+    pack_images(make_manifest(list_files("folder", path=photos)), tmp_path / "packed.h5", scale=2, key="test")
     images = PackedImages(tmp_path / "packed.h5")
     first, again = images.hr(2), images.hr(2)
     assert np.shares_memory(first, again)
@@ -65,20 +67,20 @@ def test_given_lr_files_are_taken(tmp_path):
         Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / f"{name}_LR.png")
     files = list_files("folder", path=tmp_path, hr="*_HR.png", lr="*_LR.png", scales=[4])
     manifest = make_manifest(files)
-    write_packed(manifest, tmp_path / "packed.h5", scale=4)
+    pack_images(manifest, tmp_path / "packed.h5", scale=4, key="test")
     images = PackedImages(tmp_path / "packed.h5")
     assert images.lr_origin == "given"
     for number, name in enumerate(["1", "2"]):
         assert np.array_equal(images.hr(number), read_photo(tmp_path / f"{name}_HR.png")[:24, :32])
         assert np.array_equal(images.lr(number), read_photo(tmp_path / f"{name}_LR.png"))
     with pytest.raises(ValueError, match="no HR/LR pairs for scale 2"):
-        write_packed(manifest, tmp_path / "other.h5", scale=2)
+        pack_images(manifest, tmp_path / "other.h5", scale=2, key="test")
 
 
 def test_threads_change_nothing(photos, tmp_path):
     manifest = make_manifest(list_files("folder", path=photos))
     for threads in (1, 4):
-        write_packed(manifest, tmp_path / f"{threads}.h5", scale=2, threads=threads)
+        pack_images(manifest, tmp_path / f"{threads}.h5", scale=2, threads=threads, key="test")
     one, four = PackedImages(tmp_path / "1.h5"), PackedImages(tmp_path / "4.h5")
     assert all(
         np.array_equal(one.lr(i), four.lr(i)) and np.array_equal(one.hr(i), four.hr(i)) for i in range(5)
@@ -91,17 +93,17 @@ def test_a_file_that_changed_since_the_manifest(photos, tmp_path):
     with pytest.raises(
         ValueError, match=r"3\.png has changed: its sha256 is .*delete the source's manifest\.csv"
     ):
-        write_packed(manifest, tmp_path / "packed.h5", scale=2)
+        pack_images(manifest, tmp_path / "packed.h5", scale=2, key="test")
     (photos / "3.png").unlink()
     with pytest.raises(ValueError, match=r"3\.png: is not there"):
-        write_packed(manifest, tmp_path / "packed.h5", scale=2)
+        pack_images(manifest, tmp_path / "packed.h5", scale=2, key="test")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_a_manifest_that_was_edited(photos, tmp_path):
     manifest = make_manifest(list_files("folder", path=photos))
     with pytest.raises(ValueError, match=r"0\.png is 46x33 pixels, not 47x33, since the manifest"):
-        write_packed(manifest.assign(width=manifest["width"] + 1), tmp_path / "packed.h5", scale=2)
+        pack_images(manifest.assign(width=manifest["width"] + 1), tmp_path / "packed.h5", scale=2, key="test")
 
 
 def test_images_smaller_than_the_scale(tmp_path):
@@ -109,14 +111,14 @@ def test_images_smaller_than_the_scale(tmp_path):
     Image.new("RGB", (9, 2)).save(tmp_path / "photos" / "flat.png")
     manifest = make_manifest(list_files("folder", path=tmp_path / "photos"))
     with pytest.raises(ValueError, match=r"no LR pixel is left at scale 3 of .*flat\.png"):
-        write_packed(manifest, tmp_path / "packed.h5", scale=3)
+        pack_images(manifest, tmp_path / "packed.h5", scale=3, key="test")
     with pytest.raises(ValueError, match="an empty manifest"):
-        write_packed(manifest.iloc[:0], tmp_path / "packed.h5", scale=3)
+        pack_images(manifest.iloc[:0], tmp_path / "packed.h5", scale=3, key="test")
 
 
 def test_other_and_damaged_files_are_refused(photos, tmp_path):
     path = tmp_path / "packed.h5"
-    write_packed(make_manifest(list_files("folder", path=photos)), path, scale=2)
+    pack_images(make_manifest(list_files("folder", path=photos)), path, scale=2, key="test")
     whole = path.read_bytes()
     for attribute, value in (("format", "other"), ("format_version", 7)):
         with h5py.File(path, "r+") as file:

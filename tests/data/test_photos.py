@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bspa.data.photos import PHOTO_SUFFIXES, decode_photo, read_photo
+from bspa.data.photos import decode_photo, read_photo
+from bspa.data.sources import PHOTO_SUFFIXES
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bspa.data.inspection import make_manifest
 from bspa.data.manifest import (
     COLUMNS,
     cut_shapes,
@@ -20,7 +21,7 @@ from bspa.data.manifest import (
     write_manifest,
 )
 from bspa.data.photos import read_photo
-from bspa.data.sources import BUILTIN_PHOTOS, PhotoFile, list_files, make_manifest
+from bspa.data.sources import BUILTIN_PHOTOS, PhotoFile, list_files
 
 
 def save(path: Path, width=40, height=24, **options):
@@ -251,7 +252,7 @@ def test_every_bad_file_is_named_in_one_error(tmp_path):
             "is empty",
             "is a folder",
             "is a link to",
-            "30x19 pixels, 20 are needed each way (sub-images of 20 pixels)",
+            "30x19 pixels, 20 are needed (sub-images of 20 pixels)",
             "is not a PNG",
             "truncated",
         ],

@@ -15,9 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bspa.data.packed import PackedImages, write_packed
+from bspa.data.inspection import make_manifest
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
 from bspa.data.resize import imresize
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.sources import list_files
 from bspa.metrics import CONVENTION, LPIPS_CONVENTION, NIQE_CONVENTION, niqe, psnr_y, ssim_y
 from bspa.metrics.evaluate import evaluate, evaluate_perceptual
 from bspa.models.inference import super_resolve
@@ -190,7 +192,7 @@ def packed(tmp_path):
     for index, (height, width) in enumerate([(40, 32), (35, 47)]):
         Image.fromarray(photo(height, width, seed=index)).save(folder / f"photo{index}.png")
     path = tmp_path / "x3.h5"
-    write_packed(make_manifest(list_files("folder", path=folder)), path, scale=3)
+    pack_images(make_manifest(list_files("folder", path=folder)), path, scale=3, key="test")
     return path
 
 
@@ -263,7 +265,7 @@ def large_and_small(tmp_path):
     for name, (height, width) in {"large": (101, 198), "small": (60, 80)}.items():
         Image.fromarray(photo(height, width, seed=height)).save(folder / f"{name}.png")
     path = tmp_path / "x2.h5"
-    write_packed(make_manifest(list_files("folder", path=folder)), path, scale=2)
+    pack_images(make_manifest(list_files("folder", path=folder)), path, scale=2, key="test")
     return path
 
 

@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data
 
-from bspa.data.packed import PackedImages, write_packed
-from bspa.data.sources import list_files, make_manifest
+from bspa.data.inspection import make_manifest
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
+from bspa.data.sources import list_files
 from bspa.difficulty.score_writing import write_scores
 from bspa.difficulty.scores import Scores
 from bspa.models.registry import build
@@ -66,7 +68,7 @@ def packed_photos(folder: Path, shapes: dict[str, tuple[int, int]], scale: int =
         photo = getattr(data, name)()
         Image.fromarray(photo[:height, :width]).save(folder / "photos" / f"{name}.png")
     manifest = make_manifest(list_files("folder", path=folder / "photos"))
-    write_packed(manifest, folder / "packed.h5", scale=scale)
+    pack_images(manifest, folder / "packed.h5", scale=scale, key="test")
     return folder / "packed.h5"
 
 

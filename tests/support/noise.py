@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bspa.data.manifest import COLUMNS
-from bspa.data.packed import PackedImages, write_packed
+from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -28,5 +29,5 @@ def pack_noise(folder: Path, *shapes: tuple[int, int], scale: int) -> PackedImag
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rows.append((f"photo{i}", str(path), width, height, digest))
     manifest = pd.DataFrame(rows, columns=COLUMNS[:5]).reindex(columns=COLUMNS)
-    write_packed(manifest, folder / f"x{scale}.h5", scale=scale)
+    pack_images(manifest, folder / f"x{scale}.h5", scale=scale, key="test")
     return PackedImages(folder / f"x{scale}.h5")

@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from bspa.system.host_memory import keep_freed_memory
+from bspa.system.devices import keep_freed_memory
 
 if {keep}:
     assert keep_freed_memory()
