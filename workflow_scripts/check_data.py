@@ -1,8 +1,8 @@
-"""Check that the sources are fit for their use together, before anything is made of them.
+"""Check the sources against each other, before training.
 
 In: the manifests of all sources in use; the grids of sub-images and the numbers of classes of the config.
-Out: a text file that says how many photographs, megapixels and sub-images there are. An error if a split has
-more classes than there are training sub-images; a warning if a training photograph is in a benchmark too.
+Out: a text file with the numbers of photographs, megapixels and sub-images. An error if a class split in use
+has more classes than there are training sub-images; a warning if a training photograph is also in a benchmark.
 """
 
 import logging
@@ -31,19 +31,18 @@ def main(snakemake: Any) -> None:
         for split, classes in settings["classes"].items():
             if classes > total:
                 raise ValueError(
-                    f"class split {split} has {classes} classes, but {settings['train']} gives only {total} "
-                    f"sub-images at scale {scale} ({grid}); take fewer classes, more photographs or a "
-                    "denser grid"
+                    f"class_splits: {split}: classes is {classes}, but {settings['train']} has only {total} "
+                    f"sub-images at x{scale} ({grid}); take fewer classes, more photographs or a smaller step"
                 )
 
     for name in settings["benchmarks"]:
         both = photos_in_both(train, manifests[name])
         if name != settings["train"] and both:
             log.warning(
-                "benchmark %s shares photographs with %s, which is trained on (%d): %s",
+                "benchmark %s: %d of its photographs are in the training source %s: %s",
                 name,
-                settings["train"],
                 len(both),
+                settings["train"],
                 ", ".join(both),
             )
     write_text(snakemake.output[0], "\n".join(lines) + "\n")

@@ -1,9 +1,9 @@
-"""Look through the photographs of a source: decode each to its end, refuse what cannot be used.
+"""Check the photographs of a source: decode each to its end, and name all that cannot be used.
 
-In: a source of the config. Its `scales` matter for given HR/LR pairs, `minimum_side` (pixels, and what needs
-them) for all.
+In: a source of the config. `scales` matters for given HR/LR pairs, `minimum_side` (pixels, and what needs them)
+for all.
 Out: `manifest.csv`, with the id, path, size and SHA-256 of each photograph, and of its LR file if given; see
-`bspa.data.manifest`. How each kind of file is read is stated in `bspa.data.photos`.
+`bspa.data.manifest`. `bspa.data.photos` states how each kind of file is read.
 """
 
 from typing import Any

@@ -1,412 +1,202 @@
-"""Fetch one large file: mirrors, resuming, digest. Standard library only.
-
-What arrives is kept in a ``.part`` file for each address, beside a ``.json`` file of what the server said of
-it, so that a later request, of this process or of the next, asks for the rest alone (RFC 9110, sections
-13.1.5 and 14). The file gets its name when it is whole and its size and SHA-256 are right.
-"""
+"""Fetch a large file from the first of its addresses that gives it: mirrors, resuming, size and SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import json
 import logging
 import os
 import re
 import shutil
-import socket
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from email.message import Message
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from bspa.system.files import write_text
+import requests
+import urllib3
+
 from bspa.system.locks import exclusive
+from bspa.system.progress import Progress
 
 log = logging.getLogger("bspa")
 
-BLOCK = 1 << 18
-REPORT_EVERY = 10.0
+BLOCK = 1 << 16
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 """HTTP statuses that another attempt may cure."""
+BROKEN = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
 class DownloadError(OSError):
-    """No address gave the file; the message lists what each one did."""
+    """No address gave the file; the message has the reason of each."""
 
 
 class _UnusableError(Exception):
-    """This address will not give the file."""
-
-
-class _WrongFileError(Exception):
-    """The address gave another file than the wanted one."""
-
-
-class _InterruptedError(Exception):
-    """Something that another attempt may cure, after ``wait`` seconds if the server said so."""
-
-    def __init__(self, message: str, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.wait = wait
+    """This address does not give the file."""
 
 
 def fetch(
     urls: Sequence[str],
     target: str | os.PathLike[str],
     *,
-    sha256: str | None,
-    size: int | None,
-    state: str | os.PathLike[str],
+    sha256: str | None = None,
+    size: int | None = None,
     attempts: int = 5,
     timeout: float = 60.0,
     backoff: float = 2.0,
-    longest_wait: float = 120.0,
 ) -> str:
-    """Download the first of ``urls`` that gives the wanted file to ``target``; return its SHA-256.
+    """Fetch a file to ``target`` and return its SHA-256.
 
-    ``urls`` are http, https or file addresses or plain paths of one and the same file, tried in order.
-    ``sha256`` (hexadecimal) and ``size`` (bytes) are checked unless None. ``state`` is a folder, on the file
-    system of ``target``, for the partial files. A ``target`` that is there already is checked and kept.
+    Where ``sha256`` is given, a broken download is kept beside ``target`` and continued, by this process or
+    the next: the digest tells that the pieces belong together. A ``target`` of this digest is kept, any other
+    is replaced.
 
-    An address is left for the next one after ``attempts`` failures in a row that brought no new bytes, each
-    up to ``timeout`` seconds of silence; the wait between them starts at ``backoff`` seconds and doubles, or
-    is what the server asks for, up to ``longest_wait`` seconds. A missing file, a page in place of the file,
-    a wrong size or digest: the next address at once.
+    Args:
+        urls: http, https or file addresses, or paths, of one and the same file; tried in order.
+        target: where the file goes, whole or not at all.
+        sha256: its digest, hexadecimal; None does not check it.
+        size: its bytes; None does not check them.
+        attempts: failures in a row, without a new byte, after which the next address is tried.
+        timeout: seconds of silence that count as a failure.
+        backoff: seconds to wait after the first failure, doubled after each.
 
-    Raises `DownloadError` if every address failed, `ValueError` for a bad argument or another file at
-    ``target``.
+    Raises:
+        DownloadError: every address failed.
+        ValueError: ``urls`` is empty, an address is of another kind, or ``sha256`` is not a digest.
     """
+    target = Path(target)
     if not urls:
-        raise ValueError("no address to download from: give at least one in `urls`")
+        raise ValueError("urls is empty; give at least one address")
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise ValueError(
-            f"sha256: {sha256!r} is not a SHA-256: 64 hexadecimal digits, or null if it is not known"
-        )
-    sources = [(url, _local_path(url)) for url in urls]
-    target, state = Path(target), Path(state)
-    state.mkdir(parents=True, exist_ok=True)
-    with exclusive(state / "download.lock"):
-        if target.exists():
-            try:
-                return _verify(target, sha256, size)
-            except _WrongFileError as error:
-                raise ValueError(
-                    f"{target} {error}: delete it to download again, or mend `sha256` and `size`"
-                ) from error
-        failures = []
-        for url, path in sources:
-            part = _Part(state, url)
+        raise ValueError(f"sha256: {sha256!r}; allowed are 64 hexadecimal digits, or null if unknown")
+    paths = [_local_path(url) for url in urls]
+    lock = target.with_name(f".{target.name}.lock")
+    failures = []
+    with exclusive(lock):
+        if sha256 and target.is_file() and _digest(target) == sha256.lower():
+            lock.unlink(missing_ok=True)
+            return sha256.lower()
+        for url, path in zip(urls, paths, strict=True):
+            name = hashlib.sha256(f"{url} {sha256}".encode()).hexdigest()[:16]
+            part = target.with_name(f".{target.name}.{name}.part")
             try:
                 if path is None:
-                    digest = _download(
+                    _download(
                         url,
                         part,
-                        sha256=sha256,
+                        resume=sha256 is not None,
                         size=size,
                         attempts=attempts,
                         timeout=timeout,
                         backoff=backoff,
-                        longest_wait=longest_wait,
                     )
+                elif path.is_file():
+                    shutil.copyfile(path, part)
                 else:
-                    digest = _copy(path, part, sha256=sha256, size=size)
+                    raise _UnusableError("is a folder, not a file" if path.is_dir() else "no such file")
+                digest = _check(part, sha256, size)
             except _UnusableError as error:
                 log.warning("%s: %s", url, error)
-                failures.append(f"  {url}: {error}")
+                failures.append(f"{url}: {error}")
                 continue
-            with part.path.open("rb+") as file:
+            with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part.path.replace(target)
-            for other, _ in sources:
-                _Part(state, other).discard()
+            part.replace(target)
+            for left in target.parent.glob(f".{target.name}.*.part"):
+                left.unlink()
+            lock.unlink(missing_ok=True)
             return digest
-    raise DownloadError(
-        "\n".join(
-            [
-                f"could not download {target.name}:",
-                *failures,
-                f"To supply it by hand, put the file at {target}, or its path first into `urls`; "
-                "or unpack it yourself and use a source of kind `folder`.",
-            ]
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Notes:
-    """What the server said of the file that a partial download is the beginning of."""
-
-    etag: str | None
-    last_modified: str | None
-    total: int | None
-
-    @classmethod
-    def of(cls, headers: Message, total: int | None) -> _Notes:
-        return cls(headers["ETag"], headers["Last-Modified"], total)
-
-    @property
-    def validator(self) -> str | None:
-        """What identifies the file in If-Range; a weak ETag may not (RFC 9110, section 13.1.5)."""
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
-
-    def contradicts(self, other: _Notes) -> bool:
-        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
-        return any(a is not None and b is not None and a != b for a, b in pairs)
-
-
-class _Part:
-    """The partial download of one address."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.part"
-        self._notes = self.path.with_suffix(".json")
-
-    @property
-    def length(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    @property
-    def notes(self) -> _Notes | None:
-        return _Notes(**json.loads(self._notes.read_text("utf-8"))) if self._notes.exists() else None
-
-    @notes.setter
-    def notes(self, notes: _Notes) -> None:
-        write_text(self._notes, json.dumps(asdict(notes)))
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._notes.unlink(missing_ok=True)
+    raise DownloadError("\n  ".join([f"could not fetch {target.name}:", *failures]))
 
 
 def _local_path(url: str) -> Path | None:
-    """Return the path that ``url`` names, or None if it is to be asked over the network."""
+    """Return the path that ``url`` names, or None if it is an address on the network."""
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.netloc:
         return None
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(urllib.request.url2pathname(parts.path))
+        return Path(url2pathname(parts.path))
     if "://" in url or parts.scheme == "file":
-        raise ValueError(f"{url}: not an address to download from: http://, https://, file:/// or a path")
+        raise ValueError(f"{url}: not an address; allowed are http://, https://, file:/// and paths")
     return Path(url).expanduser()
 
 
-def _copy(path: Path, part: _Part, *, sha256: str | None, size: int | None) -> str:
-    if not path.is_file():
-        raise _UnusableError("is a folder, not a file" if path.is_dir() else "no such file")
-    log.info("copying %s", path)
-    shutil.copyfile(path, part.path)
-    try:
-        return _verify(part.path, sha256, size)
-    except _WrongFileError as error:
-        part.discard()
-        raise _UnusableError(str(error)) from error
-
-
 def _download(
-    url: str,
-    part: _Part,
-    *,
-    sha256: str | None,
-    size: int | None,
-    attempts: int,
-    timeout: float,
-    backoff: float,
-    longest_wait: float,
-) -> str:
+    url: str, part: Path, *, resume: bool, size: int | None, attempts: int, timeout: float, backoff: float
+) -> None:
+    """Bring ``part`` to its end, by as many requests as it takes."""
     failures = furthest = 0
-    restarted = False
     while True:
-        resumed = part.length > 0
+        offset = _length(part) if resume else 0
+        if size is not None and offset == size:
+            return
         try:
-            _receive(url, part, size=size, pinned=sha256 is not None, timeout=timeout)
-            return _verify(part.path, sha256, size)
-        except _WrongFileError as error:
-            part.discard()
-            if restarted or not resumed:
-                raise _UnusableError(str(error)) from error
-            # It may have been joined from two versions of the file.
-            restarted = True
-            log.warning("%s: %s; downloading it again from the start", url, error)
-        except _InterruptedError as error:
-            failures = 0 if part.length > furthest else failures + 1
-            furthest = max(furthest, part.length)
+            _request(url, part, offset=offset, size=size, timeout=timeout)
+            return
+        except BROKEN as error:
+            failures = 0 if _length(part) > furthest else failures + 1
+            furthest = max(furthest, _length(part))
             if failures >= attempts:
                 raise _UnusableError(f"{error} ({attempts} attempts)") from error
-            wait = backoff * 2 ** max(failures - 1, 0) if error.wait is None else error.wait
-            wait = min(wait, longest_wait)
+            wait = min(backoff * 2 ** max(failures - 1, 0), 60.0)
             log.warning("%s: %s; trying again in %.0f s", url, error, wait)
             time.sleep(wait)
+        except requests.RequestException as error:
+            raise _UnusableError(str(error)) from error
 
 
-def _receive(url: str, part: _Part, *, size: int | None, pinned: bool, timeout: float) -> None:
-    """Bring ``part`` to its end by one request: the rest of it if that can be told to fit, else all of it."""
-    notes = part.notes
-    offset = part.length if notes and (notes.validator or pinned) else 0
-    if notes and offset and offset == notes.total:
-        return
-    headers = {"User-Agent": "bspa (Python urllib)", "Accept-Encoding": "identity"}
-    if notes and offset:
-        headers["Range"] = f"bytes={offset}-"
-        if notes.validator:
-            headers["If-Range"] = notes.validator
-    with _open(urllib.request.Request(url, headers=headers), part, timeout) as response:
-        if response.status == 206 and notes:
-            total = _check_continues(response.headers, offset, notes, part)
+def _request(url: str, part: Path, *, offset: int, size: int | None, timeout: float) -> None:
+    """Append what follows ``offset``, or write the whole file where the server sends it from its start."""
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+        if answer.status_code == 416:
+            part.unlink()
+        if answer.status_code in {416} | PASSING:
+            raise requests.ConnectionError(f"HTTP {answer.status_code} {answer.reason}")
+        answer.raise_for_status()
+        if "text/html" in answer.headers.get("Content-Type", ""):
+            raise _UnusableError("is a web page (a login, a notice, an error?) in place of the file")
+        if answer.status_code == 206 and offset:
+            if not answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+                part.unlink()
+                raise requests.ConnectionError("the server sent another range than was asked for")
         else:
             offset = 0
-            total = _whole_number(response.headers["Content-Length"])
-            notes = _Notes.of(response.headers, total)
-        if total == 0:
-            raise _InterruptedError("the answer was empty")
-        if size is not None and total is not None and total != size:
-            raise _WrongFileError(f"has {total} bytes, not {size}")
-        needed = (total or 0) - offset
-        if needed > shutil.disk_usage(part.path.parent).free + (part.length - offset):
-            raise OSError(f"no room in {part.path.parent}: {_readable(needed)} to download from {url}")
-        log.info(
-            "%s %s%s", "resuming" if offset else "downloading", url, f", {_readable(total)}" if total else ""
-        )
-        meter = _Meter(url, offset, total)
-        # Unbuffered, so that a process that is killed leaves what it had.
-        with part.path.open("ab" if offset else "wb", buffering=0) as file:
-            if not offset:
-                part.notes = notes
-            length = offset
-            while total is None or length < total:
-                block = _read(response, BLOCK if total is None else min(BLOCK, total - length))
-                if not block:
-                    break
-                if not length:
-                    _refuse_page(block, response.headers)
+        rest = answer.headers.get("Content-Length", "")
+        total = offset + int(rest) if rest.isdigit() else None
+        if size is not None and total not in (None, size):
+            raise _UnusableError(f"has {total} bytes, not {size}")
+        log.info("%s %s", "resuming" if offset else "downloading", url)
+        progress = Progress("MB", (total or 0) // 10**6, start=offset // 10**6) if total else None
+        with part.open("ab" if offset else "wb", buffering=0) as file:
+            for block in answer.raw.stream(BLOCK, decode_content=False):
                 file.write(block)
-                length += len(block)
-                meter.report(length)
-                if size is not None and length > size:
-                    raise _WrongFileError(f"has more than {size} bytes")
-    if length == 0:
-        raise _InterruptedError("the answer was empty")
-    if total is not None and length < total:
-        raise _InterruptedError(f"the connection broke after {length} of {total} bytes")
+                if size is not None and file.tell() > size:
+                    raise _UnusableError(f"has more than {size} bytes")
+                if progress and file.tell() < (total or 0):
+                    progress.report(min(file.tell() // 10**6, (total or 0) // 10**6 - 1))
+    if not _length(part):
+        raise requests.ConnectionError("the answer was empty")
 
 
-def _open(request: urllib.request.Request, part: _Part, timeout: float) -> Any:
-    try:
-        return urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        with error:
-            message = f"HTTP {error.code} {error.reason}"
-            if error.code == 416:
-                part.discard()
-                raise _InterruptedError("the file is shorter than what was already there of it") from error
-            if error.code in PASSING:
-                raise _InterruptedError(message, _retry_after(error.headers)) from error
-            raise _UnusableError(message) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        message = str(reason) or type(reason).__name__
-        unknown_host = isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME
-        if unknown_host or isinstance(reason, ssl.SSLCertVerificationError):
-            raise _UnusableError(message) from error
-        raise _InterruptedError(message) from error
-
-
-def _read(response: Any, amount: int) -> bytes:
-    try:
-        return response.read1(amount)
-    except (OSError, http.client.HTTPException) as error:
-        raise _InterruptedError(f"the connection broke: {error}") from error
-
-
-def _check_continues(headers: Message, offset: int, notes: _Notes, part: _Part) -> int | None:
-    """Return the file's length, from a 206 answer that continues ``part`` at ``offset``."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers["Content-Range"] or "")
-    total = _whole_number(match[2]) if match else None
-    if not match or int(match[1]) != offset:
-        part.discard()
-        raise _InterruptedError(f"asked for bytes {offset} on, the server sent {headers['Content-Range']!r}")
-    if _Notes.of(headers, total).contradicts(notes):
-        part.discard()
-        raise _InterruptedError("the file changed on the server")
-    return total if total is not None else notes.total
-
-
-def _refuse_page(start: bytes, headers: Message) -> None:
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    page = text.startswith((b"<!doctype html", b"<html"))
-    if page or (headers.get_content_type() == "text/html" and text.startswith(b"<")):
-        raise _WrongFileError("is a web page (a login, a notice, an error?) in place of the file")
-
-
-def _verify(path: Path, sha256: str | None, size: int | None) -> str:
-    """Return the SHA-256 of the file at ``path`` if its size and digest are the wanted ones."""
-    length = path.stat().st_size
-    if length == 0:
-        raise _WrongFileError("is empty")
-    if size is not None and length != size:
-        raise _WrongFileError(f"has {length} bytes, not {size}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 is not None and digest != sha256.lower():
-        raise _WrongFileError(f"has sha256 {digest}, not {sha256.lower()}")
+def _check(part: Path, sha256: str | None, size: int | None) -> str:
+    """Return the digest of ``part`` if it and the size are right; remove it if not."""
+    digest = _digest(part)
+    reason = ""
+    if size is not None and _length(part) != size:
+        reason = f"has {_length(part)} bytes, not {size}"
+    elif sha256 is not None and digest != sha256.lower():
+        reason = f"has sha256 {digest}, not {sha256.lower()}"
+    if reason:
+        part.unlink()
+        raise _UnusableError(reason)
     return digest
 
 
-class _Meter:
-    """Logs how far a download has come, every `REPORT_EVERY` seconds."""
-
-    def __init__(self, url: str, offset: int, total: int | None) -> None:
-        self._name = Path(urlsplit(url).path).name or url
-        self._offset, self._total = offset, total
-        self._start = self._last = time.monotonic()
-
-    def report(self, length: int) -> None:
-        now = time.monotonic()
-        if now - self._last < REPORT_EVERY:
-            return
-        self._last = now
-        rate = (length - self._offset) / (now - self._start)
-        message = f"{self._name}: {_readable(length)}"
-        if self._total is not None:
-            left = (self._total - length) / rate if rate else float("inf")
-            message += f" of {_readable(self._total)}, {left / 60:.1f} min left"
-        log.info("%s, %s/s", message, _readable(rate))
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _readable(amount: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.2f} GB"
-
-
-def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
-
-
-def _retry_after(headers: Message) -> float | None:
-    """Seconds that the server asks to wait: a number or a date (RFC 9110, section 10.2.3)."""
-    text = headers["Retry-After"]
-    if not text:
-        return None
-    if (seconds := _whole_number(text.strip())) is not None:
-        return float(seconds)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -95,9 +95,7 @@ def test_checked_sources_are_counted(check, manifest):
 def test_more_classes_than_sub_images(check, manifest, tmp_path):
     train = manifest("train", [(60, 48), (24, 48)])
     check(15, train=train).unlink()
-    with pytest.raises(
-        ValueError, match="default has 16 classes, but train gives only 15 sub-images at scale 2"
-    ):
+    with pytest.raises(ValueError, match="default: classes is 16, but train has only 15 sub-images at x2"):
         check(16, train=train)
     assert not (tmp_path / "checked.txt").exists()
 
@@ -106,4 +104,4 @@ def test_training_on_a_benchmark_is_told(check, manifest, caplog):
     train, test = manifest("train", [(60, 48), (30, 48)]), manifest("test", [(60, 48), (24, 48)])
     with caplog.at_level(logging.WARNING, "bspa"):
         check(2, train=train, test=test)
-    assert "benchmark test shares photographs with train, which is trained on (1): 0" in caplog.text
+    assert "benchmark test: 1 of its photographs are in the training source train: 0" in caplog.text
