@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.project import make_golden
+from tests.support.workflow import Project
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -21,3 +24,21 @@ def data() -> Path:
     if not folder:
         pytest.skip("BSPA_DATA is not set: it names the folder of benchmark images and metrics")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def golden(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which the golden configuration has been made; for reading and for dry runs."""
+    return make_golden(root, tmp_path_factory.mktemp("golden") / "bspa")
+
+
+@pytest.fixture
+def project(golden: Project, tmp_path: Path) -> Project:
+    """A copy of the golden project to change."""
+    return golden.copy(tmp_path / "bspa")
+
+
+@pytest.fixture
+def fresh(root: Path, tmp_path: Path) -> Project:
+    """A project in which nothing has been made."""
+    return Project.of(root, tmp_path / "bspa")

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,33 @@ PARTS = (
     "tests/configs",
 )
 
+# The same arithmetic on every x86 processor: AVX2, and one order of adding.
+ARITHMETIC = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OMP_NUM_THREADS": "1",
+}
+
 
 class Project:
-    """A copy of the checkout with its own results, run with the tiny configuration."""
+    """A copy of the checkout with its own results, run with tests/configs/golden.yaml."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     @classmethod
-    def copy(cls, source: Path, folder: Path) -> Project:
-        """Copy the checkout, or another project with all it has made."""
-        made = [name for name in ("results", ".snakemake") if (source / name).exists()]
-        for name in [*PARTS, *made]:
+    def of(cls, checkout: Path, folder: Path) -> Project:
+        """Copy a checkout without its results."""
+        return cls._copy(checkout, folder, PARTS)
+
+    def copy(self, folder: Path) -> Project:
+        """Copy this project with all that it has made."""
+        return self._copy(self.folder, folder, [*PARTS, "results", ".snakemake"])
+
+    @classmethod
+    def _copy(cls, source: Path, folder: Path, names: Sequence[str]) -> Project:
+        for name in filter(lambda name: (source / name).exists(), names):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if (source / name).is_dir():
@@ -46,10 +61,15 @@ class Project:
                 shutil.copy2(source / name, target)
         return cls(folder)
 
-    def overlay(self, name: str, values: dict[str, Any]) -> str:
+    @property
+    def results(self) -> Path:
+        """The folder of everything made."""
+        return self.folder / "results"
+
+    def overlay(self, name: str, values: Mapping[str, Any]) -> str:
         """Write a configuration overlay; return its path."""
         path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(values))
+        path.write_text(yaml.safe_dump(dict(values)))
         return str(path)
 
     def edit(self, file: str, old: str, new: str) -> None:
@@ -59,22 +79,22 @@ class Project:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
-    def command(self, *arguments: str, configs: Sequence[str] = (), tiny: bool = True) -> list[str]:
-        """Return the command line of Snakemake, with the tiny configuration and overlays over it."""
-        files = [*(["tests/configs/tiny.yaml"] if tiny else []), *configs]
+    def command(self, *arguments: str, configs: Sequence[str] = (), golden: bool = True) -> list[str]:
+        """Return Snakemake's command line, with the golden configuration and overlays over it."""
+        files = [*(["tests/configs/golden.yaml"] if golden else []), *configs]
         return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", *files]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which this copy's library is found first."""
-        return {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        """The environment in which this copy's library is found first, with reproducible arithmetic."""
+        return {**os.environ, "PYTHONPATH": str(self.folder), **ARITHMETIC}
 
     def run(
-        self, *arguments: str, configs: Sequence[str] = (), tiny: bool = True, check: bool = True
+        self, *arguments: str, configs: Sequence[str] = (), golden: bool = True, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end; stderr joins stdout."""
         done = subprocess.run(
-            self.command(*arguments, configs=configs, tiny=tiny),
+            self.command(*arguments, configs=configs, golden=golden),
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -85,9 +105,9 @@ class Project:
         assert not check or done.returncode == 0, done.stdout[-6000:]
         return done
 
-    def jobs(self, *arguments: str, configs: Sequence[str] = (), tiny: bool = True) -> dict[str, int]:
+    def jobs(self, *arguments: str, configs: Sequence[str] = (), golden: bool = True) -> dict[str, int]:
         """Return how many jobs of each rule a run would have (dry run)."""
-        return job_counts(self.run("--dry-run", *arguments, configs=configs, tiny=tiny).stdout)
+        return job_counts(self.run("--dry-run", *arguments, configs=configs, golden=golden).stdout)
 
 
 def job_counts(output: str) -> dict[str, int]:

@@ -1,0 +1,85 @@
+"""What Snakemake runs again after a change: what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from bspa.models.registry import build
+from bspa.models.weights import save_weights
+from tests.support.workflow import Project, job_counts
+
+pytestmark = pytest.mark.workflow
+
+
+def test_editing_beta_reruns_attribution_and_what_follows(golden: Project) -> None:
+    changed = golden.overlay("beta", {"methods": {"bspa_kept": {"attribution": {"beta": 0.25}}}})
+    # Three cycles of 1 + 1 epochs; the mask of the last would hold for nothing, and the last inverse phase
+    # comes after it.
+    assert golden.jobs("results/models/tiny_x4_bspa_kept_seed0.safetensors", configs=[changed]) == {
+        "attribute_parameters": 2, "train_uniform": 2, "train_inverse": 2, "deliver_weights": 1,
+    }  # fmt: skip
+
+
+def test_editing_a_docstring_or_a_comment_reruns_nothing(project: Project) -> None:
+    for file in ("bspa/training/losses.py", "workflow_scripts/evaluate.py"):
+        path = project.folder / file
+        path.write_text(path.read_text() + "\n# a comment\n")
+    assert project.jobs("--rerun-triggers", "params", "input", "mtime") == {}
+
+
+def test_editing_the_metrics_reruns_evaluation_only(project: Project) -> None:
+    project.edit("bspa/metrics/luma.py", "65.481", "65.482")
+    jobs = project.jobs()
+    assert {"evaluate", "evaluate_bicubic", "table"} <= set(jobs)
+    assert not any(name.startswith(("train", "score", "make", "pack", "attribute")) for name in jobs)
+
+
+def test_a_new_benchmark_does_not_hide_another_change(golden: Project) -> None:
+    values = {
+        "sources": {"more": {"kind": "builtin", "photos": ["camera"]}},
+        "data": {"benchmarks": ["tiny_test", "more"]},
+        "training": {"learning_rate": 0.002},
+    }
+    jobs = golden.jobs(configs=[golden.overlay("more", values)])
+    before = job_counts(golden.run("--dry-run", "--forceall").stdout)
+    trained = ("train_reference", "train_uniform", "train_inverse", "train_weighted", "deliver_weights")
+    assert {name: jobs[name] for name in trained} == {name: before[name] for name in trained}
+
+
+def test_where_it_computes_does_not_matter(golden: Project) -> None:
+    changed = golden.overlay("here", {"compute": {"device": "auto", "save_every_seconds": 5.0, "threads": 2}})
+    assert golden.jobs(configs=[changed]) == {}
+
+
+def test_given_weights_that_change_are_taken_again(fresh: Project) -> None:
+    weights, reference = fresh.folder / "given.safetensors", "results/reference/x4.safetensors"
+    given = fresh.overlay("given", {"reference": {"weights": {"x4": {"file": weights.name}}}})
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_weights(weights, build("msrresnet", 4, blocks=1, channels=8).state_dict(), {})
+        assert job_counts(fresh.run(reference, configs=[given]).stdout) == {"import_reference": 1}
+    assert fresh.jobs(reference, configs=[given]) == {}
+
+
+def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
+    (project.results / "training/tiny_x4_alternating_seed0/cycle2/inverse.safetensors").unlink()
+    jobs = project.jobs()
+    assert (jobs["train_inverse"], jobs["deliver_weights"], jobs["evaluate"]) == (1, 1, 1)
+    assert not {"train_uniform", "train_reference", "attribute_parameters"} & set(jobs)
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_jobs_on_several_gpus_leave_each_other_cores(fresh: Project, gpus: int) -> None:
+    """With all cores each, only one would run at a time."""
+    with (fresh.folder / "Snakefile").open("a") as file:
+        file.write('\nfor r in workflow.rules:\n    print("threads", r.name, r.resources["_cores"].value)\n')
+    here = fresh.overlay("here", {"compute": {"threads": "auto"}})
+    output = fresh.run("--dry-run", "--resources", f"gpu={gpus}", configs=[here]).stdout
+    threads = dict(line.split()[1:] for line in output.splitlines() if line.startswith("threads "))
+    cores = min(2, len(os.sched_getaffinity(0)))  # --cores 2
+    assert threads["pack_images"] == str(cores)
+    for rule in ("train_reference", "score_difficulty", "train_uniform", "train_inverse", "evaluate"):
+        assert threads[rule] == str(max(1, cores // gpus)), rule

@@ -1,0 +1,154 @@
+"""A whole run: what it makes, and that a second run has nothing to do."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+import yaml
+from safetensors import safe_open
+from snakemake.utils import update_config
+
+from bspa.config.contents import Contents
+from bspa.config.load import load_config
+from bspa.config.plan import Plan
+from bspa.metrics.catalogue import lpips_available
+from bspa.system.files import read_key
+from tests.support.workflow import Project, job_counts
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def plan(golden: Project) -> Plan:
+    """The plan of the golden project."""
+    values = yaml.safe_load((golden.folder / "config.yaml").read_text())
+    update_config(values, yaml.safe_load((golden.folder / "tests/configs/golden.yaml").read_text()))
+    return Plan(
+        load_config(values),
+        scripts=golden.folder / "workflow_scripts",
+        contents=Contents(golden.folder / "contents.json"),
+    )
+
+
+def test_a_second_run_does_nothing(golden: Project) -> None:
+    assert "Nothing to be done" in golden.run().stdout
+
+
+def test_the_plan_and_the_rules_agree(golden: Project, plan: Plan) -> None:
+    jobs = job_counts(golden.run("--dry-run", "--forceall").stdout)
+    assert jobs == dict(Counter(product.rule for product in plan.products().values()))
+    for path in plan.products():
+        assert (golden.results / path).exists(), path
+
+
+def test_products_hold_their_keys(golden: Project, plan: Plan) -> None:
+    held = {path: read_key(golden.results / path) for path in plan.products()}
+    wrong = {path: key for path, key in held.items() if key and key != plan.products()[path].key}
+    assert not wrong
+    rules = {plan.products()[path].rule for path, key in held.items() if not key}
+    # These are for readers, who want no column of keys.
+    assert rules <= {
+        "make_manifest", "check_data", "table", "table_classes", "fetch_niqe_model",
+        "figure_1", "figure_3", "figure_4", "figure_5", "figure_6", "figure_training", "figure_attribution",
+    }  # fmt: skip
+
+
+def test_table_4_has_a_bicubic_row_and_every_run(golden: Project) -> None:
+    table = pd.read_csv(golden.results / "tables/table4.csv")
+    assert list(table.columns) == [
+        "scale", "model", "method", "parameters", "steps", "device_seconds",
+        "tiny_test_psnr", "tiny_test_ssim",
+    ]  # fmt: skip
+    methods = ["baseline", "inverse", "alternating", "fig", "bspa", "bspa_literal", "bspa_kept"]
+    assert list(table["method"]) == ["bicubic", *methods, "sampling_aug", "udn"]
+    # 2 photographs x repeat 10 in batches of 4 are 5 steps an epoch, for 6 epochs, however they are sampled;
+    # the letter of Algorithm 1 adds an inverse epoch to each of its two cycles.
+    steps = dict(zip(table["method"], table["steps"], strict=True))
+    assert steps.pop("bspa_literal") == 40
+    assert steps.pop("bicubic") == 0
+    assert set(steps.values()) == {30}
+    assert table["tiny_test_psnr"].between(5, 60).all()
+    for suffix in ("md", "tex", "html"):
+        assert (golden.results / f"tables/table4.{suffix}").stat().st_size > 0
+
+
+def test_classes_share_out_every_sub_image(golden: Project) -> None:
+    classes = pd.read_csv(golden.results / "tables/classes.csv").query("scale == 4")
+    with h5py.File(golden.results / "difficulty/tiny_train/x4/scores.h5") as scores:
+        assert classes["N_k"].sum() == len(scores["mse"])
+    assert list(classes["k"]) == [1, 2, 3, 4]
+    assert classes["t_k"].is_monotonic_increasing
+    assert abs(classes["P_k"].sum() - 1) < 1e-12
+
+
+def test_delivered_weights_say_how_they_were_made(golden: Project) -> None:
+    with safe_open(golden.results / "models/tiny_x4_udn_seed0.safetensors", "pt") as file:
+        header = file.metadata()
+        assert not any("head." in name and "head_conv" not in name for name in file.keys())  # noqa: SIM118
+    assert header["architecture"] == "fsrcnn"
+    assert json.loads(header["options"]) == {"d": 8, "s": 4, "m": 1}
+    assert (header["scale"], header["method"], header["steps"]) == ("4", "udn", "30")
+
+
+def test_a_mask_freezes_the_share_of_equation_11(golden: Project) -> None:
+    summary = json.loads((golden.results / "training/tiny_x4_bspa_seed0/cycle1/mask.json").read_text())
+    assert summary["fraction"] == 0.5 * 2 / 6  # beta * e / T
+    assert summary["frozen"] == round(summary["fraction"] * summary["units"])
+
+
+def test_every_job_leaves_a_log(golden: Project, plan: Plan) -> None:
+    assert len(list((golden.results / "logs").rglob("*.log"))) == len(plan.products())
+
+
+def test_every_figure_is_made(golden: Project, plan: Plan) -> None:
+    for name in plan.figures:
+        assert (golden.results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (golden.results / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_perceptual_scores_that_cannot_be_computed_are_said_to_be_missing(golden: Project) -> None:
+    table = pd.read_csv(golden.results / "tables/table6.csv")
+    assert table["tiny_test_niqe"].isna().all()
+    text = (golden.results / "tables/table6.md").read_text()
+    assert "perceptual.niqe" in text
+    if not lpips_available():
+        assert table["tiny_test_lpips"].isna().all()
+        assert "[perceptual]" in text
+
+
+def test_niqe_is_computed_with_a_pristine_model(project: Project, data: Path) -> None:
+    model = {"file": str(data / "metrics/niqe_pris_params.npz")}
+    niqe = project.overlay("niqe", {"perceptual": {"niqe": model}})
+    output = project.run("results/tables/table6.csv", configs=[niqe]).stdout
+    expected = {"fetch_niqe_model": 1, "evaluate_perceptual": 2, "evaluate_perceptual_bicubic": 1, "table": 1}
+    assert job_counts(output) == expected
+    table = pd.read_csv(project.results / "tables/table6.csv")
+    assert table["tiny_test_niqe"].between(1, 60).all()
+
+
+def test_the_attribution_of_a_run_is_drawn(project: Project) -> None:
+    shown = project.overlay("shown", {"figures": {"attribution": {"model": "tiny", "method": "bspa"}}})
+    output = project.run("results/figures/attribution.png", configs=[shown]).stdout
+    assert job_counts(output) == {"figure_attribution": 1}
+
+
+def test_the_report_holds_the_tables_and_figures_that_there_are(project: Project) -> None:
+    (project.results / "tables/rcan.csv").unlink()
+    (project.results / "tables/rcan.html").unlink()
+    project.run("--report", "report.zip")
+    with zipfile.ZipFile(project.folder / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"figure1.png", "figure6.png", "classes.html", "table4.html", "table6.html"} <= names
+    assert "rcan.html" not in names
+
+
+def test_the_plan_tells_steps_and_what_is_made(golden: Project) -> None:
+    output = golden.run("plan", "--quiet", "all").stdout
+    (line,) = [line for line in output.splitlines() if line.split()[:3] == ["tiny", "x4", "udn"]]
+    assert "30" in line.split()
