@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from bspa.difficulty.windows import Windows
-from bspa.system.files import atomic_path
+from bspa.system.hdf5 import create_hdf5
 
 FORMAT = "bspa-difficulty-scores"
 FORMAT_VERSION = 3
@@ -39,11 +38,9 @@ def write_scores(
         precision: ``float32`` or ``bfloat16``.
         key: of the product.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "key": key})
-        file.attrs.update({"scale": scale, "reference_sha256": reference_sha256, "precision": precision})
-        for name in ("size", "step", "threshold"):
-            file.attrs[name] = getattr(windows, name)
+    grid = {name: getattr(windows, name) for name in ("size", "step", "threshold")}
+    network = {"scale": scale, "reference_sha256": reference_sha256, "precision": precision}
+    with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **grid, **network) as file:
         file["mse"] = mse
         for name in ("image", "top", "left"):
             file[name] = getattr(windows, name)

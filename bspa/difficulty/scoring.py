@@ -18,7 +18,7 @@ from bspa.data.packed import PackedImages
 from bspa.data.prefetch import Arrays, Prefetch, to_float
 from bspa.difficulty.windows import Windows
 from bspa.models.precision import Precision
-from bspa.system.progress import Reporter
+from bspa.system.progress import Progress
 
 AUTOMATIC_PIXELS = {"cpu": 8 * 128 * 128, "cuda": 256 * 128 * 128}
 """HR pixels of an automatic batch: what fits a CPU's caches, and what keeps a GPU busy (64 channels of
@@ -79,7 +79,7 @@ def score_sub_images(
 
     # Scores stay on the device to the end: reading each batch's would make a GPU wait.
     mse = torch.empty(total, device=device)
-    progress = Reporter("sub-images scored", total)
+    progress = Progress("sub-images scored", total)
     shapes = [(batch, side, side, 3) for side in (size // images.scale, size)]
     with ThreadPoolExecutor(1) as thread:
         batches = Prefetch(cut, shapes, device=device, thread=thread, total=number)

@@ -20,9 +20,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -36,8 +35,9 @@ from bspa.data.packed import PackedImages
 from bspa.difficulty.classes import assign_classes
 from bspa.difficulty.classes import thresholds as largest_scores
 from bspa.difficulty.scores import Scores
+from bspa.system.files import atomic_folder
 from bspa.system.hdf5 import let_go
-from bspa.system.progress import Reporter
+from bspa.system.progress import Progress
 
 FORMAT = "bspa-class-shard"
 FORMAT_VERSION = 2
@@ -97,7 +97,7 @@ def write_class_shards(
         "scale": scores.scale, "size": scores.size, "thresholds": thresholds,
         "reference_sha256": scores.reference_sha256,
     }  # fmt: skip
-    with _atomic_directory(directory) as folder:
+    with atomic_folder(directory) as folder:
         layouts = []
         for k in range(1, len(sizes) + 1):
             with _create(shard_path(folder, k)) as file:
@@ -158,7 +158,7 @@ def _write_pixels(
         for _ in range(2)
     ]
     filled = [0] * len(layouts)
-    reporter = Reporter("sub-images written", total)
+    progress = Progress("sub-images written", total)
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(layout.path.open("rb+", buffering=0)) for layout in layouts]
         writer, flusher = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
@@ -192,7 +192,7 @@ def _write_pixels(
             written.append(writer.submit(write, *out, counts))
             for mapped in (images.lr(0), images.hr(0)):
                 let_go(mapped)
-            reporter.report(start + len(places))
+            progress.report(start + len(places))
         for future in (*written, flushed):
             future.result()
 
@@ -203,20 +203,3 @@ def _write_at(file: int, pixels: Pixels, offset: int) -> None:
     while left:
         done = os.pwrite(file, left, offset)
         left, offset = left[done:], offset + done
-
-
-@contextlib.contextmanager
-def _atomic_directory(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give an empty folder that becomes ``directory`` if the block succeeds, and vanishes if not."""
-    directory = Path(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary:
-        folder = Path(temporary) / "new"
-        folder.mkdir()
-        yield folder
-        for path in folder.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        if directory.exists():
-            directory.rename(Path(temporary) / "old")
-        folder.rename(directory)

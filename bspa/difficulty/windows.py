@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bspa.difficulty.grid import grid
-from bspa.system.files import atomic_path
-from bspa.system.hdf5 import open_format
+from bspa.system.hdf5 import create_hdf5, open_format
 
 FORMAT = "bspa-windows"
 FORMAT_VERSION = 1
@@ -78,9 +76,8 @@ def write_windows(
     if not grids:
         raise ValueError("there are no images to lay windows over")
     windows = np.concatenate(grids)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "key": key})
-        file.attrs.update({"size": size, "step": step, "threshold": threshold, "scale": scale})
+    attributes = {"size": size, "step": step, "threshold": threshold, "scale": scale}
+    with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **attributes) as file:
         file["image"] = np.repeat(np.arange(len(grids)), [len(g) for g in grids]).astype(np.int32)
         file["top"], file["left"] = windows.T.astype(np.int32)
     return len(windows)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from bspa.metrics.borders import Image
-from bspa.system.progress import Reporter
+from bspa.system.progress import Progress
 
 Upscale = Callable[[Image], Image]
 """LR (h, w, 3) uint8 to SR (s h, s w, 3) uint8."""
@@ -36,7 +36,7 @@ def super_resolved(upscale: Upscale, images: Benchmark) -> Iterator[tuple[str, I
     """Yield each image's name, what ``upscale`` makes of its LR image, and its HR image."""
     if not len(images):
         raise ValueError("the benchmark has no images to score")
-    progress = Reporter("images", len(images))
+    progress = Progress("images", len(images))
     for index in range(len(images)):
         yield images.ids[index], upscale(images.lr(index)), images.hr(index)
         progress.report(index + 1)

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import os
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from bspa.data.packed import PackedImages
-from bspa.system.files import atomic_path
+from bspa.system.hdf5 import create_hdf5
 from bspa.system.parallel import map_in_order
-from bspa.system.progress import Reporter
+from bspa.system.progress import Progress
 
 FORMAT = "bspa-informativeness"
 FORMAT_VERSION = 1
@@ -139,14 +138,13 @@ def write_maps(
     def error_map_of(i: int) -> NDArray[np.float32]:
         return error_map(images.hr(i), images.lr(i), patch=patch, scale=images.scale)
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "key": key})
-        file.attrs.update({"patch": patch, "scale": images.scale, "shave": shave})
+    attributes = {"patch": patch, "scale": images.scale, "shave": shave}
+    with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **attributes) as file:
         file["shape"] = shapes
         file["offset"] = np.concatenate([[0], ends[:-1]])
         # Not filled first, since every value will be written.
         mse = file.create_dataset("mse", (ends[-1],), np.float32, fill_time="never")
-        reporter = Reporter("images mapped", len(images))
+        progress = Progress("images mapped", len(images))
         for i, values in enumerate(map_in_order(error_map_of, range(len(images)), threads=threads)):
             mse[ends[i] - values.size : ends[i]] = values.ravel()
-            reporter.report(i + 1)
+            progress.report(i + 1)

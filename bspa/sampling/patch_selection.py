@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bspa.sampling.maps import ErrorMaps
 from bspa.sampling.random_numbers import RandomNumbers
 from bspa.sampling.selections import Selection
-from bspa.system.progress import Reporter
+from bspa.system.progress import Progress
 
 log = logging.getLogger("bspa")
 
@@ -101,7 +101,7 @@ def select_patches(maps: ErrorMaps, *, share: float, selection: str, overlap: fl
     counts = [candidate_count(int(offsets), share) for offsets in maps.shapes.prod(axis=1)]
     chosen = np.empty((sum(counts), 2), np.int32)  # the part not filled takes no memory
     bounds = np.zeros(len(maps) + 1, np.int64)
-    reporter = Reporter("images searched", len(maps))
+    progress = Progress("images searched", len(maps))
     for i, count in enumerate(counts):
         offsets = hardest(maps[i], count)
         if selection == "darts":
@@ -110,7 +110,7 @@ def select_patches(maps: ErrorMaps, *, share: float, selection: str, overlap: fl
             offsets = thin_out(offsets, maps.patch // maps.scale, overlap)
         bounds[i + 1] = bounds[i] + len(offsets)
         chosen[bounds[i] : bounds[i + 1]] = offsets
-        reporter.report(i + 1)
+        progress.report(i + 1)
     log.info("%s: %d patches of %d candidates in %d images", selection, bounds[-1], len(chosen), len(maps))
     return Selection(
         offsets=chosen[: bounds[-1]],

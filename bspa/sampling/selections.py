@@ -8,12 +8,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from bspa.system.files import atomic_path
-from bspa.system.hdf5 import memory_map, open_format
+from bspa.system.hdf5 import create_hdf5, memory_map, open_format
 
 FORMAT = "bspa-patch-selection"
 FORMAT_VERSION = 1
@@ -47,10 +45,9 @@ class Selection:
 
 def write_selection(path: str | os.PathLike[str], selection: Selection, *, key: str) -> None:
     """Write ``selection`` as HDF5, with the product's ``key``."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "key": key})
-        for name in ("patch", "scale", "share", "selection", "overlap", "seed"):
-            file.attrs[name] = getattr(selection, name)
+    names = ("patch", "scale", "share", "selection", "overlap", "seed")
+    attributes = {name: getattr(selection, name) for name in names}
+    with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **attributes) as file:
         file["offset"], file["bound"] = selection.offsets, selection.bounds
 
 

@@ -47,6 +47,3 @@ class Progress:
             *([extra] if extra else []),
         ]
         log.info("%s", ", ".join(parts))
-
-
-Reporter = Progress

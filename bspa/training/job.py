@@ -8,6 +8,7 @@ from pathlib import Path
 from bspa.data.packed import PackedImages
 from bspa.models.precision import choose_precision
 from bspa.system.devices import choose_device, use_threads
+from bspa.system.progress import duration
 from bspa.training.checkpoint import identify, open_checkpoints
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
@@ -80,4 +81,4 @@ def run_stage(
         write_journal(end.rows, journal)
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
-    log.info("done, %.1f s on the device", end.device_seconds)
+    log.info("done in %s on the device", duration(end.device_seconds))

@@ -16,7 +16,7 @@ from torch import Tensor
 from bspa.models.precision import Precision
 from bspa.sampling.feeds import open_feed
 from bspa.sampling.sampler import Sampler
-from bspa.system.progress import Reporter
+from bspa.system.progress import Progress
 from bspa.training.adam import Adam
 from bspa.training.checkpoint import Checkpoint, CheckpointFolder
 from bspa.training.journal import Journal
@@ -70,7 +70,7 @@ def train_stage(
     state = StageState(task, schedule, masks=masks, device=device, checkpoints=checkpoints)
     read_every = STEPS_BETWEEN_READS[device.type]
     begin = state.step
-    progress = Reporter("steps", schedule.steps - begin)
+    progress = Progress("steps", schedule.steps - begin)
     unread: list[Tensor] = []
     with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
