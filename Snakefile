@@ -27,6 +27,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version, update_config
 
 from bspa.config.contents import Contents
@@ -80,6 +81,20 @@ onstart:
             hold(Path(settings.results, ".lock"), "running this workflow here")
         except ValueError as error:
             raise WorkflowError(str(error)) from None
+        for run in plan.runs():
+            if plan.warning(run):
+                logger.warning(f"{run.name}: {plan.warning(run)}")
+
+
+onsuccess:
+    for name in plan.tables:
+        table = f"{settings.results}/tables/{name}"
+        if f"{table}.csv" in (workflow.dag_settings.targets or ()):
+            print(f"\n{Path(f'{table}.md').read_text(encoding='utf-8')}\n{table}.csv, .md, .tex, .html")
+
+
+onerror:
+    print("Run the same command again: what is finished is kept, and training continues where it was.")
 
 
 rule all:

@@ -202,4 +202,3 @@ rule figure_attribution:
         "Draw the importance and the frozen share of each layer"
     script:
         "../workflow_scripts/figure_attribution.py"
-

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from bspa.system.progress import PROGRESS
+
 log = logging.getLogger("bspa")
 
 NAMED = {"scale": "x{}", "seed": "seed {}", "cycle": "cycle {}"}
@@ -25,13 +27,15 @@ def job_name(rule: str, wildcards: Mapping[str, str]) -> str:
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     """Run ``main(snakemake)`` with log lines on stderr and in the rule's log file.
 
-    The user can mend a `ValueError` or an `OSError`: the message is printed alone and the exit status is 1.
+    The log file gets every line; the terminal gets progress, warnings and errors. The user can mend a `ValueError` or an `OSError`: the message is printed alone and the exit status is 1.
     Other exceptions keep their traceback. SIGINT and SIGTERM end the job with status 128 + their number.
     """
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    terminal = logging.StreamHandler(sys.stderr)
+    handlers: list[logging.Handler] = [terminal]
     if len(snakemake.log):
         path = Path(str(snakemake.log[0]))
         path.parent.mkdir(parents=True, exist_ok=True)
+        terminal.setLevel(PROGRESS)
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
     name = job_name(snakemake.rule, dict(snakemake.wildcards.items())).replace("%", "%%")
     logging.basicConfig(

@@ -7,6 +7,10 @@ import time
 
 log = logging.getLogger("bspa")
 
+PROGRESS = 25
+"""Level of progress lines: above INFO, which goes to the log file only."""
+logging.addLevelName(PROGRESS, "PROGRESS")
+
 
 def duration(seconds: float) -> str:
     """Return a time as H:MM:SS."""
@@ -46,4 +50,4 @@ class Progress:
             time_left,
             *([extra] if extra else []),
         ]
-        log.info("%s", ", ".join(parts))
+        log.log(PROGRESS, "%s", ", ".join(parts))
