@@ -2,7 +2,7 @@
 
 In: the manifests of all sources in use; the grids of sub-images and the numbers of classes of the config.
 Out: a text file with the numbers of photographs, megapixels and sub-images. An error if a class split in use
-has more classes than there are training sub-images; a warning if a training photograph is also in a benchmark.
+has more classes than there are training sub-images; a warning if a training photograph is in a benchmark.
 """
 
 import logging

@@ -1,7 +1,6 @@
 """Check the photographs of a source: decode each to its end, and name all that cannot be used.
 
-In: a source of the config. `scales` matters for given HR/LR pairs, `minimum_side` (pixels, and what needs them)
-for all.
+In: a source of the config; its scales, for given HR/LR pairs; the smallest side allowed, in pixels.
 Out: `manifest.csv`, with the id, path, size and SHA-256 of each photograph, and of its LR file if given; see
 `bspa.data.manifest`. `bspa.data.photos` states how each kind of file is read.
 """

@@ -69,43 +69,35 @@ def fetch(
         raise ValueError("urls is empty; give at least one address")
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"sha256: {sha256!r}; allowed are 64 hexadecimal digits, or null if unknown")
-    paths = [_local_path(url) for url in urls]
+    sources = [(url, _local_path(url)) for url in urls]
     lock = target.with_name(f".{target.name}.lock")
-    failures = []
     with exclusive(lock):
-        if sha256 and target.is_file() and _digest(target) == sha256.lower():
+        try:
+            if sha256 and target.is_file() and _digest(target) == sha256.lower():
+                return sha256.lower()
+            failures = []
+            for url, path in sources:
+                # Named by address and digest: what is kept of one is never taken for another.
+                name = hashlib.sha256(f"{url} {sha256}".encode()).hexdigest()[:16]
+                part = target.with_name(f".{target.name}.{name}.part")
+                try:
+                    if path is None:
+                        _download(url, part, sha256 is not None, size, attempts, timeout, backoff)
+                    else:
+                        _copy(path, part)
+                    digest = _check(part, sha256, size)
+                except _UnusableError as error:
+                    log.warning("%s: %s", url, error)
+                    failures.append(f"{url}: {error}")
+                    continue
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())
+                part.replace(target)
+                for left in target.parent.glob(f".{target.name}.*.part"):
+                    left.unlink()
+                return digest
+        finally:
             lock.unlink(missing_ok=True)
-            return sha256.lower()
-        for url, path in zip(urls, paths, strict=True):
-            name = hashlib.sha256(f"{url} {sha256}".encode()).hexdigest()[:16]
-            part = target.with_name(f".{target.name}.{name}.part")
-            try:
-                if path is None:
-                    _download(
-                        url,
-                        part,
-                        resume=sha256 is not None,
-                        size=size,
-                        attempts=attempts,
-                        timeout=timeout,
-                        backoff=backoff,
-                    )
-                elif path.is_file():
-                    shutil.copyfile(path, part)
-                else:
-                    raise _UnusableError("is a folder, not a file" if path.is_dir() else "no such file")
-                digest = _check(part, sha256, size)
-            except _UnusableError as error:
-                log.warning("%s: %s", url, error)
-                failures.append(f"{url}: {error}")
-                continue
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(target)
-            for left in target.parent.glob(f".{target.name}.*.part"):
-                left.unlink()
-            lock.unlink(missing_ok=True)
-            return digest
     raise DownloadError("\n  ".join([f"could not fetch {target.name}:", *failures]))
 
 
@@ -121,8 +113,14 @@ def _local_path(url: str) -> Path | None:
     return Path(url).expanduser()
 
 
+def _copy(path: Path, part: Path) -> None:
+    if not path.is_file():
+        raise _UnusableError("is a folder, not a file" if path.is_dir() else "no such file")
+    shutil.copyfile(path, part)
+
+
 def _download(
-    url: str, part: Path, *, resume: bool, size: int | None, attempts: int, timeout: float, backoff: float
+    url: str, part: Path, resume: bool, size: int | None, attempts: int, timeout: float, backoff: float
 ) -> None:
     """Bring ``part`` to its end, by as many requests as it takes."""
     failures = furthest = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bspa.difficulty.score_writing import FORMAT, FORMAT_VERSION
 from bspa.difficulty.windows import Windows
-from bspa.system.hdf5 import open_format
+from bspa.system.hdf5 import open_hdf5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
     Raises:
         ValueError: the file is damaged, of another kind or of another format version.
     """
-    with open_format(path, FORMAT, FORMAT_VERSION, rule="score_difficulty") as file:
+    with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="score_difficulty") as file:
         return Scores(
             mse=file["mse"][:],
             image=file["image"][:],

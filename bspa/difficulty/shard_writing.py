@@ -36,14 +36,13 @@ from bspa.difficulty.classes import assign_classes
 from bspa.difficulty.classes import thresholds as largest_scores
 from bspa.difficulty.scores import Scores
 from bspa.system.files import atomic_folder
-from bspa.system.hdf5 import let_go
+from bspa.system.hdf5 import create_hdf5, let_go
 from bspa.system.progress import Progress
 
 FORMAT = "bspa-class-shard"
 FORMAT_VERSION = 2
 BLOCK_BYTES = 8 << 20
 """HR pixels that are cut before they are written."""
-PAGE = 4096
 
 Samples = Literal["pixels", "windows"]
 Pixels = NDArray[np.uint8]
@@ -93,19 +92,18 @@ def write_class_shards(
         )
     classes = assign_classes(scores.mse, sizes)
     attributes = {
-        "format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "samples": samples,
-        "scale": scores.scale, "size": scores.size, "thresholds": thresholds,
+        "samples": samples, "scale": scores.scale, "size": scores.size, "thresholds": thresholds,
         "reference_sha256": scores.reference_sha256,
     }  # fmt: skip
     with atomic_folder(directory) as folder:
         layouts = []
         for k in range(1, len(sizes) + 1):
-            with _create(shard_path(folder, k)) as file:
-                file.attrs.update({**attributes, "class": k})
+            path = shard_path(folder, k)
+            with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **attributes, **{"class": k}) as file:
                 for name in ("mse", "image", "top", "left"):
                     file[name] = getattr(scores, name)[classes == k]
                 if samples == "pixels":
-                    layouts.append(_lay_out(file, scores, int(sizes[k - 1])))
+                    layouts.append(_lay_out(file, path, scores, int(sizes[k - 1])))
         if layouts:
             _write_pixels(layouts, images, scores, classes - 1)
 
@@ -126,12 +124,7 @@ class _Layout(NamedTuple):
     """First byte of the dataset."""
 
 
-def _create(path: Path) -> h5py.File:
-    """Create a file whose large datasets begin on whole pages."""
-    return h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE)
-
-
-def _lay_out(file: h5py.File, scores: Scores, members: int) -> _Layout:
+def _lay_out(file: h5py.File, path: Path, scores: Scores, members: int) -> _Layout:
     """Reserve the space of the pixels, which are then written without HDF5."""
     placed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     placed.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -140,7 +133,7 @@ def _lay_out(file: h5py.File, scores: Scores, members: int) -> _Layout:
         shape = members, side, side, 3
         dataset = file.create_dataset(name, shape, np.uint8, dcpl=placed, fill_time="never")
         offsets[name] = dataset.id.get_offset()
-    return _Layout(Path(file.filename), **offsets)
+    return _Layout(path, **offsets)
 
 
 def _write_pixels(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bspa.difficulty.shard_writing import FORMAT, FORMAT_VERSION, Pixels, Samples, check_samples
-from bspa.system.hdf5 import memory_map, open_format
+from bspa.system.hdf5 import memory_map, open_hdf5
 
 
 class ClassShard:
@@ -46,7 +46,7 @@ class ClassShard:
     """Digest of the reference network's weights file."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        with open_format(path, FORMAT, FORMAT_VERSION, rule="write_class_shards") as file:
+        with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="write_class_shards") as file:
             self.samples = file.attrs["samples"]
             check_samples(self.samples)
             self.scale, self.size, self.k = (int(file.attrs[name]) for name in ("scale", "size", "class"))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bspa.difficulty.grid import grid
-from bspa.system.hdf5 import create_hdf5, open_format
+from bspa.system.hdf5 import create_hdf5, open_hdf5
 
 FORMAT = "bspa-windows"
 FORMAT_VERSION = 1
@@ -89,7 +89,7 @@ def read_windows(path: str | os.PathLike[str]) -> Windows:
     Raises:
         ValueError: the file is damaged, of another kind or of another format version.
     """
-    with open_format(path, FORMAT, FORMAT_VERSION, rule="crop_sub_images") as file:
+    with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="crop_sub_images") as file:
         return Windows(
             image=file["image"][:],
             top=file["top"][:],

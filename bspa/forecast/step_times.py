@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bspa.data.packed import PackedImages
+from bspa.models.precision import Precision, choose_precision
 from bspa.models.registry import build
 from bspa.sampling.feeds import HostFeed, ResidentFeed, to_device
 from bspa.sampling.patches import Pixels
 from bspa.sampling.uniform import UniformSampler
-from bspa.models.precision import Precision, choose_precision
 from bspa.training.adam import Adam
 from bspa.training.attribution import integrated_gradients
 from bspa.training.losses import LOSSES, l1_objective

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bspa.sampling.error_maps import FORMAT, FORMAT_VERSION
-from bspa.system.hdf5 import memory_map, open_format
+from bspa.system.hdf5 import memory_map, open_hdf5
 
 
 class ErrorMaps:
@@ -28,7 +28,7 @@ class ErrorMaps:
     """(n, 2) rows and columns of each map."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        with open_format(path, FORMAT, FORMAT_VERSION, rule="map_informativeness") as file:
+        with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="map_informativeness") as file:
             self.patch, self.scale, self.shave = (int(file.attrs[k]) for k in ("patch", "scale", "shave"))
             self.shapes, self._offsets = file["shape"][:], file["offset"][:]
             self._mse = memory_map(path, file["mse"], np.float32)

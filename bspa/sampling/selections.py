@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bspa.system.hdf5 import create_hdf5, memory_map, open_format
+from bspa.system.hdf5 import create_hdf5, memory_map, open_hdf5
 
 FORMAT = "bspa-patch-selection"
 FORMAT_VERSION = 1
@@ -57,7 +57,7 @@ def read_selection(path: str | os.PathLike[str]) -> Selection:
     Raises:
         ValueError: the file is damaged, of another kind or of another format version.
     """
-    with open_format(path, FORMAT, FORMAT_VERSION, rule="select_patches") as file:
+    with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="select_patches") as file:
         offsets, bounds = memory_map(path, file["offset"], np.int32), file["bound"][:]
         if bounds[0] != 0 or bounds[-1] != len(offsets) or (np.diff(bounds) < 0).any():
             raise ValueError("bounds and offsets disagree")

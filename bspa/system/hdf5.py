@@ -61,9 +61,6 @@ def open_hdf5(path: str | os.PathLike[str], kind: str, version: int, *, rule: st
         raise ValueError(f"cannot use {path} ({error}); remove it and let {rule} make it again") from error
 
 
-open_format = open_hdf5
-
-
 def memory_map(
     path: str | os.PathLike[str], dataset: h5py.Dataset, dtype: DTypeLike = np.uint8
 ) -> NDArray[Any]:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import threading
-import time
-
 import h5py
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from bspa.data.packing import pack_images
 from bspa.data.photos import read_photo
 from bspa.data.resize import imresize
 from bspa.data.sources import list_files
-from bspa.system.parallel import map_in_order
 
 
 @pytest.fixture
@@ -132,34 +128,3 @@ def test_other_and_damaged_files_are_refused(photos, tmp_path):
     path.write_text("not HDF5")
     with pytest.raises(ValueError, match=r"packed\.h5.*pack_images"):
         PackedImages(path)
-
-
-def test_map_in_order_is_bounded_and_ordered():
-    lock = threading.Lock()
-    begun, taken = [], []
-
-    def work(item):
-        with lock:
-            begun.append(item)
-        time.sleep(0.001 * (item % 3))
-        return item * item
-
-    for result in map_in_order(work, range(40), threads=3):
-        assert len(begun) - len(taken) <= 2 * 3 + 1
-        taken.append(result)
-    assert taken == [n * n for n in range(40)]
-
-
-def test_map_in_order_stops_at_an_error():
-    begun = []
-
-    def work(item):
-        begun.append(item)
-        if item == 5:
-            raise ValueError("five")
-        return item
-
-    results = []
-    with pytest.raises(ValueError, match="five"):
-        results.extend(map_in_order(work, range(1000), threads=2))
-    assert len(begun) < 20
