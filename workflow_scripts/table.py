@@ -1,14 +1,23 @@
 """A table: methods compared by their mean scores on the benchmarks, beside what their training cost.
 
-In: the evaluations, one CSV for each network, method, seed and benchmark (PSNR and SSIM in one, NIQE and
-LPIPS in another), and the runs' JSON summaries. Out: CSV for other programs, Markdown and LaTeX for readers.
+In: evaluations, one CSV for each network, method, seed, benchmark and kind of metric; the runs' JSON
+summaries. Out: CSV for other programs; Markdown, LaTeX and HTML for readers. The settings, all flat:
+
+    table, caption, trained_on, baseline: text; paper: number or None; metrics, benchmarks, seeds: lists
+    evaluations: a dict for each of input.evaluations, in their order: scale, model, model_label, method,
+        method_label, seed, benchmark, kind (quality or perceptual), key
+    runs: a dict for each of input.runs, in their order: scale, model, method, seed, key, warning (which part
+        of the method has no effect, or None)
+
+`key` is the key that the file must hold; bicubic interpolation has model and method
+"bicubic", seed 0, no run.
 """
 
 from typing import Any
 
 from bspa.system.files import write_text
 from bspa.system.log import run_job
-from bspa.tables.markup import to_latex, to_markdown
+from bspa.tables.markup import to_html, to_latex, to_markdown
 from bspa.tables.table import read_table, to_frame
 
 
@@ -17,6 +26,7 @@ def main(snakemake: Any) -> None:
     write_text(snakemake.output.csv, to_frame(table).to_csv(index=False))
     write_text(snakemake.output.md, to_markdown(table))
     write_text(snakemake.output.tex, to_latex(table))
+    write_text(snakemake.output.html, to_html(table))
 
 
 if __name__ == "__main__":

@@ -1,51 +1,23 @@
-"""Tables for readers, in Markdown and LaTeX; scores of one benchmark share a cell, as in the paper."""
+"""Tables for readers: Markdown, LaTeX and HTML. Scores of one benchmark share a cell, as in the paper."""
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bspa.metrics.catalogue import LPIPS_CONVENTION, NIQE_CONVENTION
-from bspa.metrics.catalogue import PSNR_SSIM_CONVENTION as CONVENTION
+import pandas as pd
+from tabulate import SEPARATING_LINE, tabulate
+
+from bspa.metrics.catalogue import METRICS
 from bspa.tables.paper import TRAINED_ON
-from bspa.tables.table import BICUBIC, Column, Entry, Gain, Table
+from bspa.tables.table import BICUBIC, COLUMN, ROW, Table
 
 LEADING = ("Scale", "Model", "Method", "Params", "Steps", "Device-seconds")
 FEW_SEEDS = 10
-"""Below which a bootstrap over seeds is narrower than it says: see `bspa.tables.statistics.mean_interval`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """How a metric is printed and read."""
-
-    label: str
-    form: str
-    convention: str
-    lower_is_better: bool = False
-    needs: str = ""
-    """What must be there to compute it, if not everyone has it."""
-
-
-METRICS = {
-    "psnr": Metric(label="PSNR", form=".2f", convention=CONVENTION),
-    "ssim": Metric(label="SSIM", form=".4f", convention=CONVENTION),
-    "niqe": Metric(
-        label="NIQE",
-        form=".2f",
-        convention=NIQE_CONVENTION,
-        lower_is_better=True,
-        needs="a pristine model (perceptual.niqe in the config) and images of 192x96 pixels or more",
-    ),
-    "lpips": Metric(
-        label="LPIPS",
-        form=".4f",
-        convention=LPIPS_CONVENTION,
-        lower_is_better=True,
-        needs='the extra "perceptual" (pip install -e ".[perceptual]")',
-    ),
-}
+"""Below which a bootstrap over seeds is too narrow: see `bspa.tables.statistics.mean_interval`."""
 
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "θ": "theta", "λ": "lambda", "μ": "mu", "σ": "sigma"}
 LATEX_SPECIAL = {
@@ -63,90 +35,130 @@ LATEX_SPECIAL = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Markup:
-    """How a text format writes what the table holds."""
+    """How a format writes what a table holds."""
 
+    format: str
+    """Its name in `tabulate`."""
+    escape: Callable[[str], str]
     best: str
     second: str
     aside: str
-    scale: str
-    minus: str
-    infinity: str
-    plus_minus: str
-    missing: str
-    escape: Callable[[str], str]
+    footnote: str
+    stacked: str
+    """Two lines in one cell."""
+    scale: str = "×{}"
+    minus: str = "−"
+    infinity: str = "∞"
+    plus_minus: str = "±"
+    missing: str = "–"
 
 
 MARKDOWN = Markup(
+    format="pipe",
+    escape=lambda text: text.replace("|", r"\|"),
     best="**{}**",
     second="<u>{}</u>",
     aside="*{}*",
-    scale="×{}",
-    minus="−",
-    infinity="∞",
-    plus_minus="±",
-    missing="–",
-    escape=lambda text: text.replace("|", r"\|"),
+    footnote="<sup>{}</sup>",
+    stacked="{}<br>{}",
+)
+HTML = Markup(
+    format="unsafehtml",
+    escape=html.escape,
+    best="<b>{}</b>",
+    second="<u>{}</u>",
+    aside="<i>{}</i>",
+    footnote="<sup>{}</sup>",
+    stacked="{}<br>{}",
 )
 LATEX = Markup(
+    format="latex_raw",
+    escape=lambda text: "".join(LATEX_SPECIAL.get(character, character) for character in text),
     best=r"\textbf{{{}}}",
     second=r"\underline{{{}}}",
     aside=r"\textit{{{}}}",
+    footnote="$^{{{}}}$",
+    stacked=r"\shortstack{{{}\\{}}}",
     scale=r"$\times {}$",
     minus="$-$",
     infinity=r"$\infty$",
     plus_minus=r"$\pm$",
     missing="--",
-    escape=lambda text: "".join(LATEX_SPECIAL.get(character, character) for character in text),
 )
 
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 sans-serif; margin: 2em; }}
+h1 {{ font-size: 1.2em; }}
+table {{ border-collapse: collapse; margin: 1em 0; }}
+th, td {{ padding: 0.2em 0.7em; border-bottom: 1px solid #ddd; white-space: nowrap; }}
+li {{ color: #444; max-width: 60em; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """A line of text in the table, about an entry."""
-
-    entry: Entry
-    cells: Sequence[str]
+Rows = list[list[str]]
+Place = tuple[Any, ...]
+"""`ROW` and `COLUMN` of a cell."""
+Cell = Any
+"""The statistics of a cell, by name."""
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table in Markdown: the best score of a network at a scale is bold, the second underlined."""
-    headings = [f"{benchmark}<br>{_metric_labels(table)}" for benchmark in table.benchmarks]
-    blocks = [f"{table.caption}\n"] if table.caption else []
-    blocks.append(_grid([*LEADING, *headings], _score_lines(table, MARKDOWN), left=3, right=3))
-    if table.has_gains:
-        gains = _grid([*LEADING[:3], *headings], _gain_lines(table, MARKDOWN), left=3)
-        blocks += [f"{_gain_title(table)}\n", gains]
-    return "\n".join([*blocks, "".join(f"- {note}\n" for note in _notes(table))])
+    """Return the table in Markdown: a network's best score at a scale is bold, the second underlined."""
+    grids = [f"{title}\n\n{grid}" if title else grid for title, grid in _grids(table, MARKDOWN)]
+    notes = "\n".join(f"- {note}" for note in _notes(table, MARKDOWN))
+    return "\n\n".join([f"### {heading(table)}", *grids, notes]) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """Return what `to_markdown` holds as a page that needs no other file."""
+    grids = [f"<p>{title}</p>\n{grid}" if title else grid for title, grid in _grids(table, HTML)]
+    notes = "".join(f"<li>{note}</li>\n" for note in _notes(table, HTML))
+    return html_page(heading(table), "\n".join([*grids, f"<ul>\n{notes}</ul>"]))
 
 
 def to_latex(table: Table) -> str:
-    r"""Return what `to_markdown` holds as a tabular to ``\input``; the package booktabs is needed."""
-    lines = [
-        rf"% {' '.join(table.caption.split()) or table.name}",
-        r"% Needs \usepackage{booktabs}.",
-        *_tabular(table, LEADING, _score_lines(table, LATEX), "lllrrr"),
-    ]
-    if table.has_gains:
-        lines += [
-            r"\par\medskip",
-            LATEX.escape(_gain_title(table)) + r"\par\smallskip",
-            *_tabular(table, LEADING[:3], _gain_lines(table, LATEX), "lll"),
-        ]
-    notes = [LATEX.escape(note) + r"\par" for note in _notes(table)]
+    r"""Return what `to_markdown` holds as tabulars to ``\input``; they need the package booktabs."""
+    lines = [f"% {' '.join(heading(table).split())}", r"% Needs \usepackage{booktabs}."]
+    for title, grid in _grids(table, LATEX):
+        if title:
+            lines += [r"\par\medskip", title + r"\par\smallskip"]
+        top, *between, bottom = grid.split(r"\hline")
+        lines.append(top + r"\toprule" + r"\midrule".join(between) + r"\bottomrule" + bottom)
+    notes = [note + r"\par" for note in _notes(table, LATEX)]
     return "\n".join([*lines, r"{\par\footnotesize", *notes, "}"]) + "\n"
+
+
+def html_page(title: str, body: str) -> str:
+    """Return a page of a title, which is escaped, and of a body of HTML."""
+    return PAGE.format(title=html.escape(title), body=body)
+
+
+def heading(table: Table) -> str:
+    """Return the table's number, or its name, and its caption."""
+    number = f"Table {table.name.removeprefix('table') or table.name}"
+    return f"{number}: {table.caption}" if table.caption else number
 
 
 def rank_printed(numbers: Sequence[str], *, lower_is_better: bool = False) -> list[int]:
     """Rank numbers as they are printed: 1 for the best, 2 for the next; equal ones share a rank.
 
-    What is not a number, and a number alone, has nothing to be compared with and gets 0.
+    What is not a number gets 0; so do all where fewer than two differ.
     """
     values = [float(number) for number in numbers]
-    present = [value for value in values if not math.isnan(value)]
-    if len(present) < 2:
-        return [0] * len(values)
-    ranked = sorted(set(present), reverse=not lower_is_better)
-    return [0 if math.isnan(value) else 1 + ranked.index(value) for value in values]
+    distinct = sorted({value for value in values if not math.isnan(value)}, reverse=not lower_is_better)
+    ranks = {value: rank for rank, value in enumerate(distinct, start=1)} if len(distinct) > 1 else {}
+    return [ranks.get(value, 0) for value in values]
 
 
 def short_count(count: int) -> str:
@@ -158,7 +170,7 @@ def short_count(count: int) -> str:
 
 
 def print_number(value: float, metric: str, markup: Markup, *, signed: bool = False) -> str:
-    """Write a score, or with its sign a difference of scores; a difference printed as zero has none."""
+    """Write a score, or a difference of scores with its sign; a difference printed as zero has none."""
     if math.isnan(value):
         return markup.missing
     text = format(value, ("+" if signed else "") + METRICS[metric].form)
@@ -170,133 +182,130 @@ def print_number(value: float, metric: str, markup: Markup, *, signed: bool = Fa
 # ---- layout ----------------------------------------------------------------
 
 
-def _grid(header: Sequence[str], lines: Iterable[Line], *, left: int, right: int = 0) -> str:
-    """A table of Markdown: so many columns to the left, then to the right, the others centred."""
-    rule = [":--"] * left + ["--:"] * right + [":-:"] * (len(header) - left - right)
-    rows = [[MARKDOWN.escape(name) for name in header], rule, *(line.cells for line in lines)]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in rows)
+def _grids(table: Table, markup: Markup) -> Iterator[tuple[str, str]]:
+    """Titles and grids: the scores, and the differences to the baseline if there are any."""
+    titles = "/".join(METRICS[metric].title for metric in table.metrics)
+    benchmarks = [markup.stacked.format(markup.escape(name), titles) for name in table.benchmarks]
+    yield "", _grid([*LEADING, *benchmarks], _score_rows(table, markup), "lllrrr", markup)
+    if table.rows["compared"].any():
+        title = markup.escape(f"Difference to {_baseline_label(table)}, with its 95 % interval:")
+        yield title, _grid([*LEADING[:3], *benchmarks], _gain_rows(table, markup), "lll", markup)
 
 
-def _tabular(table: Table, leading: Sequence[str], lines: Iterable[Line], alignment: str) -> Iterator[str]:
-    """A tabular of LaTeX, with a rule between scales and a space between networks."""
-    columns = len(table.benchmarks)
-    yield rf"\begin{{tabular}}{{{alignment}{'c' * columns}}}"
-    yield r"\toprule"
-    yield " & ".join(map(LATEX.escape, [*leading, *table.benchmarks])) + r" \\"
-    yield " & ".join([""] * len(leading) + [_metric_labels(table)] * columns) + r" \\"
-    above = None
-    for line in lines:
-        if above is None or above.scale != line.entry.scale:
-            yield r"\midrule"
-        elif above.model != line.entry.model:
-            yield r"\addlinespace"
-        yield " & ".join(line.cells) + r" \\"
-        above = line.entry
-    yield r"\bottomrule"
-    yield r"\end{tabular}"
-
-
-def _metric_labels(table: Table) -> str:
-    return "/".join(METRICS[metric].label for metric in table.metrics)
+def _grid(header: Sequence[str], rows: Rows, alignment: str, markup: Markup) -> str:
+    """Lay out rows, in LaTeX with a rule between scales; columns beyond ``alignment`` are centred."""
+    lines: list[Any] = []
+    for row in rows:
+        if lines and row[0] and markup is LATEX:
+            lines.append(SEPARATING_LINE)
+        lines.append(row)
+    sides = [{"l": "left", "r": "right", "c": "center"}[side] for side in alignment.ljust(len(header), "c")]
+    return tabulate(lines, header, tablefmt=markup.format, colalign=sides, disable_numparse=True)
 
 
 # ---- cells -----------------------------------------------------------------
 
 
-def _score_lines(table: Table, markup: Markup) -> list[Line]:
-    """A line for each entry and, where the paper has its scores, these and the differences beneath."""
-    marked = _marked_scores(table, markup)
-    lines = []
-    for index, (entry, names) in enumerate(_named(table.entries, markup)):
-        cost = [short_count(entry.parameters), str(entry.steps), f"{entry.device_seconds:.0f}"]
-        scores = {column: marked[index, column] for column in table.columns}
-        lines.append(Line(entry=entry, cells=[*names, *cost, *_per_benchmark(table, scores)]))
-        if entry.paper:
-            lines += _paper_lines(table, entry, markup)
-    return lines
+def _score_rows(table: Table, markup: Markup) -> Rows:
+    """A row of scores for each method and, where the paper has its scores, these and the differences."""
+    marks = _marks(table, markup)
+
+    def score(cell: Cell, place: Place) -> str:
+        text = marks[place].format(print_number(cell["mean"], place[-1], markup))
+        deviation = print_number(cell["std"], place[-1], markup)
+        return text if math.isnan(cell["std"]) else f"{text} {markup.plus_minus} {deviation}"
+
+    def paper(cell: Cell, place: Place) -> str:
+        return print_number(cell["paper"], place[-1], markup)
+
+    def difference(cell: Cell, place: Place) -> str:
+        return print_number(cell["minus_paper"], place[-1], markup, signed=True)
+
+    rows = []
+    for row, names in _named(table, markup):
+        costs = [short_count(row["parameters"]), str(row["steps"]), f"{row['device_seconds']:.0f}"]
+        rows.append([*names, *costs, *_per_benchmark(table, row, score)])
+        known = table.cells["paper"].xs((*row[ROW],), level=ROW).notna().groupby("benchmark").any()
+        for title, write in (("paper", paper), ("difference", difference)) if known.any() else ():
+            printed = zip(table.benchmarks, _per_benchmark(table, row, write), strict=True)
+            texts = [text if known[benchmark] else "" for benchmark, text in printed]
+            rows.append(["", "", markup.aside.format(title), "", "", "", *texts])
+    return rows
 
 
-def _paper_lines(table: Table, entry: Entry, markup: Markup) -> Iterator[Line]:
-    """The paper's scores, and ours minus these; no text on benchmarks of which the paper says nothing."""
-    said = {benchmark for benchmark, _ in entry.paper}
-    columns = [column for column in table.columns if column[0] in said]
-    blank = dict.fromkeys(table.columns, "")
-    scores = {
-        column: print_number(entry.paper.get(column, math.nan), column[1], markup) for column in columns
-    }
-    differences = {
-        column: print_number(entry.minus_paper(column), column[1], markup, signed=True) for column in columns
-    }
-    for title, texts in (("paper", scores), ("difference", differences)):
-        names = ["", "", markup.aside.format(title), "", "", ""]
-        yield Line(entry=entry, cells=[*names, *_per_benchmark(table, blank | texts)])
+def _gain_rows(table: Table, markup: Markup) -> Rows:
+    """A row for each compared method: the mean difference to the baseline and its interval."""
 
-
-def _gain_lines(table: Table, markup: Markup) -> Iterator[Line]:
-    """A line for each entry with the mean difference to the baseline and its interval."""
-    compared = [entry for entry in table.entries if entry.gains]
-    for entry, names in _named(compared, markup):
-        texts = {column: _print_gain(entry.gains[column], column[1], markup) for column in table.columns}
-        yield Line(entry=entry, cells=[*names, *_per_benchmark(table, texts)])
-
-
-def _print_gain(gain: Gain, metric: str, markup: Markup) -> str:
-    mean, low, high = (
-        print_number(value, metric, markup, signed=True) for value in (gain.mean, gain.low, gain.high)
-    )
-    return mean if math.isnan(gain.low) else f"{mean} [{low}, {high}]"
-
-
-def _named(entries: Sequence[Entry], markup: Markup) -> Iterator[tuple[Entry, list[str]]]:
-    """Each entry with its scale, where it is the first of it, its network and its method."""
-    above = None
-    for entry in entries:
-        yield (
-            entry,
-            [
-                "" if above == entry.scale else markup.scale.format(entry.scale),
-                markup.escape(entry.model_label),
-                "" if entry.model == BICUBIC else markup.escape(entry.method_label),
-            ],
+    def gain(cell: Cell, place: Place) -> str:
+        mean, low, high = (
+            print_number(cell[name], place[-1], markup, signed=True)
+            for name in ("gain", "gain_low", "gain_high")
         )
-        above = entry.scale
+        return mean if math.isnan(cell["gain_low"]) else f"{mean} [{low}, {high}]"
+
+    compared = _named(table, markup, table.rows[table.rows["compared"]])
+    return [[*names, *_per_benchmark(table, row, gain)] for row, names in compared]
 
 
-def _per_benchmark(table: Table, texts: Mapping[Column, str]) -> Iterator[str]:
-    """A cell for each benchmark: its metrics' texts, the slash between blanks where they hold blanks."""
+def _named(
+    table: Table, markup: Markup, rows: pd.DataFrame | None = None
+) -> Iterator[tuple[pd.Series[Any], list[str]]]:
+    """Rows with their scale, where it is the first of it, network and method."""
+    above, warnings = None, _warnings(table)
+    for _, row in (table.rows if rows is None else rows).iterrows():
+        scale = "" if row["scale"] == above else markup.scale.format(row["scale"])
+        network = markup.missing if row["model"] == BICUBIC else markup.escape(row["model_label"])
+        method = markup.escape(row["method_label"])
+        if row["warning"]:
+            method += markup.footnote.format(warnings.index(row["warning"]) + 1)
+        yield row, [scale, network, method]
+        above = row["scale"]
+
+
+def _per_benchmark(table: Table, row: pd.Series[Any], write: Callable[[Cell, Place], str]) -> Iterator[str]:
+    """A cell of text for each benchmark: its metrics, with blanks around the slash where they hold blanks."""
     for benchmark in table.benchmarks:
-        of_metrics = [texts[benchmark, metric] for metric in table.metrics]
-        yield (" / " if any(" " in text for text in of_metrics) else "/").join(filter(None, of_metrics))
+        places: list[Place] = [(*row[ROW], benchmark, metric) for metric in table.metrics]
+        texts = [write(table.cells.loc[place], place) for place in places]
+        yield (" / " if any(" " in text for text in texts) else "/").join(texts)
 
 
-def _marked_scores(table: Table, markup: Markup) -> dict[tuple[int, Column], str]:
-    """Scores as printed and marked, by row and column."""
-    groups: dict[tuple[int, str], list[int]] = {}
-    for index, entry in enumerate(table.entries):
-        groups.setdefault((entry.scale, entry.model), []).append(index)
-    marks = {1: markup.best, 2: markup.second}
-    marked = {}
-    for rows in groups.values():
-        for column in table.columns:
-            metric = METRICS[column[1]]
-            numbers = [format(table.entries[index].mean(column), metric.form) for index in rows]
-            ranks = rank_printed(numbers, lower_is_better=metric.lower_is_better)
-            for index, rank in zip(rows, ranks, strict=True):
-                entry = table.entries[index]
-                score = marks.get(rank, "{}").format(print_number(entry.mean(column), column[1], markup))
-                marked[index, column] = score + _deviation(entry, column, markup)
-    return marked
-
-
-def _deviation(entry: Entry, column: Column, markup: Markup) -> str:
-    std = entry.std(column)
-    return "" if math.isnan(std) else f" {markup.plus_minus} {print_number(std, column[1], markup)}"
+def _marks(table: Table, markup: Markup) -> dict[Place, str]:
+    """How each score is marked: by its rank among a network's scores at a scale."""
+    forms = ["{}", markup.best, markup.second]
+    marks: dict[Place, str] = {}
+    for (*_, name), scores in table.cells["mean"].groupby(["scale", "model", *COLUMN], sort=False):
+        metric = METRICS[str(name)]
+        printed = [format(score, metric.form) for score in scores]
+        ranks = rank_printed(printed, lower_is_better=metric.lower_is_better)
+        marks |= {
+            place: forms[rank] if rank < 3 else "{}" for place, rank in zip(scores.index, ranks, strict=True)
+        }
+    return marks
 
 
 # ---- notes -----------------------------------------------------------------
 
 
-def _notes(table: Table) -> Iterator[str]:
+def _warnings(table: Table) -> list[str]:
+    return [warning for warning in table.rows["warning"].unique() if warning]
+
+
+def _baseline_label(table: Table) -> str:
+    labels = table.rows["method_label"][table.rows["method"] == table.baseline]
+    return " or ".join(sorted(set(labels)))
+
+
+def _notes(table: Table, markup: Markup) -> list[str]:
+    """What a reader must know beside the numbers, footnotes first."""
+    warned = [
+        f"{markup.footnote.format(number)} {markup.escape(warning)}"
+        for number, warning in enumerate(_warnings(table), start=1)
+    ]
+    return [*warned, *map(markup.escape, _plain_notes(table))]
+
+
+def _plain_notes(table: Table) -> Iterator[str]:
     for convention in dict.fromkeys(METRICS[metric].convention for metric in table.metrics):
         yield f"{convention}."
     yield from _missing_notes(table)
@@ -306,58 +315,61 @@ def _notes(table: Table) -> Iterator[str]:
     else:
         yield "Means over images."
     yield (
-        "Of each network at each scale, the best score as printed is bold and the second underlined; "
-        "bicubic interpolation is not ranked."
+        "Among the methods of a network at a scale, the best score as printed is bold, the second "
+        "underlined. Equal scores share a mark; where all are equal, none is marked."
     )
     if table.devices:
-        yield f"Optimiser steps and device-seconds are those of one run, on {', '.join(table.devices)}."
+        yield (
+            f"Optimiser steps and device-seconds are those of one run, on {', '.join(table.devices)}. "
+            "Compare device-seconds with care: a job that shares cores or a GPU with other jobs takes longer."
+        )
     yield from _average_notes(table)
-    if any(entry.paper for entry in table.entries):
-        yield _paper_note(table)
-    if table.has_gains:
+    yield _paper_note(table)
+    if table.rows["compared"].any():
         yield from _gain_notes(table)
 
 
 def _missing_notes(table: Table) -> Iterator[str]:
     for name in table.metrics:
-        columns = [column for column in table.columns if column[1] == name]
-        missing = [math.isnan(entry.mean(column)) for entry in table.entries for column in columns]
-        if any(missing):
-            where = "" if all(missing) else f" where {MARKDOWN.missing} stands"
-            yield f"{METRICS[name].label} was not computed{where}: it needs {METRICS[name].needs}."
-    for (scale, (benchmark, name)), images in table.unmeasured.items():
+        missing = table.cells["mean"].xs(name, level="metric").isna()
+        if missing.any():
+            where = "" if missing.all() else f" where {MARKDOWN.missing} stands"
+            yield f"{METRICS[name].title} was not computed{where}: it needs {METRICS[name].needs}."
+    for (scale, benchmark, name), images in table.left_out.items():
         yield (
-            f"{METRICS[name].label} on {benchmark} ×{scale} leaves out {', '.join(images)}: "
-            "too small, or of too little texture, to be measured in every row."
+            f"{METRICS[name].title} on {benchmark} ×{scale} leaves out {', '.join(images)}: "
+            "too small or too flat for this metric in at least one row."
         )
 
 
 def _average_notes(table: Table) -> Iterator[str]:
-    """Which networks are moving averages of what was trained."""
-    trained = [entry for entry in table.entries if entry.model != BICUBIC]
-    for decay in dict.fromkeys(entry.ema for entry in trained if entry.ema is not None):
-        averaged = [entry for entry in trained if entry.ema == decay]
-        names = [f"{entry.model_label} ×{entry.scale} {entry.method_label}" for entry in averaged]
+    """Which networks are moving averages of the trained weights."""
+    trained = table.rows[table.rows["model"] != BICUBIC]
+    for decay, averaged in trained.groupby("ema", sort=False):
+        names = [f"{of['model_label']} ×{of['scale']} {of['method_label']}" for _, of in averaged.iterrows()]
         which = "all networks" if len(averaged) == len(trained) else ", ".join(names)
         yield f"The weights of {which} are exponential moving averages (decay {decay:g}) of the trained ones."
 
 
 def _paper_note(table: Table) -> str:
+    """Where the paper's scores are from, or why there are none."""
+    if table.paper is None:
+        return "The paper has no table of these methods to compare with."
+    if table.cells["paper"].isna().all():
+        return (
+            f"No scores of the paper's Table {table.paper} stand here: it has none for these networks, "
+            "scales, methods and benchmarks."
+        )
     ours = "" if table.trained_on == TRAINED_ON else f", ours on {table.trained_on}"
     return (
-        f"Beneath: the scores of the paper's Table {table.paper}, and ours minus these. "
+        f"Under a row: the scores of the paper's Table {table.paper}, and ours minus these. "
         f"The paper's networks are trained on DIV2K{ours}."
     )
 
 
-def _gain_title(table: Table) -> str:
-    labels = {entry.method_label for entry in table.entries if entry.method == table.baseline}
-    return f"Difference to {' or '.join(sorted(labels))}, with its 95 % interval:"
-
-
 def _gain_notes(table: Table) -> Iterator[str]:
-    lower = [METRICS[metric].label for metric in table.metrics if METRICS[metric].lower_is_better]
-    below = f"; of {' and '.join(lower)} a negative difference is a gain" if lower else ""
-    yield f"Differences are paired by seed and image, their intervals a bootstrap over both{below}."
+    lower = [METRICS[metric].title for metric in table.metrics if METRICS[metric].lower_is_better]
+    below = f"; for {' and '.join(lower)} a negative difference is a gain" if lower else ""
+    yield f"Differences are paired by seed and image; their intervals are a bootstrap over both{below}."
     if len(table.seeds) < FEW_SEEDS:
         yield f"With {len(table.seeds)} seeds, intervals are too narrow where seeds differ more than images."
