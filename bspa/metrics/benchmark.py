@@ -36,7 +36,7 @@ def super_resolved(upscale: Upscale, images: Benchmark) -> Iterator[tuple[str, I
     """Yield each image's name, what ``upscale`` makes of its LR image, and its HR image."""
     if not len(images):
         raise ValueError("the benchmark has no images to score")
-    progress = Progress("images", len(images))
+    progress = Progress("images scored", len(images))
     for index in range(len(images)):
         yield images.ids[index], upscale(images.lr(index)), images.hr(index)
         progress.report(index + 1)

@@ -225,7 +225,8 @@ def _score_rows(table: Table, markup: Markup) -> Rows:
     for row, names in _named(table, markup):
         costs = [short_count(row["parameters"]), str(row["steps"]), f"{row['device_seconds']:.0f}"]
         rows.append([*names, *costs, *_per_benchmark(table, row, score)])
-        known = table.cells["paper"].xs((*row[ROW],), level=ROW).notna().groupby("benchmark").any()
+        published = table.cells["paper"].unstack(COLUMN).loc[(*row[ROW],)].notna()
+        known = published.groupby("benchmark").any()
         for title, write in (("paper", paper), ("difference", difference)) if known.any() else ():
             printed = zip(table.benchmarks, _per_benchmark(table, row, write), strict=True)
             texts = [text if known[benchmark] else "" for benchmark, text in printed]
