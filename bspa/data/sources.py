@@ -181,7 +181,7 @@ def _list_folder(folder: Path, pattern: str | None) -> dict[str, Path]:
         deeper = "; to take those of subfolders, give a pattern: hr: '*/*'" if "folder" in others else ""
         raise ValueError(f"folder {folder} has no photographs{named}: {found}; {accepted}{deeper}")
     if any(what != "folder" for what in others):
-        log.warning("folder %s: passed over what is no photograph (%s); %s", folder, passed_over, accepted)
+        log.info("folder %s: ignored %s; %s", folder, passed_over, accepted)
 
     by_id: dict[str, list[Path]] = {}
     for file in photos:

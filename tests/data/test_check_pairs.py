@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from bspa.data.resize import imresize
 
 
 @pytest.fixture
-def pairs(tmp_path):
+def pairs(tmp_path: Path) -> Path:
     rng = np.random.default_rng(3)
     for name in ("001", "002", "003"):
         hr = rng.integers(0, 256, (38, 50, 3), dtype=np.uint8)
@@ -21,7 +22,7 @@ def pairs(tmp_path):
     return tmp_path
 
 
-def test_identical_pairs(pairs, capsys):
+def test_identical_pairs(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(pairs), "--scale", "4"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "001: 0 of 324 samples differ, largest difference 0"
@@ -29,7 +30,7 @@ def test_identical_pairs(pairs, capsys):
     assert lines[-1].startswith("3 pairs at scale 4, border clamp: 3 identical, 0 differ (0 of 972 samples")
 
 
-def test_pairs_that_differ(pairs, capsys):
+def test_pairs_that_differ(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lr = np.array(Image.open(pairs / "002_LR.png"))
     lr[0, 0] = np.where(lr[0, 0] > 100, lr[0, 0] - 7, lr[0, 0] + 7)
     lr[5, 5, 1] ^= 1
@@ -40,7 +41,7 @@ def test_pairs_that_differ(pairs, capsys):
     assert "2 identical, 1 differ (4 of 972 samples, largest difference 7)" in out
 
 
-def test_border_and_patterns(tmp_path, capsys):
+def test_border_and_patterns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hr = np.random.default_rng(4).integers(0, 256, (30, 30, 3), dtype=np.uint8)
     for folder in ("HR", "LR/X2"):
         (tmp_path / folder).mkdir(parents=True)
@@ -52,7 +53,7 @@ def test_border_and_patterns(tmp_path, capsys):
     assert "a: " in capsys.readouterr().out
 
 
-def test_mistakes_are_one_line_and_another_status(pairs, capsys):
+def test_mistakes_are_one_line_and_another_status(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(pairs / "gone"), "--scale", "4"]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert main([str(pairs), "--scale", "3"]) == 2
@@ -65,7 +66,7 @@ def test_mistakes_are_one_line_and_another_status(pairs, capsys):
     assert stop.value.code == 2
 
 
-def test_as_a_command(pairs):
+def test_as_a_command(pairs: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bspa.data.check_pairs", str(pairs), "--scale", "4"],
         capture_output=True,
@@ -77,6 +78,6 @@ def test_as_a_command(pairs):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_benchmark_pairs(data, scale, capsys):
+def test_benchmark_pairs(data: Path, scale: int, capsys: pytest.CaptureFixture[str]) -> None:
     status = main([str(data / "benchmarks" / "Set5" / "x{scale}"), "--scale", str(scale)])
     assert status == 0, capsys.readouterr().out

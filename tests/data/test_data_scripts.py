@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +18,16 @@ from bspa.data.packed import PackedImages
 from bspa.difficulty.grid import count_windows
 from bspa.difficulty.windows import read_windows
 
+Run = Callable[..., Path]
+MakeManifest = Callable[[str, list[tuple[int, int]]], Path]
 GRID = {"size": 24, "step": 12, "threshold": 8}
 
 
 @pytest.fixture
-def run(root, tmp_path):
+def run(root: Path, tmp_path: Path) -> Run:
     """Run a script as `run(name, output, files={...}, **params)`."""
 
-    def run(name, output, *, files=None, **params):
+    def run(name: str, output: str, *, files: dict[str, Any] | None = None, **params: Any) -> Path:
         spec = importlib.util.spec_from_file_location(name, root / "workflow_scripts" / f"{name}.py")
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
@@ -34,10 +39,10 @@ def run(root, tmp_path):
 
 
 @pytest.fixture
-def manifest(run, tmp_path):
+def manifest(run: Run, tmp_path: Path) -> MakeManifest:
     """Make the manifest of a folder of photographs of some sizes."""
 
-    def manifest(name, sizes):
+    def manifest(name: str, sizes: list[tuple[int, int]]) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         for number, (height, width) in enumerate(sizes):
@@ -51,8 +56,8 @@ def manifest(run, tmp_path):
 
 
 @pytest.fixture
-def check(run):
-    def check(classes, **manifests):
+def check(run: Run) -> Callable[..., Path]:
+    def check(classes: int, **manifests: Path) -> Path:
         return run(
             "check_data",
             "checked.txt",
@@ -67,7 +72,7 @@ def check(run):
     return check
 
 
-def test_photographs_to_windows(run, manifest):
+def test_photographs_to_windows(run: Run, manifest: MakeManifest) -> None:
     made = manifest("train", [(61, 50), (24, 90)])
     assert read_manifest(made)["id"].tolist() == ["0", "1"]
     packed = run("pack_images", "x4.h5", files={"manifest": str(made)}, scale=4, border="clamp")
@@ -78,12 +83,12 @@ def test_photographs_to_windows(run, manifest):
         run("crop_sub_images", "other.h5", files={"packed": str(packed)}, size=24, step=10, threshold=8)
 
 
-def test_small_photographs_are_refused_with_the_reason(manifest):
+def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -> None:
     with pytest.raises(ValueError, match=r"90x23 pixels, 24 are needed \(sub-images of 24 pixels\)"):
         manifest("train", [(61, 50), (23, 90)])
 
 
-def test_checked_sources_are_counted(check, manifest):
+def test_checked_sources_are_counted(check: Callable[..., Path], manifest: MakeManifest) -> None:
     text = check(10, train=manifest("train", [(60, 48), (24, 48)])).read_text()
     assert text == (
         "train: 2 photographs, 0.0 megapixels\n"
@@ -92,7 +97,9 @@ def test_checked_sources_are_counted(check, manifest):
     )
 
 
-def test_more_classes_than_sub_images(check, manifest, tmp_path):
+def test_more_classes_than_sub_images(
+    check: Callable[..., Path], manifest: MakeManifest, tmp_path: Path
+) -> None:
     train = manifest("train", [(60, 48), (24, 48)])
     check(15, train=train).unlink()
     with pytest.raises(ValueError, match="default: classes is 16, but train has only 15 sub-images at x2"):
@@ -100,7 +107,9 @@ def test_more_classes_than_sub_images(check, manifest, tmp_path):
     assert not (tmp_path / "checked.txt").exists()
 
 
-def test_training_on_a_benchmark_is_told(check, manifest, caplog):
+def test_training_on_a_benchmark_is_told(
+    check: Callable[..., Path], manifest: MakeManifest, caplog: pytest.LogCaptureFixture
+) -> None:
     train, test = manifest("train", [(60, 48), (30, 48)]), manifest("test", [(60, 48), (24, 48)])
     with caplog.at_level(logging.WARNING, "bspa"):
         check(2, train=train, test=test)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from bspa.data.sources import list_files
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path: Path) -> Path:
     """Five photographs of different sizes, none a multiple of 4 both ways."""
     rng = np.random.default_rng(1)
     folder = tmp_path / "photos"
@@ -27,7 +29,7 @@ def photos(tmp_path):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("border", ["clamp", "symmetric"])
-def test_lr_is_made_by_imresize(photos, tmp_path, scale, border):
+def test_lr_is_made_by_imresize(photos: Path, tmp_path: Path, scale: int, border: str) -> None:
     manifest = make_manifest(list_files("folder", path=photos))
     pack_images(manifest, tmp_path / "packed.h5", scale=scale, border=border, threads=3, key="test")
     images = PackedImages(tmp_path / "packed.h5")
@@ -43,7 +45,7 @@ def test_lr_is_made_by_imresize(photos, tmp_path, scale, border):
         assert images.lr_shapes[number].tolist() == [height // scale, width // scale]
 
 
-def test_views_are_mapped_and_read_only(photos, tmp_path):
+def test_views_are_mapped_and_read_only(photos: Path, tmp_path: Path) -> None:
     pack_images(make_manifest(list_files("folder", path=photos)), tmp_path / "packed.h5", scale=2, key="test")
     images = PackedImages(tmp_path / "packed.h5")
     first, again = images.hr(2), images.hr(2)
@@ -56,7 +58,7 @@ def test_views_are_mapped_and_read_only(photos, tmp_path):
     assert isinstance(base, np.memmap)
 
 
-def test_given_lr_files_are_taken(tmp_path):
+def test_given_lr_files_are_taken(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     for name in ("1", "2"):
         Image.fromarray(rng.integers(0, 256, (26, 34, 3), dtype=np.uint8)).save(tmp_path / f"{name}_HR.png")
@@ -73,7 +75,7 @@ def test_given_lr_files_are_taken(tmp_path):
         pack_images(manifest, tmp_path / "other.h5", scale=2, key="test")
 
 
-def test_threads_change_nothing(photos, tmp_path):
+def test_threads_change_nothing(photos: Path, tmp_path: Path) -> None:
     manifest = make_manifest(list_files("folder", path=photos))
     for threads in (1, 4):
         pack_images(manifest, tmp_path / f"{threads}.h5", scale=2, threads=threads, key="test")
@@ -83,7 +85,7 @@ def test_threads_change_nothing(photos, tmp_path):
     )
 
 
-def test_a_file_that_changed_since_the_manifest(photos, tmp_path):
+def test_a_file_that_changed_since_the_manifest(photos: Path, tmp_path: Path) -> None:
     manifest = make_manifest(list_files("folder", path=photos))
     Image.new("RGB", (40, 40)).save(photos / "3.png")
     with pytest.raises(
@@ -96,13 +98,13 @@ def test_a_file_that_changed_since_the_manifest(photos, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_a_manifest_that_was_edited(photos, tmp_path):
+def test_a_manifest_that_was_edited(photos: Path, tmp_path: Path) -> None:
     manifest = make_manifest(list_files("folder", path=photos))
     with pytest.raises(ValueError, match=r"0\.png is 46x33 pixels, not 47x33, since the manifest"):
         pack_images(manifest.assign(width=manifest["width"] + 1), tmp_path / "packed.h5", scale=2, key="test")
 
 
-def test_images_smaller_than_the_scale(tmp_path):
+def test_images_smaller_than_the_scale(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (9, 2)).save(tmp_path / "photos" / "flat.png")
     manifest = make_manifest(list_files("folder", path=tmp_path / "photos"))
@@ -112,7 +114,7 @@ def test_images_smaller_than_the_scale(tmp_path):
         pack_images(manifest.iloc[:0], tmp_path / "packed.h5", scale=3, key="test")
 
 
-def test_other_and_damaged_files_are_refused(photos, tmp_path):
+def test_other_and_damaged_files_are_refused(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "packed.h5"
     pack_images(make_manifest(list_files("folder", path=photos)), path, scale=2, key="test")
     whole = path.read_bytes()

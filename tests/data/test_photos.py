@@ -5,29 +5,34 @@ import logging
 import os
 import struct
 import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from bspa.data.photos import decode_photo, read_photo
 from bspa.data.sources import PHOTO_SUFFIXES
 
+Pixels = NDArray[np.uint8]
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
-def encoded(image, **options):
+def encoded(image: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, **options)
     return buffer.getvalue()
 
 
-def png_16_bit(samples, colour_type):
+def png_16_bit(samples: NDArray[np.uint16], colour_type: int) -> bytes:
     """A PNG of (H, W, channels) uint16, which Pillow itself cannot write for colours."""
 
-    def chunk(kind, data):
+    def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width = samples.shape[:2]
@@ -42,7 +47,7 @@ def png_16_bit(samples, colour_type):
 
 
 @pytest.mark.parametrize("suffix", [*PHOTO_SUFFIXES, ".PNG"])
-def test_every_accepted_suffix(tmp_path, suffix, caplog):
+def test_every_accepted_suffix(tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / f"photo{suffix}"
     image = Image.fromarray(np.full((5, 7, 3), (200, 100, 50), np.uint8))
     image.save(path, **({"lossless": True} if suffix == ".webp" else {"quality": 95}))
@@ -55,14 +60,14 @@ def test_every_accepted_suffix(tmp_path, suffix, caplog):
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
-def test_gray_has_three_equal_channels(mode):
+def test_gray_has_three_equal_channels(mode: str) -> None:
     gray = Image.fromarray(COLOURS[:, :, 0]).convert(mode)
     photo = decode_photo(encoded(gray, format="PNG"), "gray.png")
     assert np.array_equal(photo, np.repeat(np.asarray(gray.convert("L"))[:, :, None], 3, axis=2))
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_16_bits_keep_the_high_byte(colour_type, channels):
+def test_16_bits_keep_the_high_byte(colour_type: int, channels: int) -> None:
     values = np.array([0, 1, 127, 128, 255, 256, 257, 383, 384, 511, 512, 32767, 65279, 65280, 65535])
     samples = np.repeat(values[None, :, None], channels, axis=2).astype(np.uint16)
     if channels in (2, 4):
@@ -72,19 +77,19 @@ def test_16_bits_keep_the_high_byte(colour_type, channels):
     assert (photo == photo[:, :, :1]).all()
 
 
-def test_16_bit_gray_tiff_of_either_byte_order():
+def test_16_bit_gray_tiff_of_either_byte_order() -> None:
     values = np.array([[0, 255, 256, 65535, 4660]], np.uint16)
     little = encoded(Image.fromarray(values), format="TIFF")
     assert decode_photo(little, "deep.tif")[0, :, 0].tolist() == [0, 0, 1, 255, 18]
 
 
-def test_palette():
+def test_palette() -> None:
     image = Image.fromarray(COLOURS).quantize(8)
     expected = np.asarray(image.convert("RGB"))
     assert np.array_equal(decode_photo(encoded(image, format="PNG"), "palette.png"), expected)
 
 
-def test_transparency_is_shown_over_white(caplog):
+def test_transparency_is_shown_over_white(caplog: pytest.LogCaptureFixture) -> None:
     rgba = np.dstack([COLOURS, np.full(COLOURS.shape[:2], 255, np.uint8)])
     assert np.array_equal(decode_photo(encoded(Image.fromarray(rgba), format="PNG"), "a.png"), COLOURS)
     assert not caplog.records
@@ -97,7 +102,7 @@ def test_transparency_is_shown_over_white(caplog):
     assert "a.png has transparent parts" in caplog.text
 
 
-def test_transparency_of_gray_and_palette():
+def test_transparency_of_gray_and_palette() -> None:
     gray = Image.fromarray(np.array([[10, 200]], np.uint8))
     alpha = Image.merge("LA", [gray, Image.fromarray(np.array([[0, 255]], np.uint8))])
     assert decode_photo(encoded(alpha, format="PNG"), "la.png")[0, :, 0].tolist() == [255, 200]
@@ -111,7 +116,7 @@ def test_transparency_of_gray_and_palette():
     assert decode_photo(keyed, "key.png")[0].tolist() == [[255, 255, 255], [4, 5, 6]]
 
 
-def test_cmyk():
+def test_cmyk() -> None:
     image = Image.fromarray(np.full((16, 16, 3), (200, 100, 50), np.uint8)).convert("CMYK")
     photo = decode_photo(encoded(image, format="JPEG", quality=95), "cmyk.jpg")
     assert np.abs(photo.astype(int) - (200, 100, 50)).max() <= 3
@@ -130,14 +135,14 @@ def test_cmyk():
         (8, lambda a: np.rot90(a)),
     ],
 )
-def test_exif_orientation(orientation, upright):
+def test_exif_orientation(orientation: int, upright: Callable[[Pixels], Pixels]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(COLOURS), format="PNG", exif=exif)
     assert np.array_equal(decode_photo(data, "turned.png"), upright(COLOURS))
 
 
-def test_content_decides_and_the_suffix_is_told(tmp_path, caplog):
+def test_content_decides_and_the_suffix_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "really_a_jpeg.png"
     Image.fromarray(COLOURS).save(path, format="JPEG")
     with caplog.at_level(logging.WARNING, "bspa"):
@@ -146,7 +151,7 @@ def test_content_decides_and_the_suffix_is_told(tmp_path, caplog):
     assert f"{path} holds a JPEG image; its content decides" in caplog.text
 
 
-def test_first_picture_of_a_camera_file(caplog):
+def test_first_picture_of_a_camera_file(caplog: pytest.LogCaptureFixture) -> None:
     pictures = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (40, 200)]
     data = encoded(pictures[0], format="MPO", save_all=True, append_images=pictures[1:])
     assert (decode_photo(data, "camera.jpg") == 40).all()
@@ -154,7 +159,7 @@ def test_first_picture_of_a_camera_file(caplog):
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
-def test_several_pictures_are_refused(kind):
+def test_several_pictures_are_refused(kind: str) -> None:
     pictures = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (40, 200, 90)]
     data = encoded(pictures[0], format=kind, save_all=True, append_images=pictures[1:])
     with pytest.raises(ValueError, match=r"^pages\.x: holds 3 pictures; save the one"):
@@ -162,20 +167,20 @@ def test_several_pictures_are_refused(kind):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PPM", "ICO"])
-def test_other_formats_are_refused_whatever_their_name(kind):
+def test_other_formats_are_refused_whatever_their_name(kind: str) -> None:
     data = encoded(Image.fromarray(COLOURS), format=kind)
     with pytest.raises(ValueError, match=r"^photo\.png: is not a PNG, JPEG, WebP, BMP or TIFF image"):
         decode_photo(data, "photo.png")
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_32_bits_are_refused(dtype):
+def test_32_bits_are_refused(dtype: Any) -> None:
     data = encoded(Image.fromarray(np.ones((4, 4), dtype)), format="TIFF")
     with pytest.raises(ValueError, match=r"deep\.tif: has 32-bit samples"):
         decode_photo(data, "deep.tif")
 
 
-def test_decompression_bomb_is_refused(monkeypatch):
+def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
     data = encoded(Image.new("L", (1200, 1000)), format="PNG")
     with pytest.raises(ValueError, match=r"bomb\.png: has more than 1 megapixels.*decompression bomb"):
@@ -185,7 +190,7 @@ def test_decompression_bomb_is_refused(monkeypatch):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9])
-def test_broken_off_files_are_refused(kind, share):
+def test_broken_off_files_are_refused(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), format=kind)
     with pytest.raises(ValueError, match=r"^broken\.img: "):
@@ -193,7 +198,7 @@ def test_broken_off_files_are_refused(kind, share):
 
 
 @pytest.mark.parametrize("lost", [1, 4, 12, 20])
-def test_a_png_that_lacks_its_last_bytes_is_refused(lost):
+def test_a_png_that_lacks_its_last_bytes_is_refused(lost: int) -> None:
     data = encoded(Image.fromarray(COLOURS), format="PNG")
     with pytest.raises(ValueError, match=r"photo\.png: breaks off|photo\.png: .*truncated"):
         decode_photo(data[:-lost], "photo.png")
@@ -202,7 +207,7 @@ def test_a_png_that_lacks_its_last_bytes_is_refused(lost):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 @settings(max_examples=150, deadline=None)
 @given(kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), data=st.data())
-def test_damaged_files_decode_or_are_refused(kind, data):
+def test_damaged_files_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     options = {} if kind == "BMP" else {"exif": exif}
@@ -218,7 +223,7 @@ def test_damaged_files_decode_or_are_refused(kind, data):
         assert photo.shape[2] == 3
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"gone\.png: is not there"):
         read_photo(tmp_path / "gone.png")
     link = tmp_path / "link.png"
@@ -234,7 +239,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any file")
-def test_files_without_permission(tmp_path):
+def test_files_without_permission(tmp_path: Path) -> None:
     path = tmp_path / "secret.png"
     Image.fromarray(COLOURS).save(path)
     path.chmod(0)

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from bspa.data.resize import imresize
 
+Samples = NDArray[Any]
 
-def describe(result, expected):
+
+def describe(result: Samples, expected: Samples) -> str:
     """The distribution of the error, for a message that helps."""
     error = result.astype(np.float64) - expected.astype(np.float64)
     values, counts = np.unique(error[error != 0], return_counts=True)
@@ -18,20 +24,20 @@ def describe(result, expected):
     )
 
 
-def assert_same(result, expected):
+def assert_same(result: Samples, expected: Samples) -> None:
     assert result.shape == expected.shape
     assert result.dtype == expected.dtype
     assert np.array_equal(result, expected), describe(result, expected)
 
 
-def keys(x):
+def keys(x: Samples) -> Samples:
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     return near * (x <= 1) + far * ((x > 1) & (x <= 2))
 
 
-def matlab(image, scale, border, rounded):
+def matlab(image: Samples, scale: float, border: str, rounded: bool) -> Samples:
     """imresize.m line by line, in doubles: `contributions`, then one dimension after the other."""
     for axis in (0, 1):
         length = image.shape[axis]
@@ -67,7 +73,9 @@ SCALES = [1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8, 1, 2, 3, 4, 8]
     contrast=st.sampled_from([2, 256]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_uint8_is_matlab(height, width, channels, scale, border, contrast, seed):
+def test_uint8_is_matlab(
+    height: int, width: int, channels: int, scale: float, border: str, contrast: int, seed: int
+) -> None:
     shape = (height, width) if channels is None else (height, width, channels)
     samples = np.random.default_rng(seed).integers(0, contrast, shape)
     image = (samples * (255 // (contrast - 1))).astype(np.uint8)  # black and white overshoots the most
@@ -83,7 +91,9 @@ def test_uint8_is_matlab(height, width, channels, scale, border, contrast, seed)
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_float_is_matlab_without_rounding(height, width, scale, border, dtype, seed):
+def test_float_is_matlab_without_rounding(
+    height: int, width: int, scale: float, border: str, dtype: Any, seed: int
+) -> None:
     image = np.random.default_rng(seed).normal(0, 100, (height, width, 3)).astype(dtype)
     result, expected = imresize(image, scale, border=border), matlab(image, scale, border, rounded=False)
     assert result.dtype == dtype
@@ -97,7 +107,7 @@ QUARTER = [-7, -45, -75, -49, 93, 399, 745, 987, 987, 745, 399, 93, -49, -75, -4
 
 
 @pytest.mark.parametrize(("factor", "weights"), [(2, HALF), (4, QUARTER)])
-def test_ties_go_up(factor, weights):
+def test_ties_go_up(factor: int, weights: list[int]) -> None:
     column = np.random.default_rng(0).integers(0, 256, factor * 50_000)  # one wide: the second pass keeps it
     windows = np.lib.stride_tricks.sliding_window_view(column, len(weights))[factor // 2 :: factor]
     sums, total = windows @ np.array(weights), sum(weights)
@@ -109,25 +119,25 @@ def test_ties_go_up(factor, weights):
 
 @pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 1 / 4, 2, 3, 4])
 @pytest.mark.parametrize("value", [0, 1, 127, 254, 255])
-def test_flat_stays_flat(scale, value):
+def test_flat_stays_flat(scale: float, value: int) -> None:
     result = imresize(np.full((25, 34, 3), value, np.uint8), scale)
     assert (result == value).all()
 
 
-def test_enlarging_passes_through_no_wider_kernel():
+def test_enlarging_passes_through_no_wider_kernel() -> None:
     impulse = np.zeros((1, 21))
     impulse[0, 10] = 1
     assert np.flatnonzero(np.abs(imresize(impulse, 4)[0]) > 1e-12).tolist() == list(range(34, 50))
 
 
-def test_views_and_read_only_input():
+def test_views_and_read_only_input() -> None:
     image = np.random.default_rng(0).integers(0, 256, (36, 48, 4), dtype=np.uint8)
     view = image[::-1, :, 2::-1]
     view.flags.writeable = False
     assert_same(imresize(view, 1 / 3), imresize(np.ascontiguousarray(view), 1 / 3))
 
 
-def test_sizes_round_up():
+def test_sizes_round_up() -> None:
     assert imresize(np.zeros((13, 9, 3), np.uint8), 1 / 4).shape == (4, 3, 3)
     assert imresize(np.zeros((13, 9), np.uint8), 3).shape == (39, 27)
 
@@ -145,14 +155,14 @@ def test_sizes_round_up():
         (np.zeros((0, 8, 3), np.uint8), {"scale": 2}, r"shape \(0, 8, 3\)"),
     ],
 )
-def test_mistakes_are_named(image, options, message):
+def test_mistakes_are_named(image: NDArray[Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         imresize(image, **options)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("benchmark", ["Set5", "Set14"])
-def test_benchmark_pairs_are_identical(data, benchmark, scale):
+def test_benchmark_pairs_are_identical(data: Path, benchmark: str, scale: float) -> None:
     folder = data / "benchmarks" / benchmark / f"x{scale}"
     hr_files = sorted(folder.glob("*_HR.png"))
     assert len(hr_files) == {"Set5": 5, "Set14": 14}[benchmark]

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from bspa.data.photos import read_photo
 from bspa.data.sources import BUILTIN_PHOTOS, PhotoFile, list_files
 
 
-def save(path: Path, width=40, height=24, **options):
+def save(path: Path, width: int = 40, height: int = 24, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4])
     samples = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -32,7 +33,7 @@ def save(path: Path, width=40, height=24, **options):
     return path
 
 
-def save_pairs(folder: Path, names, scales, width=24, height=12):
+def save_pairs(folder: Path, names: list[str], scales: list[int], width: int = 24, height: int = 12) -> None:
     for scale in scales:
         for name in names:
             save(folder / f"x{scale}" / f"{name}_HR.png", width, height)
@@ -42,7 +43,7 @@ def save_pairs(folder: Path, names, scales, width=24, height=12):
 # ---- builtin -------------------------------------------------------------------------------------------
 
 
-def test_builtin_photos_are_all_in_the_wheel():
+def test_builtin_photos_are_all_in_the_wheel() -> None:
     files = list_files("builtin")
     assert [file.id for file in files] == sorted(BUILTIN_PHOTOS)
     manifest = make_manifest(files, minimum_side=172)
@@ -54,7 +55,7 @@ def test_builtin_photos_are_all_in_the_wheel():
     assert manifest["scale"].isna().all()
 
 
-def test_builtin_photos_by_name():
+def test_builtin_photos_by_name() -> None:
     assert [file.id for file in list_files("builtin", photos=["rocket", "chelsea"])] == ["chelsea", "rocket"]
     with pytest.raises(
         ValueError, match="'chelsee' is no photograph of scikit-image; did you mean chelsea"
@@ -66,7 +67,7 @@ def test_builtin_photos_by_name():
         list_files("builtin", photos=[])
 
 
-def test_sources_take_their_own_keys(tmp_path):
+def test_sources_take_their_own_keys(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="kind of source is 'zip'; allowed: builtin, folder"):
         list_files("zip")
     with pytest.raises(ValueError, match="builtin source takes `photos` alone"):
@@ -78,13 +79,13 @@ def test_sources_take_their_own_keys(tmp_path):
 # ---- folders -------------------------------------------------------------------------------------------
 
 
-def test_folder_lists_photographs_alone(tmp_path, caplog):
+def test_folder_lists_photographs_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("b.jpg", "a.PNG", "c.v2.tiff"):
         save(tmp_path / name, format=None)
     for name in ("notes.txt", "x.gif", "y.gif", ".hidden.png", "._a.PNG"):
         (tmp_path / name).write_text("no photograph")
     save(tmp_path / "deeper" / "d.png")
-    with caplog.at_level(logging.WARNING, "bspa"):
+    with caplog.at_level(logging.INFO, "bspa"):
         files = list_files("folder", path=tmp_path)
     assert files == [
         PhotoFile(id="a", path=tmp_path / "a.PNG"),
@@ -109,20 +110,20 @@ def test_folder_lists_photographs_alone(tmp_path, caplog):
         ("only*.png", ["only"]),
     ],
 )
-def test_patterns(tmp_path, pattern, ids):
+def test_patterns(tmp_path: Path, pattern: str, ids: list[str]) -> None:
     for name in ("001_HR.png", "001_LR.png", "only.png", "HR/a.png", "HR/b.jpg", "[x]/c.png", "[x]/y/z.png"):
         save(tmp_path / name)
     assert [file.id for file in list_files("folder", path=tmp_path, hr=pattern)] == ids
 
 
 @pytest.mark.parametrize("pattern", ["photo.png", "../*.png", "/tmp/*.png", "a**.png", "HR/**"])
-def test_patterns_that_make_no_sense(tmp_path, pattern):
+def test_patterns_that_make_no_sense(tmp_path: Path, pattern: str) -> None:
     save(tmp_path / "photo.png")
     with pytest.raises(ValueError, match=f"pattern '{pattern}'".replace("*", r"\*").replace(".", r"\.")):
         list_files("folder", path=tmp_path, hr=pattern)
 
 
-def test_folders_without_photographs(tmp_path):
+def test_folders_without_photographs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"folder .*gone does not exist"):
         list_files("folder", path=tmp_path / "gone")
     file = save(tmp_path / "photos" / "a.png")
@@ -144,7 +145,7 @@ def test_folders_without_photographs(tmp_path):
         list_files("folder", path=empty)
 
 
-def test_two_files_with_one_id(tmp_path):
+def test_two_files_with_one_id(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png", "c.tif", "c.png"):
         save(tmp_path / name)
     with pytest.raises(ValueError, match="files with the same id") as error:
@@ -154,14 +155,14 @@ def test_two_files_with_one_id(tmp_path):
     assert "'b'" not in str(error.value)
 
 
-def test_names_that_are_not_utf8(tmp_path):
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     save(tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
     with pytest.raises(ValueError, match="names are not UTF-8; rename them") as error:
         list_files("folder", path=tmp_path)
     str(error.value).encode()
 
 
-def test_home_folder(tmp_path, monkeypatch):
+def test_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     save(tmp_path / "photos" / "a.png")
     assert list_files("folder", path="~/photos")[0].path == tmp_path / "photos" / "a.png"
@@ -170,7 +171,7 @@ def test_home_folder(tmp_path, monkeypatch):
 # ---- pairs ---------------------------------------------------------------------------------------------
 
 
-def test_pairs_have_a_row_for_each_image_and_scale(tmp_path):
+def test_pairs_have_a_row_for_each_image_and_scale(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["002", "001"], [2, 3])
     pairs = {"path": f"{tmp_path}/x{{scale}}", "hr": "*_HR.png", "lr": "*_LR.png"}
     manifest = make_manifest(list_files("folder", **pairs, scales=[3, 2]))
@@ -186,7 +187,7 @@ def test_pairs_have_a_row_for_each_image_and_scale(tmp_path):
     assert describe(manifest) == "2 photographs, 0.0 megapixels"
 
 
-def test_pairs_of_the_div2k_layout(tmp_path):
+def test_pairs_of_the_div2k_layout(tmp_path: Path) -> None:
     for name in ("0001", "0002"):
         save(tmp_path / "HR" / f"{name}.png", 26, 15)  # to be cut: 24x12 at x4
         for scale in (2, 4):
@@ -199,7 +200,7 @@ def test_pairs_of_the_div2k_layout(tmp_path):
         rows_for_scale(manifest, 3)
 
 
-def test_incomplete_pairs_are_all_named(tmp_path):
+def test_incomplete_pairs_are_all_named(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["1", "2", "3"], [2, 4])
     (tmp_path / "x2" / "1_LR.png").unlink()
     (tmp_path / "x4" / "3_HR.png").unlink()
@@ -210,7 +211,7 @@ def test_incomplete_pairs_are_all_named(tmp_path):
     assert len(str(error.value).splitlines()) == 3
 
 
-def test_pairs_that_make_no_sense(tmp_path):
+def test_pairs_that_make_no_sense(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["1"], [2])
     folder = tmp_path / "x2"
     with pytest.raises(ValueError, match=r"x3 does not exist"):
@@ -228,7 +229,7 @@ def test_pairs_that_make_no_sense(tmp_path):
 # ---- manifest ------------------------------------------------------------------------------------------
 
 
-def test_every_bad_file_is_named_in_one_error(tmp_path):
+def test_every_bad_file_is_named_in_one_error(tmp_path: Path) -> None:
     save(tmp_path / "good.png")
     save(tmp_path / "small.png", 30, 19)
     whole = save(tmp_path / "truncated.png").read_bytes()
@@ -262,7 +263,7 @@ def test_every_bad_file_is_named_in_one_error(tmp_path):
         assert reason in line.split(": ", 1)[1]
 
 
-def test_at_most_twenty_bad_files_are_named(tmp_path):
+def test_at_most_twenty_bad_files_are_named(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / f"{number:02}.png").touch()
     with pytest.raises(ValueError, match="of 50 files, 50 cannot be used") as error:
@@ -272,7 +273,7 @@ def test_at_most_twenty_bad_files_are_named(tmp_path):
     assert lines[-1].strip() == "... and 30 more"
 
 
-def test_pairs_of_wrong_sizes(tmp_path):
+def test_pairs_of_wrong_sizes(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["1", "2"], [2])
     save(tmp_path / "x2" / "2_LR.png", 12, 7)
     files = list_files("folder", path=tmp_path / "x2", hr="*_HR.png", lr="*_LR.png", scales=[2])
@@ -282,7 +283,7 @@ def test_pairs_of_wrong_sizes(tmp_path):
         make_manifest(files)
 
 
-def test_sizes_are_those_of_the_upright_image(tmp_path):
+def test_sizes_are_those_of_the_upright_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     save(tmp_path / "turned.jpg", 40, 24, exif=exif)
@@ -290,7 +291,7 @@ def test_sizes_are_those_of_the_upright_image(tmp_path):
     assert (row["height"], row["width"]) == read_photo(tmp_path / "turned.jpg").shape[:2] == (40, 24)
 
 
-def test_threads_change_nothing(tmp_path):
+def test_threads_change_nothing(tmp_path: Path) -> None:
     for number in range(12):
         save(tmp_path / f"{number}.png", 20 + number)
     files = list_files("folder", path=tmp_path)
@@ -298,7 +299,7 @@ def test_threads_change_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_manifest_survives_a_round_trip(tmp_path, paired):
+def test_manifest_survives_a_round_trip(tmp_path: Path, paired: bool) -> None:
     if paired:
         save_pairs(tmp_path / "p", ["NA", "001", "a,b"], [2, 3])
         options = {"path": f"{tmp_path}/p/x{{scale}}", "hr": "*_HR.png", "lr": "*_LR.png"}
@@ -314,7 +315,7 @@ def test_manifest_survives_a_round_trip(tmp_path, paired):
     assert again["scale"].isna().all() != paired
 
 
-def test_other_files_are_no_manifest(tmp_path):
+def test_other_files_are_no_manifest(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     for text in ("", "id,path\n1,a\n", ",".join(COLUMNS) + "\n1,a,wide,3,0,,,\n", "\x00\x01"):
         path.write_text(text)
@@ -322,7 +323,7 @@ def test_other_files_are_no_manifest(tmp_path):
             read_manifest(path)
 
 
-def test_photographs_in_both(tmp_path):
+def test_photographs_in_both(tmp_path: Path) -> None:
     photo = save(tmp_path / "train" / "a.png")
     save(tmp_path / "train" / "b.png")
     (tmp_path / "test").mkdir()
