@@ -1,4 +1,4 @@
-"""The bare work, ours and the plain way, in turns, so that what else the machine does hits all of them."""
+"""Measurements side by side: contestants take turns, so that other work on the machine slows all of them."""
 
 from __future__ import annotations
 
@@ -17,128 +17,103 @@ import torch
 ROUNDS, FEWEST_ROUNDS = 7, 3
 MIB = 1 << 20
 
+Record = dict[str, Any]
+
 
 class Measured(NamedTuple):
-    """What a contestant did in its turn."""
+    """A turn of a contestant."""
 
     seconds: float
     units: float
-    peak_mib: float
-    """Memory of the device at its height; on a CPU the largest process's, with the pages of files it maps."""
+    peak_mib: float = 0.0
+    """Peak memory of the device; on a CPU of this process, with the pages of the files that it maps."""
 
 
 Contestant = Callable[[int], Measured]
-"""Works for at least so many units, and tells how long that took."""
+"""Does at least the given number of units and measures them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One line of the table."""
+    """A line of the table."""
 
     unit: str
-    """What one time is of."""
-    samples: float = 1
-    """Samples in a unit."""
+    """What a time is per."""
     limits: Mapping[str, Contestant]
-    """The bare work in ways that might be the fastest, by what they are; the fastest is the limit."""
+    """Ways to do the bare work, by description; the fastest is the limit."""
     ours: Contestant
-    plain: Contestant
+    """What the workflow does."""
     also: Mapping[str, Contestant] = field(default_factory=dict)
-    """What explains the others."""
-    facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda result: {}
-    """Further values, from those that `compare` has so far; they may replace them."""
+    """Further measurements, which explain the others."""
+    facts: Callable[[Record], Record] = lambda result: {}
+    """Returns further values, which replace those of `compare` that have the same name."""
     warm_up: bool = True
-    """Whether a first turn is thrown away."""
-
-
-class Meter:
-    """Clock and peak memory between `start` and `stop`."""
-
-    def __init__(self, device: torch.device | None = None):
-        self._cuda = device if device and device.type == "cuda" else None
-
-    def start(self) -> float:
-        """Wait for the device, forget earlier peaks and return the time."""
-        if self._cuda:
-            torch.cuda.synchronize(self._cuda)
-            torch.cuda.reset_peak_memory_stats(self._cuda)
-        else:
-            Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is resident now
-        self._started = time.perf_counter()
-        return self._started
-
-    def stop(self, units: float) -> Measured:
-        """Wait for the device and tell what was done since `start`."""
-        if self._cuda:
-            torch.cuda.synchronize(self._cuda)
-        seconds = time.perf_counter() - self._started
-        if self._cuda:
-            return Measured(seconds, units, torch.cuda.max_memory_allocated(self._cuda) / MIB)
-        return Measured(seconds, units, _peak_mib(Path("/proc/self/status").read_text()))
+    """Whether the first turn is thrown away."""
 
 
 def repeated(work: Callable[[], object], device: torch.device | None = None, *, units: int = 1) -> Contestant:
-    """Do ``work``, which is ``units`` at a time, again and again."""
+    """Return a contestant that repeats ``work``, which does ``units`` at a time."""
 
     def contestant(number: int) -> Measured:
         times = -(-number // units)
-        meter = Meter(device)
-        meter.start()
-        for _ in range(times):
-            work()
-        return meter.stop(times * units)
+
+        def work_times() -> None:
+            for _ in range(times):
+                work()
+
+        return measure_once(work_times, device, units=times * units)
 
     return contestant
 
 
-def run_process(command: Sequence[object], *, folder: Path, units: float = 1) -> Measured:
-    """Run a program and watch the largest of its processes.
-
-    Raises:
-        RuntimeError: it failed; with the end of what it said.
-    """
-    peak = 0.0
-    with (folder / "output.txt").open("w+", encoding="utf-8") as said:
-        started = time.perf_counter()
-        process = subprocess.Popen([*map(str, command)], cwd=folder, stdout=said, stderr=subprocess.STDOUT)
-        while True:
-            try:
-                process.wait(0.05)
-                break
-            except subprocess.TimeoutExpired:
-                peak = max(peak, _largest_mib(process.pid))
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{said.read()[-2000:]}")
+def measure_once(
+    work: Callable[[], object], device: torch.device | None = None, *, units: int = 1
+) -> Measured:
+    """Measure the time and the peak memory of ``work``."""
+    cuda = device is not None and device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is resident now
+    started = time.perf_counter()
+    work()
+    if cuda:
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - started
+    peak = torch.cuda.max_memory_allocated(device) / MIB if cuda else memory_mib("VmHWM")
     return Measured(seconds, units, peak)
 
 
-def _largest_mib(pid: int) -> float:
-    """Peak memory of a process or of one that it started, whichever had more."""
-    folder = Path("/proc", str(pid))
-    try:
-        own = _peak_mib((folder / "status").read_text())
-        children = " ".join(file.read_text() for file in folder.glob("task/*/children")).split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0  # it has ended
-    return max([own, *(_largest_mib(int(child)) for child in children)])
+def run_process(command: Sequence[object], *, folder: Path) -> Measured:
+    """Run a program in ``folder``, with its output in output.txt there.
+
+    Raises:
+        RuntimeError: it failed; with the end of its output.
+    """
+    output = folder / "output.txt"
+    started = time.perf_counter()
+    with output.open("w", encoding="utf-8") as file:
+        ran = subprocess.run([*map(str, command)], cwd=folder, stdout=file, stderr=subprocess.STDOUT)
+    if ran.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{output.read_text()[-2000:]}")
+    return Measured(time.perf_counter() - started, 1)
 
 
-def _peak_mib(status: str) -> float:
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+def memory_mib(key: str) -> float:
+    """Return memory of this process: ``VmHWM`` (peak) or ``RssAnon`` (private) of Linux."""
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
 
-def compare(item: Item, seconds: float) -> dict[str, Any]:
-    """Measure for about ``seconds``, in seven rounds, or as many as fit from three on.
+def compare(item: Item, seconds: float) -> Record:
+    """Measure for about ``seconds``: seven rounds, or as many as fit, but three at least.
 
     Returns:
-        ``limit``, ``ours``, ``plain``: median milliseconds of a unit; ``ratio_limit``: how near ours is to
-        the limit, 1 at the limit; ``ratio_plain``: how many times faster than the plain way ours is; and of
-        each contestant ``spread`` (quartiles in milliseconds), ``samples_per_s`` and ``peaks_mib``.
+        ``limit``, ``ours``: median milliseconds of a unit; ``ratio_limit``: limit / ours, 1 at the limit;
+        ``peak_mib`` of ours; and for each contestant ``medians`` and ``spread`` (quartiles), in milliseconds.
     """
-    contestants = {**item.limits, "ours": item.ours, "plain": item.plain, **item.also}
+    contestants = {**item.limits, "ours": item.ours, **item.also}
     share = seconds / (ROUNDS * len(contestants))
     numbers = {}
     for name, run in contestants.items():
@@ -146,33 +121,25 @@ def compare(item: Item, seconds: float) -> dict[str, Any]:
             run(1)
         first = run(1)
         numbers[name] = max(1, int(share * first.units / first.seconds))
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    peaks = dict.fromkeys(contestants, 0.0)
+    turns: dict[str, list[Measured]] = {name: [] for name in contestants}
     started = time.perf_counter()
     for done in range(ROUNDS):
         if done >= FEWEST_ROUNDS and (time.perf_counter() - started) * (done + 1) / done > 1.2 * seconds:
             break
         for name, run in contestants.items():
-            measured = run(numbers[name])
-            times[name].append(measured.seconds / measured.units)
-            peaks[name] = max(peaks[name], measured.peak_mib)
+            turns[name].append(run(numbers[name]))
+    times = {name: [1000 * turn.seconds / turn.units for turn in of_one] for name, of_one in turns.items()}
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min(item.limits, key=medians.__getitem__)
-    result: dict[str, Any] = {
-        "limit": 1000 * medians[best],
-        "ours": 1000 * medians["ours"],
-        "plain": 1000 * medians["plain"],
+    result = {
+        "limit": medians[best],
+        "ours": medians["ours"],
         "unit": f"ms per {item.unit}",
-        "peak_mib": peaks["ours"],
+        "peak_mib": max(turn.peak_mib for turn in turns["ours"]),
         "limit_is": best,
         "rounds": len(times["ours"]),
-        "medians": {name: 1000 * value for name, value in medians.items()},
-        "spread": {name: [*np.percentile(values, [25, 75]) * 1000] for name, values in times.items()},
-        "samples_per_s": {name: item.samples / value for name, value in medians.items()},
-        "peaks_mib": peaks,
+        "medians": medians,
+        "spread": {name: [*np.percentile(values, [25, 75])] for name, values in times.items()},
     }
     result |= item.facts(result)
-    return result | {
-        "ratio_limit": result["limit"] / result["ours"],
-        "ratio_plain": result["plain"] / result["ours"],
-    }
+    return result | {"ratio_limit": result["limit"] / result["ours"]}

@@ -23,8 +23,8 @@ from bspa.difficulty.scoring import score_sub_images
 from bspa.difficulty.windows import Windows
 from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
-from bspa.sampling.uniform import UniformSampler
 from bspa.models.precision import Precision
+from bspa.sampling.uniform import UniformSampler
 from bspa.training.attribution import attributable, integrated_gradients
 from bspa.training.losses import l1
 

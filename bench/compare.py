@@ -1,0 +1,72 @@
+"""Time of another checkout of this repository and of this one, in turns.
+
+    python bench/compare.py OLD_CHECKOUT [--only NAME ...] [--rounds N] [--seconds S]
+
+Each round runs each part with each checkout's own bench/run.py. A ratio is new / old within a round: 1.03 is
+3 % slower. `limit` is the ratio of the bare work, which shows what the machine and the networks do to both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from run import add_parts, bench_parser
+from tabulate import tabulate
+
+PARTS = [
+    "train_step_fsrcnn_x4", "train_step_edsr_x4", "train_step_rcan_x4", "score", "stage_overhead", "dag",
+]  # fmt: skip
+HERE = Path(__file__).resolve().parents[1]
+
+
+def measure(checkout: Path, part: str, arguments: Sequence[str]) -> dict[str, float]:
+    """Run a part of a checkout's bench; return the milliseconds of ``ours`` and ``limit``.
+
+    Raises:
+        RuntimeError: it failed; with the end of its output.
+    """
+    with tempfile.TemporaryDirectory(prefix="bspa-bench-") as folder:
+        result = Path(folder) / "result.json"
+        bench = [sys.executable, str(checkout / "bench" / "run.py"), "--only", part, "--json", str(result)]
+        environment = {**os.environ, "PYTHONPATH": str(checkout)}
+        ran = subprocess.run(
+            [*bench, *arguments], env=environment, cwd=folder, capture_output=True, text=True
+        )
+        if ran.returncode:
+            raise RuntimeError(f"{part} of {checkout} failed:\n{ran.stderr[-2000:]}")
+        values = json.loads(result.read_text())[part]
+    return {"ours": values["medians"]["ours"], "limit": values["medians"][values["limit_is"]]}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__)
+    parser.add_argument("old", type=Path, metavar="OLD_CHECKOUT")
+    add_parts(parser, PARTS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10, help="about how long a part takes in a turn")
+    chosen = parser.parse_args(arguments)
+    more = ["--seconds", str(chosen.seconds), "--threads", str(chosen.threads), *["--tiny"] * chosen.tiny]
+    rows = []
+    for part in chosen.only:
+        turns: dict[Path, list[dict[str, float]]] = {chosen.old.resolve(): [], HERE: []}
+        for number in range(chosen.rounds):
+            for checkout in [*turns][:: 1 if number % 2 else -1]:
+                turns[checkout].append(measure(checkout, part, more))
+        pairs = [*zip(*turns.values(), strict=True)]
+        times = [f"{statistics.median(turn['ours'] for turn in of_one):.4g}" for of_one in turns.values()]
+        ratios = {way: sorted(new[way] / old[way] for old, new in pairs) for way in ("ours", "limit")}
+        medians = [f"{statistics.median(values):.3f}" for values in ratios.values()]
+        rows.append([part, *times, *medians, f"{ratios['ours'][0]:.3f} to {ratios['ours'][-1]:.3f}"])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    print(tabulate(rows, ["part", "old ms", "new ms", "new / old", "limit", "range"], tablefmt="pipe"))
+
+
+if __name__ == "__main__":
+    main()

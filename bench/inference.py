@@ -1,0 +1,73 @@
+"""Networks at work: difficulty of sub-images under MSRResNet, scores of images under EDSR_baseline, at x4."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from measuring import Item, repeated
+from setting import SCALE, Bench, benchmark_files, first, pack, sub_images
+
+from bspa.data.crops import crop_pairs
+from bspa.difficulty.scoring import choose_batch, score_sub_images
+from bspa.metrics.evaluate import evaluate
+from bspa.metrics.psnr_ssim import psnr_y, ssim_y
+from bspa.models.inference import super_resolve
+from bspa.models.precision import choose_precision
+from bspa.sampling.feeds import to_device
+
+MOST_IMAGES = 5
+
+
+def measure_score(bench: Bench) -> Item:
+    """Score sub-images, against the bare forward in the same precision."""
+    batch = choose_batch("auto", bench.patch, bench.device)
+    number = max(bench.scored, 2 * batch)
+    images, windows = sub_images(bench, number)
+    windows = first(windows, number)
+    one = first(windows, batch)
+    lr = to_device(crop_pairs(images, one.image, one.top, one.left, one.size)[0], bench.device)
+    bare = bench.build("msrresnet").to(memory_format=torch.channels_last).eval()
+    model = bench.build("msrresnet")
+
+    precision = choose_precision("auto", bench.device)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        with torch.backends.cudnn.flags(benchmark=True, deterministic=True), precision.autocast():
+            bare(lr)
+
+    score = partial(score_sub_images, batch=batch, device=bench.device, precision=precision)
+    return Item(
+        unit="sub-image",
+        limits={f"bare forward, {precision.name}": repeated(forward, bench.device, units=len(lr))},
+        ours=repeated(lambda: score(model, images, windows), bench.device, units=len(windows)),
+    )
+
+
+def measure_evaluate(bench: Bench) -> Item:
+    """Evaluate a benchmark, against the bare forward in float32."""
+    files = benchmark_files("Set14")[: 1 if bench.tiny else MOST_IMAGES]
+    images = pack(files, bench.folder / "benchmark.h5")
+    inputs = [to_device(images.lr(i)[None].copy(), bench.device) for i in range(len(images))]
+    bare = bench.build("edsr").to(memory_format=torch.channels_last).eval()
+    model = bench.build("edsr").eval()
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for lr in inputs:
+            bare(lr)
+
+    def metrics() -> None:
+        for i in range(len(images)):
+            psnr_y(images.hr(i), images.hr(i), SCALE)
+            ssim_y(images.hr(i), images.hr(i), SCALE)
+
+    timed = partial(repeated, device=bench.device, units=len(images))
+    return Item(
+        unit="image",
+        limits={"bare forward, float32": timed(forward)},
+        ours=timed(lambda: evaluate(partial(super_resolve, model), images)),
+        also={"metrics": timed(metrics)},
+        facts=lambda result: {"metrics_share": result["medians"]["metrics"] / result["ours"]},
+    )

@@ -1,0 +1,224 @@
+"""The time that the runs of a config take, estimated from steps that are measured on the device at hand."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from bspa.models.precision import choose_precision
+from bspa.models.registry import build_seeded
+from bspa.system.cuda_graphs import capture
+from bspa.system.progress import duration
+from bspa.training.adam import Adam
+from bspa.training.losses import l1_objective
+from bspa.training.masks import FrozenWeights
+from bspa.training.registry import OBJECTIVES
+from bspa.training.stage import Attribution, Schedule, Stage
+from bspa.training.step import MovingAverage, TrainingStep
+from bspa.training.task import Objective, Task
+from bspa.training.uncertainty import WeightedByUncertainty, build_uncertainty
+
+log = logging.getLogger("bspa")
+
+SECONDS_IN_ALL = 20.0
+"""About how long all measurements together take."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A stage or an attribution of a run."""
+
+    model: str
+    scale: int
+    method: str
+    seed: int
+    shown_in: Sequence[str]
+    """Tables and figures that need it."""
+    work: Stage | Attribution
+    made: bool
+
+    def steps(self, images: int | None) -> int:
+        """Count optimiser steps, or gradients of an attribution; without ``images``, epochs of a stage."""
+        if isinstance(self.work, Attribution):
+            return self.work.steps * self.work.batches
+        return self.work.epochs if images is None else Schedule(stage=self.work, images=images).steps
+
+
+def step_kind(work: Stage | Attribution) -> Hashable:
+    """Return what the time of a step depends on."""
+    more = (work.ema is None, work.precision) if isinstance(work, Stage) else ()
+    options = tuple(sorted(work.options.items()))
+    return (type(work), work.arch, work.scale, options, work.objective, work.patch, work.batch, *more)
+
+
+# ---- measuring -----------------------------------------------------------------------------------------
+
+
+def measure_steps(jobs: Iterable[Job], device: torch.device) -> dict[Hashable, float]:
+    """Measure the seconds of a step of each kind that is left to do; at most about a second for each."""
+    kinds = {step_kind(job.work): job.work for job in jobs if not job.made}
+    limit = min(1.0, SECONDS_IN_ALL / max(1, len(kinds)))
+    return {kind: measure_step(work, device, limit=limit) for kind, work in kinds.items()}
+
+
+def measure_step(work: Stage | Attribution, device: torch.device, *, limit: float) -> float:
+    """Measure the seconds of a step.
+
+    The batch is one sample at first and grows while its steps are short. If it stays smaller than that of
+    ``work``, the time is taken in proportion.
+
+    Args:
+        work: what to compute; its samples are noise.
+        device: where to compute.
+        limit: about how many seconds to measure; one sample is measured however long it takes.
+    """
+    deadline = time.perf_counter() + limit
+    samples, larger, times = 0, 1, [0.0]
+    while larger > samples:
+        try:
+            step = prepare_step(work, larger, device)
+            _clock(step, device)
+            times = [_clock(step, device)]
+        except torch.OutOfMemoryError:
+            if not samples:
+                raise
+            log.warning("%s x%d: a batch of %d does not fit the memory", work.arch, work.scale, larger)
+            return times[0] * work.batch / samples
+        samples = larger
+        affordable = int(samples * (deadline - time.perf_counter()) / (3 * times[0]))
+        if affordable >= min(2 * samples, work.batch):
+            larger = min(affordable, work.batch)
+    while len(times) < 5 and time.perf_counter() + times[0] < deadline:
+        times.append(_clock(step, device))
+    return statistics.median(times) * work.batch / samples
+
+
+def _clock(step: Callable[[], object], device: torch.device) -> float:
+    started = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def prepare_step(work: Stage | Attribution, samples: int, device: torch.device) -> Callable[[], object]:
+    """Return a function that takes a step of ``work`` on noise, as its job does; the learning rate is 0."""
+    task = prepare_task(work, device)
+    model = task.model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    precision, ema = (work.precision, work.ema) if isinstance(work, Stage) else ("float32", None)
+    step = TrainingStep(
+        model=model,
+        objective=task.objective,
+        feed=NoiseFeed(work.patch, work.scale, samples, device),
+        precision=choose_precision(precision, device, arch=work.arch),
+        adam=Adam(model, betas=(0.9, 0.999), epsilon=1e-8),
+        frozen=FrozenWeights(model, {}),
+        average=None if ema is None else MovingAverage(model, ema, {}),
+        check_loss=device.type == "cpu",
+    )
+    once = step if isinstance(work, Stage) else step.compute_gradients
+    if device.type == "cpu":
+        return once
+    return capture(once, warm_up=step.compute_gradients, device=device)
+
+
+def prepare_task(work: Stage | Attribution, device: torch.device) -> Task:
+    """Prepare what ``work`` computes from the weights of its seed."""
+    objective: Objective = l1_objective
+    if isinstance(work, Stage):
+        if work.objective != "weighted":
+            return OBJECTIVES[work.objective](work, None, device)
+        # UDN's second step, without the snapshot of the first.
+        estimator = build_uncertainty(work).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective = WeightedByUncertainty(estimator)
+    model = build_seeded(work.arch, work.scale, work.options, work.seed)
+    return Task(model=model, objective=objective, initial=None)
+
+
+class NoiseFeed:
+    """One batch of noise, see `bspa.sampling.feeds.Feed`."""
+
+    def __init__(self, patch: int, scale: int, samples: int, device: torch.device):
+        self.samples = samples
+        lr, hr = (torch.rand(samples, 3, side, side, device=device) for side in (patch // scale, patch))
+        layout = torch.channels_last
+        self._batch = lr.contiguous(memory_format=layout), hr.contiguous(memory_format=layout)
+
+    def load(self, iteration: int) -> None:
+        """Keep the batch."""
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return it."""
+        return self._batch
+
+
+# ---- tables --------------------------------------------------------------------------------------------
+
+
+def runs_table(jobs: Iterable[Job], images: int | None, seconds: Mapping[Hashable, float]) -> str:
+    """Lay out what the runs of each network, scale and method take.
+
+    Args:
+        jobs: of all runs.
+        images: number of training images; if None, epochs stand for steps and there are no times.
+        seconds: of a step, by `step_kind`.
+    """
+    groups: dict[tuple[str, int, str], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.model, job.scale, job.method), []).append(job)
+    head = [
+        "network",
+        "scale",
+        "method",
+        "seeds",
+        "gradients",
+        "epochs" if images is None else "steps",
+        "made",
+    ]
+    rows = []
+    for (model, scale, method), group in groups.items():
+        seeds = len({job.seed for job in group})
+        stages = [job for job in group if isinstance(job.work, Stage)]
+        steps, made, gradients = (
+            sum(job.steps(images) for job in chosen)
+            for chosen in (stages, [s for s in stages if s.made], [job for job in group if job not in stages])
+        )
+        row = [model, f"x{scale}", method, *(f"{count:,}" for count in (seeds, gradients, steps, made))]
+        if images is not None:
+            left = _seconds_left(stages, images, seconds)
+            row.append(f"{1000 * left / (steps - made):,.1f}" if left else "")
+            row.append(duration(_seconds_left(group, images, seconds)))
+        rows.append(row)
+    return _table(head if images is None else [*head, "ms/step", "time left"], rows, texts=3)
+
+
+def shown_table(jobs: Sequence[Job], images: int, seconds: Mapping[Hashable, float]) -> str:
+    """Lay out the time left for each table and figure, and for all runs; see `runs_table`."""
+    rows = []
+    for name in dict.fromkeys(name for job in jobs for name in job.shown_in):
+        needed = [job for job in jobs if name in job.shown_in]
+        # Inverse sampling needs classes, and these the reference.
+        scales = {
+            job.scale for job in needed if isinstance(job.work, Stage) and job.work.sampling == "inverse"
+        }
+        needed += [job for job in jobs if job.method == "reference" and job.scale in scales]
+        rows.append([name, duration(_seconds_left(needed, images, seconds))])
+    return _table(
+        ["for", "time left"], [*rows, ["all", duration(_seconds_left(jobs, images, seconds))]], texts=1
+    )
+
+
+def _seconds_left(jobs: Iterable[Job], images: int, seconds: Mapping[Hashable, float]) -> float:
+    return sum(job.steps(images) * seconds[step_kind(job.work)] for job in jobs if not job.made)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
+    sides = ["left"] * texts + ["right"] * (len(head) - texts)
+    return tabulate(rows, head, tablefmt="simple", colalign=sides, disable_numparse=True)
