@@ -1,0 +1,63 @@
+"""How long a config takes: what is counted, what is made, what is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from bspa.forecast import Job, measure_step, runs_table, shown_table, step_kind
+from bspa.training.stage import Attribution, Stage
+
+STAGE = Stage(
+    phase="uniform", sampling="uniform", objective="l1", arch="fsrcnn", scale=2,
+    options={"d": 4, "s": 2, "m": 1}, seed=0, patch=16, batch=4, repeat=2, learning_rate=1e-3, halve_every=2,
+    betas=(0.9, 0.999), epsilon=1e-8, ema=None, precision="float32", first_epoch=0, epochs=5, counts=True,
+    total_epochs=5,
+)  # fmt: skip
+ATTRIBUTION = Attribution(
+    arch="fsrcnn", scale=2, options={"d": 4, "s": 2, "m": 1}, seed=0, objective="l1", patch=16, batch=4,
+    unit="weight", beta=0.1, steps=3, batches=2, update="replace", cycle=1, epoch=1, total_epochs=5,
+)  # fmt: skip
+
+
+def job(work: Stage | Attribution = STAGE, made: bool = False, **run: Any) -> Job:
+    values = {"model": "tiny", "scale": 2, "method": "bspa", "seed": 0, "shown_in": ["table1"], **run}
+    return Job(work=work, made=made, **values)
+
+
+def test_steps_follow_the_number_of_images() -> None:
+    assert job().steps(10) == 5 * 5  # 10 images x 2 in batches of 4: 5 steps an epoch
+    assert job().steps(None) == 5  # epochs
+    assert job(ATTRIBUTION).steps(10) == 6  # gradients
+
+
+def test_the_tables_count_what_is_made_and_the_time_left() -> None:
+    jobs = [job(made=True), job(), job(ATTRIBUTION), job(method="udn", shown_in=["figure5"])]
+    seconds = {step_kind(work): value for work, value in ((STAGE, 2.0), (ATTRIBUTION, 1.0))}
+    bspa, udn = (line.split() for line in runs_table(jobs, 10, seconds).splitlines()[2:])
+    assert bspa == ["tiny", "x2", "bspa", "1", "6", "50", "25", "2,000.0", "0:00:56"]
+    assert udn == ["tiny", "x2", "udn", "1", "0", "25", "0", "2,000.0", "0:00:50"]
+    shown = dict(line.split() for line in shown_table(jobs, 10, seconds).splitlines()[2:])
+    assert shown == {"table1": "0:00:56", "figure5": "0:00:50", "all": "0:01:46"}
+
+
+def test_without_the_number_of_images_epochs_are_counted() -> None:
+    line = runs_table([job()], None, {}).splitlines()[2]
+    assert line.split() == ["tiny", "x2", "bspa", "1", "0", "5", "0"]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        STAGE,
+        dataclasses.replace(STAGE, phase="uncertainty", objective="uncertainty"),
+        dataclasses.replace(STAGE, phase="weighted", objective="weighted", ema=0.9),
+        ATTRIBUTION,
+    ],
+    ids=["uniform", "uncertainty", "weighted", "attribution"],
+)
+def test_every_kind_of_step_is_measured(work: Stage | Attribution) -> None:
+    assert measure_step(work, torch.device("cpu"), limit=0.01) > 0
