@@ -1,4 +1,4 @@
-"""Check given HR/LR pairs: is every LR file MATLAB's imresize of its HR file?
+"""Check whether every LR file is MATLAB's imresize of its HR file.
 
     python -m bspa.data.check_pairs data/Set5/x4 --scale 4
     python -m bspa.data.check_pairs DIV2K --scale 2 --hr 'HR/*.png' --lr 'LR_bicubic/X{scale}/*x{scale}.png'
@@ -23,13 +23,13 @@ from bspa.data.sources import PhotoFile, list_files
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """How a given LR file differs from what imresize makes of its HR file."""
+    """How a given LR file differs from imresize of its HR file."""
 
     id: str
     samples: int
-    """Of the LR image, RGB."""
+    """RGB samples of the LR image."""
     differing: int
-    """Samples that are not equal."""
+    """Samples that differ."""
     largest: int
     """Largest absolute difference, of 255."""
 
@@ -38,7 +38,7 @@ def compare(pair: PhotoFile, *, border: str = "clamp") -> Difference:
     """Compare a pair of `bspa.data.sources.list_files`; HR is cut to a multiple of the scale first.
 
     Raises:
-        ValueError: a file cannot be used, or the sizes do not belong together.
+        ValueError: a file cannot be used, or the sizes do not fit the scale.
     """
     assert pair.scale, "list_files was given patterns for pairs"
     assert pair.lr_path, "list_files was given patterns for pairs"

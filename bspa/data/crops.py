@@ -29,10 +29,10 @@ class Images(Protocol):
 
 
 def check_windows(images: PackedImages, image: Positions, top: Positions, left: Positions, size: int) -> None:
-    """Refuse windows that do not lie within the images, on the LR pixel grid.
+    """Check that windows lie within the images, on the LR pixel grid.
 
     Raises:
-        ValueError: naming the first such window; the windows were made for another source or scale.
+        ValueError: naming the first window that does not.
     """
     advice = "the windows belong to another source or scale; run crop_sub_images again"
     if size < 1 or size % images.scale:
@@ -65,7 +65,7 @@ def crop_pairs(
     """Return the LR (n, size / scale, size / scale, 3) and HR (n, size, size, 3) pixels of n windows.
 
     Args:
-        images: what to cut from; only the images named are touched.
+        images: images to cut from.
         image: (n,) index of each window's image; windows of one image are best side by side.
         top: (n,) first row, in HR pixels, a multiple of the scale.
         left: (n,) first column, likewise.

@@ -1,7 +1,7 @@
-"""The manifest of a source: which photographs it holds, how large they are, and the digests of their files.
+"""The manifest of a source: its photographs, their sizes, and the digests of their files.
 
-A CSV file, sorted by id and scale. A source of photographs has one row for each; a source of given HR/LR
-pairs has one for each image and scale, since the HR file may differ between scales too.
+A CSV file, sorted by id and scale, with a row for each photograph; for given HR/LR pairs, a row for each
+image and scale, since the HR file may differ between scales too.
 
 | column | holds |
 |---|---|
@@ -31,7 +31,7 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a manifest; ids such as ``001`` and ``NA`` stay text, a scale that is not there is `pandas.NA`.
+    """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`.
 
     Raises:
         ValueError: the file is not a manifest.
@@ -52,10 +52,10 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def rows_for_scale(manifest: pd.DataFrame, scale: int) -> pd.DataFrame:
-    """Return the rows that serve ``scale``: the pairs for it, or every photograph of a source without pairs.
+    """Return the pairs for ``scale``, or every photograph of a source without pairs.
 
     Raises:
-        ValueError: the source is given as pairs, and none is for this scale.
+        ValueError: the source has pairs, but none for this scale.
     """
     paired = manifest["scale"].notna()
     if not paired.any():
@@ -74,12 +74,12 @@ def cut_shapes(manifest: pd.DataFrame, scale: int) -> NDArray[np.int64]:
 
 
 def describe(manifest: pd.DataFrame) -> str:
-    """Say how many photographs and megapixels a manifest has, each photograph of several pairs once."""
+    """Return the number of photographs and megapixels as text; a photograph of several pairs counts once."""
     once = manifest.drop_duplicates("id")
     megapixels = float((once["width"] * once["height"]).sum()) / 1e6
     return f"{len(once)} photographs, {megapixels:.1f} megapixels"
 
 
 def photos_in_both(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
-    """Return the ids that the photographs whose very files are in both manifests have in ``second``."""
+    """Return the ids, in ``second``, of the photographs whose files (by SHA-256) are in both manifests."""
     return sorted(set(second.loc[second["sha256"].isin(first["sha256"]), "id"]))

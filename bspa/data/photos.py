@@ -1,17 +1,15 @@
-"""Decode any photograph to RGB, by rules that are stated here.
+"""Decode a photograph to RGB, by these rules.
 
 - **Content decides, not the suffix.** A JPEG named ``.png`` is read as the JPEG it is; a warning names it.
 - **Depth**: 16-bit samples keep their high byte, v // 256, as libpng and OpenCV do. 32-bit samples are
   refused.
 - **Gray and palette** images become RGB; a gray image has three equal channels.
-- **Transparency** is shown over white, as on a page; a warning names the file. Where a photograph is opaque
-  throughout, its alpha channel changes nothing.
-- **Colour**: CMYK becomes RGB by Pillow's plain formula. Colour profiles and gamma are not applied: samples
-  are taken as they are stored.
+- **Transparency** is shown over white; a warning names the file. An opaque alpha channel changes nothing.
+- **Colour**: CMYK becomes RGB by Pillow's plain formula. Colour profiles and gamma are not applied.
 - **EXIF orientation** is applied.
-- **Several pictures in one file** (animations, pages) are refused, except for JPEG (MPO), where cameras
-  append previews and second views: the first picture is the photograph.
-- A file that breaks off is refused, however much of it can be seen.
+- **Several pictures in one file** (animations, pages) are refused, except in JPEG (MPO), where cameras append
+  previews and second views: the first picture is the photograph.
+- **Truncated files** are refused.
 """
 
 from __future__ import annotations
@@ -43,13 +41,13 @@ def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Return a photograph as (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        ValueError: naming the file, if it is not there or cannot be used.
+        ValueError: naming the file and why it cannot be used.
     """
     return decode_photo(read_bytes(path), path)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file.
 
     Raises:
         ValueError: naming the file and why it cannot be read.
@@ -72,8 +70,8 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
     """Decode the bytes of a photograph to (H, W, 3) uint8 RGB, upright; ``path`` is for messages.
 
     Raises:
-        ValueError: naming the file, if it is damaged, too large for Pillow's guard against decompression
-            bombs, or not a photograph by the rules above.
+        ValueError: naming the file: damaged, too large for Pillow's guard against decompression bombs, or not
+            a photograph by the rules above.
     """
     path = Path(path)
     try:
@@ -84,7 +82,9 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
             if frames > 1 and image.format != "MPO":
                 raise ValueError(f"holds {frames} pictures; save the one that you want as a file of its own")
             image.load()
-            if image.format == "PNG" and _PNG_END not in data:  # the samples may be whole: Pillow is content
+            if (
+                image.format == "PNG" and _PNG_END not in data
+            ):  # Pillow accepts it where the samples are whole
                 raise ValueError("breaks off before the end of the PNG file")
             return _to_rgb(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError as error:

@@ -10,9 +10,9 @@ it is rounded. MATLAB computes in doubles. Where D is a power of two, doubles ar
 up. Where D is odd, no tie occurs, and the nearest one is 1/(2D) away, far more than the error of a double.
 Either way MATLAB's answer is floor(sum / D + 1/2), in whatever order one adds. So the sums may run through a
 matrix product in float32, which holds whole numbers exactly up to 2^24 (float64 where that is not enough).
-The quotient is safe too: (sum + D/2) / D is a whole number, and then exact, or at least 1/(2D) away from one,
-which is more than float32 rounds. Even factors that are no power of two (6, 10, ...) have a D of neither
-kind: there, MATLAB's own rounding error may decide a tie.
+The quotient is safe too: (sum + D/2) / D is either a whole number, and exact, or at least 1/(2D) away from
+one, more than float32's rounding error. For even factors that are not a power of two (6, 10, ...), D is
+neither odd nor a power of two: MATLAB's own rounding error may decide a tie.
 """
 
 from __future__ import annotations

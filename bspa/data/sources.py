@@ -1,7 +1,4 @@
-"""The photographs of a source, by name: exactly those that will be read. Standard library only.
-
-A source is ``builtin``, the photographs inside scikit-image's wheel, or ``folder``, a user's own files.
-"""
+"""List the photographs of a source: exactly those that will be read. Standard library only."""
 
 from __future__ import annotations
 
@@ -42,22 +39,22 @@ _BUILTIN_FILES = (
     "text.png",
 )
 BUILTIN_PHOTOS = tuple(Path(name).stem for name in _BUILTIN_FILES)
-"""Names of the photographs in scikit-image's wheel; its drawings, masks and tiny samples are left out."""
+"""Names of the photographs in scikit-image's wheel; without its drawings, masks and tiny samples."""
 
 _SHOWN_PROBLEMS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoFile:
-    """A photograph of a source, known by name only."""
+    """A photograph of a source, or an HR/LR pair; not opened yet."""
 
     id: str
     path: Path
-    """The photograph; of a given pair, the HR file."""
+    """The photograph, or the HR file of a pair."""
     scale: int | None = None
-    """Of a given pair."""
+    """Scale of a pair."""
     lr_path: Path | None = None
-    """Of a given pair."""
+    """LR file of a pair."""
 
 
 def list_files(
@@ -72,20 +69,18 @@ def list_files(
     """List the photographs of a source, sorted by id and scale, without opening any.
 
     Args:
-        kind: ``builtin`` or ``folder``.
-        photos: of ``builtin``, names out of `BUILTIN_PHOTOS`; None for all.
-        path: of ``folder``, the folder. Its subfolders are not looked into, unless a pattern says so; names
-            that begin with a dot are passed over, and so are files without one of `PHOTO_SUFFIXES`.
-        hr: pattern of the photographs' names within the folder, such as ``*_HR.png``; None takes every
-            photograph. ``*`` stands for any part of a name, ``**/`` for any subfolders, everything else for
-            itself. The suffix may be left to a final ``*``. The id is what the stars match, or the file's
-            name without its suffix when there is no pattern.
-        lr: pattern of given LR files; the pairs are those of equal id. None: LR is to be made.
-        scales: the scales that pairs are wanted for. ``path``, ``hr`` and ``lr`` may hold ``{scale}``.
+        kind: ``builtin`` (photographs inside scikit-image's wheel) or ``folder`` (the user's own files).
+        photos: names out of `BUILTIN_PHOTOS`; None takes all. For ``builtin``.
+        path: folder of the photographs. Subfolders count only where a pattern names them; files with a
+            leading dot or without one of `PHOTO_SUFFIXES` are ignored. For ``folder``, as all that follow.
+        hr: pattern of the names within the folder, such as ``*_HR.png``; None takes every photograph. ``*``
+            matches any part of a name, ``**/`` any subfolders. A final ``*`` matches the suffix too. The id
+            is what the stars match; without a pattern, the name without its suffix.
+        lr: pattern of given LR files, paired with HR files by id; None if LR is to be made.
+        scales: scales of the pairs. ``path``, ``hr`` and ``lr`` may hold ``{scale}``.
 
     Raises:
-        ValueError: nothing is there, two files have one id, or a pair is incomplete; all of these in one
-            message.
+        ValueError: there are no photographs, files have the same id, or pairs are incomplete.
     """
     if kind == "builtin":
         if path is not None or hr is not None or lr is not None:
@@ -119,15 +114,15 @@ def _list_builtin(photos: Sequence[str]) -> list[PhotoFile]:
         if name not in BUILTIN_PHOTOS:
             near = difflib.get_close_matches(name, BUILTIN_PHOTOS, n=1)
             meant = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(BUILTIN_PHOTOS)}"
-            problems.append(f"{name!r} is no photograph of scikit-image{meant}")
+            problems.append(f"{name!r} is not a photograph of scikit-image{meant}")
         elif count > 1:
             problems.append(f"{name!r} is named {count} times")
     refuse("photos", problems)
     if not photos:
         raise ValueError(f"photos is empty; allowed: {', '.join(BUILTIN_PHOTOS)}")
-    package = find_spec("skimage")  # its place alone: importing it takes a second
+    package = find_spec("skimage")  # importing it would take a second
     if package is None or package.origin is None:
-        raise ValueError("scikit-image is not installed, whose photographs a builtin source takes")
+        raise ValueError("scikit-image is not installed; a builtin source takes its photographs")
     data = Path(package.origin).parent / "data"
     return [PhotoFile(id=Path(n).stem, path=data / n) for n in _BUILTIN_FILES if Path(n).stem in photos]
 
@@ -136,7 +131,7 @@ def _list_pairs(folder: str, hr: str | None, lr: str, scales: Sequence[int]) -> 
     if hr is None:
         raise ValueError(f"lr is {lr!r} without hr; give both patterns, or neither")
     if not scales:
-        raise ValueError("given pairs need the scales that they are wanted for")
+        raise ValueError("lr needs the scales of the pairs")
     if len(scales) > 1 and "{scale}" not in folder + lr:
         raise ValueError(
             f"path {folder!r} and lr {lr!r} name the same LR files for every scale of {list(scales)}; "
@@ -173,15 +168,15 @@ def _list_folder(folder: Path, pattern: str | None) -> dict[str, Path]:
         for file in matching
         if file.suffix.lower() not in PHOTO_SUFFIXES
     )
-    passed_over = ", ".join(f"{count} x {what}" for what, count in sorted(others.items()))
+    ignored = ", ".join(f"{count} x {what}" for what, count in sorted(others.items()))
     accepted = f"accepted suffixes: {', '.join(PHOTO_SUFFIXES)}"
     if not photos:
         named = f" named like {pattern!r}" if pattern else ""
-        found = f"found {passed_over}" if passed_over else "found nothing"
+        found = f"found {ignored}" if ignored else "found nothing"
         deeper = "; to take those of subfolders, give a pattern: hr: '*/*'" if "folder" in others else ""
         raise ValueError(f"folder {folder} has no photographs{named}: {found}; {accepted}{deeper}")
     if any(what != "folder" for what in others):
-        log.info("folder %s: ignored %s; %s", folder, passed_over, accepted)
+        log.info("folder %s: ignored %s; %s", folder, ignored, accepted)
 
     by_id: dict[str, list[Path]] = {}
     for file in photos:

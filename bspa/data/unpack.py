@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -104,24 +105,27 @@ def _members(archive: Path, folder: Path) -> Iterator[Iterator[Member]]:
 
 def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[Member]:
     for info in opened.infolist():
+        name = _safe_name(archive, info.filename)
         if not info.is_dir():
-            plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield _safe_name(archive, info.filename, plain), lambda info=info: opened.open(info)  # type: ignore[misc]
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise ValueError(f"{archive}: {name!r} is a link or a device, not a plain file")
+            yield name, partial(opened.open, info)
 
 
 def _tar_members(archive: Path, stream: tarfile.TarFile, folder: Path) -> Iterator[Member]:
     for info in stream:
+        name = _safe_name(archive, info.name)
         if not info.isdir():
-            name = _safe_name(archive, info.name, info.isreg() and not info.issparse())
-            checked = tarfile.data_filter(info, str(folder))
-            yield name, lambda info=checked: stream.extractfile(info)  # type: ignore[misc]
+            if not info.isreg() or info.issparse():
+                raise ValueError(f"{archive}: {name!r} is a link or a device, not a plain file")
+            yield name, partial(stream.extractfile, tarfile.data_filter(info, str(folder)))  # type: ignore[misc]
 
 
-def _safe_name(archive: Path, name: str, plain: bool) -> str:
-    """Return the name of a plain file that stays in the folder."""
+def _safe_name(archive: Path, name: str) -> str:
+    """Return the name of a member that stays in the folder."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable() or not parts:
-        raise ValueError(f"{archive}: {name!r} leads out of the folder, or is no file name on every system")
-    if not plain:
-        raise ValueError(f"{archive}: {name!r} is a link or a device, not a plain file")
+    if name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
+        raise ValueError(
+            f"{archive}: {name!r} leads out of the folder, or is not a file name on every system"
+        )
     return "/".join(parts)

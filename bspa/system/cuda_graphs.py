@@ -1,4 +1,4 @@
-"""A GPU's work recorded once and replayed: small networks wait for launches more than for the GPU."""
+"""Record a GPU's work once and replay it: small networks spend most time on launches."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ WARM_UPS = 3
 def capture(
     work: Callable[[], Tensor], *, warm_up: Callable[[], object], device: torch.device
 ) -> Callable[[], Tensor]:
-    """Record what ``work`` has the GPU do, without doing it.
+    """Record the GPU operations of ``work``, without running them.
 
     Args:
-        work: always does the same to the same tensors, and never reads one on the host.
-        warm_up: does as much of it as may be done before, for libraries to choose their algorithms.
+        work: the same operations on the same tensors at each call, without reading one on the host.
+        warm_up: as much of the work as may be run before, for libraries to choose their algorithms.
         device: the GPU.
 
     Returns:
-        A function that does it all again, and returns the very tensor that ``work`` returned, filled anew.
+        A function that runs the work, and returns the tensor of ``work``, filled anew.
     """
     current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     stream.wait_stream(current)

@@ -28,8 +28,8 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     """Run ``main(snakemake)`` with log lines on stderr and in the rule's log file.
 
     The log file gets every line; the terminal gets progress, warnings and errors. The user can mend a
-    `ValueError` or an `OSError`: the message is printed alone and the exit status is 1.
-    Other exceptions keep their traceback. SIGINT and SIGTERM end the job with status 128 + their number.
+    `ValueError` or an `OSError`: the message is printed alone and the exit status is 1. Other exceptions keep
+    their traceback. SIGINT and SIGTERM end the job with status 128 + their number.
     """
     terminal = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [terminal]

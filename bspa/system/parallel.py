@@ -1,4 +1,4 @@
-"""Independent work in a few threads, its results in order."""
+"""Independent work in a few threads, with results in order."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for each item, in order, computed by ``threads`` threads.
 
-    At most 2 x ``threads`` results are begun and not yet taken, so memory does not grow with their number. An
-    exception surfaces in its result's place; nothing further is begun then.
+    At most 2 x ``threads`` results wait to be taken, so memory does not grow with their number. An exception
+    is raised in its result's place, and no further item is begun.
     """
     remaining = iter(items)
     with ThreadPoolExecutor(threads) as pool:

@@ -58,11 +58,11 @@ def test_builtin_photos_are_all_in_the_wheel() -> None:
 def test_builtin_photos_by_name() -> None:
     assert [file.id for file in list_files("builtin", photos=["rocket", "chelsea"])] == ["chelsea", "rocket"]
     with pytest.raises(
-        ValueError, match="'chelsee' is no photograph of scikit-image; did you mean chelsea"
+        ValueError, match="'chelsee' is not a photograph of scikit-image; did you mean chelsea"
     ) as error:
         list_files("builtin", photos=["chelsee", "rocket", "rocket", "zzz"])
     assert "'rocket' is named 2 times" in str(error.value)
-    assert "'zzz' is no photograph of scikit-image; allowed: astronaut, brick" in str(error.value)
+    assert "'zzz' is not a photograph of scikit-image; allowed: astronaut, brick" in str(error.value)
     with pytest.raises(ValueError, match="photos is empty"):
         list_files("builtin", photos=[])
 
@@ -220,7 +220,7 @@ def test_pairs_that_make_no_sense(tmp_path: Path) -> None:
         list_files("folder", path=folder, hr="*_HR.png", lr="*_LR.png", scales=[2, 3])
     with pytest.raises(ValueError, match="without hr"):
         list_files("folder", path=folder, lr="*_LR.png", scales=[2])
-    with pytest.raises(ValueError, match="need the scales"):
+    with pytest.raises(ValueError, match="needs the scales"):
         list_files("folder", path=folder, hr="*_HR.png", lr="*_LR.png")
     with pytest.raises(ValueError, match=r"{scale} is for given pairs"):
         list_files("folder", path=f"{tmp_path}/x{{scale}}", scales=[2])

@@ -46,7 +46,8 @@ def test_a_job_ends_with_a_status_and_a_line(tmp_path: Path, body: str, status: 
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == status
     assert log.read_text().splitlines()[-1].endswith(last)
-    assert "train a%b: begun" in ran.stderr
+    assert "train a%b: begun" in log.read_text()
+    assert "begun" not in ran.stderr
     assert ("Traceback" in ran.stderr) == ("ours" in last)
 
 
