@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bspa.metrics.extras import LPIPS_PACKAGES, lpips_available
 
-from bspa.metrics import LPIPS_CONVENTION, lpips_alex
 from bspa.metrics.borders import UnmeasurableError
-from bspa.metrics.lpips import load_lpips
+from bspa.metrics.catalogue import LPIPS_PACKAGES, lpips_available
+from bspa.metrics.lpips import load_lpips, lpips_alex
+from tests.support.noise import noise
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 TORCHVISION = """
 class models:
@@ -53,7 +55,7 @@ class LearnedPerceptualImagePatchSimilarity(torch.nn.Module):
 """
 
 
-def forget_packages():
+def forget_packages() -> None:
     load_lpips.cache_clear()
     for name in list(sys.modules):
         if name.split(".")[0] in LPIPS_PACKAGES:
@@ -61,12 +63,12 @@ def forget_packages():
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Put stand-ins on the path, torchvision with a given source; torch keeps weights in tmp_path."""
     forget_packages()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
-    def install(torchvision):
+    def install(torchvision: str) -> None:
         for name, source in {
             "torchvision/__init__.py": torchvision,
             "torchmetrics/__init__.py": "",
@@ -83,30 +85,26 @@ def install(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(tmp_path: Path) -> Path:
     path = tmp_path / "server" / "alexnet-stand-in.pth"
     path.parent.mkdir()
     torch.save({"factor": torch.tensor(2.0)}, path)
     return path
 
 
-def picture(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def test_what_the_network_is_given(install, weights):
+def test_what_the_network_is_given(install: Callable[[str], None], weights: Path) -> None:
     install(TORCHVISION.format(url=weights.as_uri()))
     assert lpips_available()
-    sr, hr = picture(40, 45, 0), picture(40, 45, 1)
+    sr, hr = noise(40, 45, 0), noise(40, 45, 1)
     sr[10, 10], sr[10, 11] = 0, 255
     inside = np.s_[3:-3, 3:-3]
     expected = 2 * (sr[inside] / 127.5 - 1).mean() - (hr[inside] / 127.5 - 1).mean()
     assert lpips_alex(sr, hr, 3, CPU) == pytest.approx(expected, abs=1e-6)
 
 
-def test_images_are_scored_one_by_one_with_one_network(install, weights):
+def test_images_are_scored_one_by_one_with_one_network(install: Callable[[str], None], weights: Path) -> None:
     install(TORCHVISION.format(url=weights.as_uri()))
-    pairs = [(picture(40, 45, seed), picture(40, 45, seed + 10)) for seed in range(3)]
+    pairs = [(noise(40, 45, seed), noise(40, 45, seed + 10)) for seed in range(3)]
     first = [lpips_alex(*pair, 2, CPU) for pair in pairs]
     assert [lpips_alex(*pair, 2, CPU) for pair in reversed(pairs)] == first[::-1]
     assert len(set(first)) == 3
@@ -118,66 +116,71 @@ def test_images_are_scored_one_by_one_with_one_network(install, weights):
 @pytest.mark.parametrize(
     ("sr", "hr", "border", "error", "message"),
     [
-        (picture(40, 40), picture(40, 41), 2, ValueError, "sr is 40x40, hr is 40x41"),
-        (picture(40, 40) / 255.0, picture(40, 40), 2, ValueError, "sr: an array of float64"),
-        (picture(40, 34), picture(40, 34), 2, UnmeasurableError, "40x34 .* too small: .* 31x31 must be left"),
+        (noise(40, 40), noise(40, 41), 2, ValueError, "sr is 40x40, hr is 40x41"),
+        (noise(40, 40) / 255.0, noise(40, 40), 2, ValueError, "sr: an array of float64"),
+        (noise(40, 34), noise(40, 34), 2, UnmeasurableError, r"40x34 .* 31x31"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(install, weights, sr, hr, border, error, message):
+def test_what_cannot_be_compared_is_refused(
+    install: Callable[[str], None],
+    weights: Path,
+    sr: np.ndarray,
+    hr: np.ndarray,
+    border: int,
+    error: type[ValueError],
+    message: str,
+) -> None:
     install(TORCHVISION.format(url=weights.as_uri()))
     with pytest.raises(error, match=message):
         lpips_alex(sr, hr, border, CPU)
 
 
-def test_weights_that_cannot_be_downloaded(install, weights, tmp_path):
+def test_weights_that_cannot_be_downloaded(
+    install: Callable[[str], None], weights: Path, tmp_path: Path
+) -> None:
     url = weights.as_uri()
     weights.rename(tmp_path / "by-hand.pth")
     install(TORCHVISION.format(url=url))
     place = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet-stand-in.pth"
-    with pytest.raises(ValueError, match="the weights of AlexNet cannot be loaded") as caught:
+    with pytest.raises(ValueError, match="AlexNet") as caught:
         load_lpips(CPU)
-    assert f"download {url} where there is a network and put it at {place} (TORCH_HOME" in str(caught.value)
+    assert all(text in str(caught.value) for text in (url, str(place), "TORCH_HOME"))
     (tmp_path / "by-hand.pth").rename(place)
-    sr = picture(40, 40)
+    sr = noise(40, 40)
     assert lpips_alex(sr, sr, 2, CPU) == pytest.approx((sr[2:-2, 2:-2] / 127.5 - 1).mean(), abs=1e-6)
 
 
-def test_weights_that_are_damaged(install, weights, tmp_path):
+def test_weights_that_are_damaged(install: Callable[[str], None], weights: Path, tmp_path: Path) -> None:
     install(TORCHVISION.format(url=weights.as_uri()))
     place = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet-stand-in.pth"
     place.parent.mkdir(parents=True)
     for content in (b"", b"not weights", weights.read_bytes()[:300]):
         place.write_bytes(content)
-        with pytest.raises(ValueError, match="AlexNet cannot be loaded") as caught:
+        with pytest.raises(ValueError, match="AlexNet") as caught:
             load_lpips(CPU)
-        assert f"if {place} is damaged, delete it" in str(caught.value)
+        assert f"{place} is damaged" in str(caught.value)
 
 
-def test_packages_that_are_not_installed(monkeypatch):
+def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     load_lpips.cache_clear()
     for missing in LPIPS_PACKAGES:
-        monkeypatch.setattr(
-            "bspa.metrics.extras.find_spec", lambda name, missing=missing: name != missing or None
-        )
-        assert not lpips_available()
-        with pytest.raises(ValueError, match=r"torchmetrics and torchvision, .* '\.\[perceptual\]'"):
-            lpips_alex(picture(40, 40), picture(40, 40), 2, CPU)
+        with monkeypatch.context() as patch:
+            patch.setattr("bspa.metrics.catalogue.find_spec", lambda name, gone=missing: name != gone or None)
+            assert not lpips_available()
+            patch.setitem(sys.modules, missing, None)
+            with pytest.raises(ValueError, match=rf"{missing}.* '\.\[perceptual\]'"):
+                lpips_alex(noise(40, 40), noise(40, 40), 2, CPU)
 
 
-def test_a_torchvision_of_another_torch(install):
+def test_a_torchvision_of_another_torch(install: Callable[[str], None]) -> None:
     install("raise RuntimeError('operator torchvision::nms does not exist')")
     assert lpips_available()
-    with pytest.raises(ValueError, match=r"nms does not exist.*made for torch \d"):
+    with pytest.raises(ValueError, match=r"nms does not exist.*torch \d"):
         load_lpips(CPU)
 
 
-def test_the_convention_is_one_line():
-    assert LPIPS_CONVENTION.startswith("LPIPS")
-    assert "\n" not in LPIPS_CONVENTION
-
-
 @pytest.fixture
-def real_torchvision():
+def real_torchvision() -> tuple[Any, dict[str, torch.Tensor]]:
     forget_packages()
     try:
         import torchmetrics.image.lpip
@@ -192,16 +195,16 @@ def real_torchvision():
     return torchvision, torch.load(linear, map_location="cpu", weights_only=True)
 
 
-def test_the_distance_is_that_of_the_paper(real_torchvision):
+def test_the_distance_is_that_of_the_paper(real_torchvision: Any) -> None:
     """Eq. 1 of Zhang et al. on AlexNet's features after each ReLU, with the released linear weights."""
     torchvision, linear = real_torchvision
     layers = torchvision.models.alexnet(weights="IMAGENET1K_V1").features.eval()
     shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])[..., None, None]
-    hr = picture(70, 80).repeat(2, axis=0).repeat(2, axis=1)
+    hr = noise(70, 80).repeat(2, axis=0).repeat(2, axis=1)
     scores = []
     for strength in (0, 8, 40):
-        noise = np.random.default_rng(1).normal(scale=strength, size=hr.shape)
-        sr = np.clip(hr + noise, 0, 255).astype(np.uint8)
+        error = np.random.default_rng(1).normal(scale=strength, size=hr.shape)
+        sr = np.clip(hr + error, 0, 255).astype(np.uint8)
         both = torch.from_numpy(np.stack([sr, hr])[:, 4:-4, 4:-4]).permute(0, 3, 1, 2) / 127.5 - 1
         features = ((both - shift) / scale).float()
         distance = 0.0

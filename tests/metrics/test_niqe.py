@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from PIL import Image, ImageFilter
 from scipy.special import gamma
 
 from bspa.data.resize import imresize
-from bspa.metrics import NIQE_CONVENTION, niqe
 from bspa.metrics.borders import UnmeasurableError
+from bspa.metrics.niqe import niqe
 from tests.support.pristine import model_arrays, write_model
 
 MATLAB_BABOON = 5.72957338
@@ -19,20 +21,20 @@ MATLAB_BABOON = 5.72957338
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("niqe") / "model.npz")
 
 
 @pytest.fixture
-def released(data):
+def released(data: Path) -> Path:
     return data / "metrics" / "niqe_pris_params.npz"
 
 
-def set14(data, number):
+def set14(data: Path, number: int) -> Image.Image:
     return Image.open(data / "benchmarks" / "Set14" / "x4" / f"{number:03}_HR.png").convert("RGB")
 
 
-def texture(height, width, seed=0):
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smoothed random image, whose neighbouring pixels are alike as those of photographs are."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (-(-height // 4), -(-width // 4), 3), dtype=np.uint8)
@@ -40,20 +42,22 @@ def texture(height, width, seed=0):
     return np.clip(imresize(coarse, 4)[:height, :width] + noise, 0, 255).astype(np.uint8)
 
 
-def test_the_number_is_matlab_s(data, released):
+def test_the_number_is_matlab_s(data: Path, released: Path) -> None:
     assert niqe(np.asarray(set14(data, 1)), 0, released) == pytest.approx(MATLAB_BABOON, rel=0, abs=1e-6)
 
 
 @pytest.mark.parametrize("number", [2, 5, 7])
-def test_photographs_are_more_natural_than_what_was_done_to_them(data, released, number):
+def test_photographs_are_more_natural_than_what_was_done_to_them(
+    data: Path, released: Path, number: int
+) -> None:
     photo = set14(data, number)
     pixels = np.asarray(photo)
     noise = np.random.default_rng(0).normal(size=pixels.shape)
 
-    def noisy(sigma):
+    def noisy(sigma: float) -> np.ndarray:
         return np.clip(pixels + sigma * noise, 0, 255).astype(np.uint8)
 
-    def blurred(sigma):
+    def blurred(sigma: float) -> np.ndarray:
         return np.asarray(photo.filter(ImageFilter.GaussianBlur(sigma)))
 
     original = niqe(pixels, 4, released)
@@ -64,15 +68,15 @@ def test_photographs_are_more_natural_than_what_was_done_to_them(data, released,
 # An independent implementation, value by value.
 
 
-def luma(pixel):
+def luma(pixel: np.ndarray) -> int:
     r, g, b = (int(sample) for sample in pixel)
     return math.floor((65.481 * r + 128.553 * g + 24.966 * b) / 255 + 16 + 0.5)
 
 
-def halved(signal):
+def halved(signal: np.ndarray) -> np.ndarray:
     """MATLAB's bicubic half of (n, m) along its rows: Keys' kernel twice as wide, mirrored at the ends."""
 
-    def keys(x):
+    def keys(x: float) -> float:
         x = abs(x)
         if x <= 1:
             return 1.5 * x**3 - 2.5 * x**2 + 1
@@ -90,7 +94,7 @@ def halved(signal):
     return np.array(result)
 
 
-def normalised(image, window):
+def normalised(image: np.ndarray, window: np.ndarray) -> np.ndarray:
     height, width = image.shape
     padded = np.pad(image, 3, mode="edge")
     contrast, squares, mean = np.zeros_like(image), np.zeros_like(image), np.zeros_like(image)
@@ -103,7 +107,7 @@ def normalised(image, window):
     return contrast / (np.sqrt(np.abs(squares - mean**2)) + 1)
 
 
-def fitted(values):
+def fitted(values: list[float]) -> tuple[float, float, float]:
     left, right = [v * v for v in values if v < 0], [v * v for v in values if v > 0]
     if not left or not right:
         return 0.2, math.nan, math.nan  # as MATLAB's min() of values that are all NaN
@@ -118,7 +122,7 @@ def fitted(values):
     return alpha, left * width, right * width
 
 
-def features_of(block):
+def features_of(block: np.ndarray) -> list[float]:
     side = len(block)
     alpha, left, right = fitted(block.ravel().tolist())
     features = [alpha, (left + right) / 2]
@@ -134,7 +138,7 @@ def features_of(block):
     return features
 
 
-def plain_niqe(image, border):
+def plain_niqe(image: np.ndarray, border: int) -> float:
     pristine = model_arrays()
     image = image[border : len(image) - border, border : image.shape[1] - border]
     rows, columns = len(image) // 96, image.shape[1] // 96
@@ -159,19 +163,19 @@ def plain_niqe(image, border):
     return math.sqrt(difference @ np.linalg.solve(covariance, difference))
 
 
-def test_it_is_that_of_an_independent_implementation(model):
+def test_it_is_that_of_an_independent_implementation(model: Path) -> None:
     image = texture(101, 200)
     assert niqe(image, 2, model) == pytest.approx(plain_niqe(image, 2), rel=1e-9)
 
 
-def test_flat_places_have_contrast_of_neither_sign(model):
+def test_flat_places_have_contrast_of_neither_sign(model: Path) -> None:
     image = texture(96, 192)
     for number, row in enumerate(range(0, 96, 24)):
         image[row : row + 20, 30:170] = (60 * number, 250 - 45 * number, 77)
     assert niqe(image, 0, model) == pytest.approx(plain_niqe(image, 0), rel=1e-9)
 
 
-def test_a_block_without_texture_counts_as_in_the_release(model):
+def test_a_block_without_texture_counts_as_in_the_release(model: Path) -> None:
     image = texture(96, 288)
     image[:, 96:192] = (40, 120, 200)
     # The window reaches 3 pixels into its neighbours, the half-size kernel further: flat means flat beyond.
@@ -181,7 +185,7 @@ def test_a_block_without_texture_counts_as_in_the_release(model):
 
 @given(border=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=10, deadline=None)
-def test_only_whole_blocks_inside_the_cut_count(model, border, seed):
+def test_only_whole_blocks_inside_the_cut_count(model: Path, border: int, seed: int) -> None:
     image = texture(120, 230, seed)
     elsewhere = np.random.default_rng(seed).integers(0, 256, image.shape, dtype=np.uint8)
     counted = np.s_[border : border + 96, border : border + 192]
@@ -190,25 +194,23 @@ def test_only_whole_blocks_inside_the_cut_count(model, border, seed):
     assert niqe(image, border, model) == niqe(np.ascontiguousarray(image[counted]), 0, model)
 
 
-def test_the_smallest_image_is_two_blocks(model):
+def test_the_smallest_image_is_two_blocks(model: Path) -> None:
     for height, width in ((96, 192), (192, 96)):
         assert niqe(texture(height + 4, width + 4), 2, model) > 0
     for height, width in ((96, 191), (191, 191), (95, 500)):
-        with pytest.raises(
-            UnmeasurableError, match=rf"{height + 4}x{width + 4} pixels is too small for NIQE"
-        ):
+        with pytest.raises(UnmeasurableError, match=rf"{height + 4}x{width + 4}"):
             niqe(texture(height + 4, width + 4), 2, model)
     with pytest.raises(UnmeasurableError, match="192x96 or 96x192"):
         niqe(texture(50, 50), 0, model)
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (37, 201, 9)])
-def test_an_image_without_texture_has_none(model, colour):
+def test_an_image_without_texture_has_none(model: Path, colour: tuple[int, int, int]) -> None:
     image = np.full((200, 200, 3), colour, np.uint8)
-    with pytest.raises(UnmeasurableError, match="with texture; 0 of 4 have it"):
+    with pytest.raises(UnmeasurableError, match="0 of 4"):
         niqe(image, 0, model)
     image[:40, :40] = texture(40, 40)
-    with pytest.raises(UnmeasurableError, match="with texture; 1 of 4 have it"):
+    with pytest.raises(UnmeasurableError, match="1 of 4"):
         niqe(image, 0, model)
 
 
@@ -220,7 +222,7 @@ def test_an_image_without_texture_has_none(model, colour):
         (texture(96, 192), -1, "border: -1"),
     ],
 )
-def test_what_is_no_image_is_refused(model, image, border, message):
+def test_what_is_no_image_is_refused(model: Path, image: np.ndarray, border: int, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         niqe(image, border, model)
     assert not isinstance(caught.value, UnmeasurableError)
@@ -235,14 +237,14 @@ def test_what_is_no_image_is_refused(model, image, border, message):
         ({"gaussian_window": np.ones((7, 7), int)}, "gaussian_window is an array of int64"),
     ],
 )
-def test_another_model_is_refused(tmp_path, changed, message):
+def test_another_model_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     path = write_model(tmp_path / "model.npz", **changed)
     with pytest.raises(ValueError, match=rf"model\.npz: {message}") as caught:
         niqe(texture(96, 192), 0, path)
     assert not isinstance(caught.value, UnmeasurableError)
 
 
-def test_another_file_is_refused(tmp_path, model):
+def test_another_file_is_refused(tmp_path: Path, model: Path) -> None:
     whole = model.read_bytes()
     for name, content in (("text", b"<html>"), ("empty", b""), ("short", whole[:-40])):
         path = tmp_path / f"{name}.npz"
@@ -259,8 +261,3 @@ def test_another_file_is_refused(tmp_path, model):
         niqe(texture(96, 192), 0, tmp_path / "damaged.npz")
     with pytest.raises(FileNotFoundError, match="gone"):
         niqe(texture(96, 192), 0, tmp_path / "gone.npz")
-
-
-def test_the_convention_is_one_line():
-    assert NIQE_CONVENTION.startswith("NIQE")
-    assert "\n" not in NIQE_CONVENTION

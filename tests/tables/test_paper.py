@@ -27,7 +27,7 @@ def paper():
     return {table: read_paper(table) for table in TABLES}
 
 
-def ablated(table):
+def ablated(table: int):
     """An ablation's table as the paper prints it: a row for each benchmark, a column for each method."""
     return [
         [table[4, "edsr_baseline", method, benchmark, "psnr"] for method in methods_of(table)]
@@ -35,11 +35,11 @@ def ablated(table):
     ]
 
 
-def methods_of(table):
+def methods_of(table: int):
     return list(dict.fromkeys(method for _, _, method, _, _ in table))
 
 
-def test_every_cell_is_there(paper):
+def test_every_cell_is_there(paper: dict[int, dict[Cell, float]]) -> None:
     assert [len(paper[table]) for table in TABLES] == [20, 16, 16, 432, 12, 32]
     for number, methods in ABLATED.items():
         assert set(paper[number]) == {
@@ -61,7 +61,7 @@ def test_every_cell_is_there(paper):
     }
 
 
-def test_scores_are_of_their_kind(paper):
+def test_scores_are_of_their_kind(paper: dict[int, dict[Cell, float]]) -> None:
     limits = {"psnr": (20, 40), "ssim": (0.6, 1), "niqe": (5, 7), "lpips": (0.2, 0.4)}
     for table in TABLES:
         for cell, value in paper[table].items():
@@ -69,14 +69,14 @@ def test_scores_are_of_their_kind(paper):
             assert low < value < high, (table, cell, value)
 
 
-def test_the_tables_agree_where_they_meet(paper):
+def test_the_tables_agree_where_they_meet(paper: dict[int, dict[Cell, float]]) -> None:
     for benchmark in ABLATIONS:
         bspa = {paper[table][4, "edsr_baseline", "bspa", benchmark, "psnr"] for table in (1, 2, 3, 4, 5)}
         baseline = {paper[table][4, "edsr_baseline", "baseline", benchmark, "psnr"] for table in (1, 4)}
         assert len(bspa) == len(baseline) == 1, (benchmark, bspa, baseline)
 
 
-def test_the_ablations_rise_and_fall_as_the_prose_says(paper):
+def test_the_ablations_rise_and_fall_as_the_prose_says(paper: dict[int, dict[Cell, float]]) -> None:
     for row in ablated(paper[1]):
         assert row == sorted(row), "each part of the method adds to the last"
     for row in (*ablated(paper[2]), *ablated(paper[3])):
@@ -85,7 +85,7 @@ def test_the_ablations_rise_and_fall_as_the_prose_says(paper):
         assert max(row) - min(row) < 0.025, "the number of classes changes little"
 
 
-def test_the_numbers_of_the_prose(paper):
+def test_the_numbers_of_the_prose(paper: dict[int, dict[Cell, float]]) -> None:
     table1 = {method: paper[1][4, "edsr_baseline", method, "set14", "psnr"] for method in ABLATED[1]}
     assert (table1["baseline"], table1["inverse"]) == (28.22, 28.25)
     assert table1["alternating"] - table1["baseline"] == pytest.approx(0.06)
@@ -93,7 +93,7 @@ def test_the_numbers_of_the_prose(paper):
     assert fsrcnn["bspa"] - fsrcnn["baseline"] == pytest.approx(1.32)
 
 
-def test_the_comparisons_of_the_prose(paper):
+def test_the_comparisons_of_the_prose(paper: dict[int, dict[Cell, float]]) -> None:
     """BSPA and SamplingAug beat the baseline, BSPA all others on large networks, UDN it on the small one."""
     for scale, model in GROUPS:
         for benchmark in BENCHMARKS:
@@ -105,7 +105,7 @@ def test_the_comparisons_of_the_prose(paper):
                 assert psnr["bspa"] < psnr["udn"]
 
 
-def test_smaller_scales_are_easier(paper):
+def test_smaller_scales_are_easier(paper: dict[int, dict[Cell, float]]) -> None:
     for model in MODELS:
         for method in METHODS:
             for benchmark in BENCHMARKS:
@@ -114,7 +114,7 @@ def test_smaller_scales_are_easier(paper):
                     assert x2 > x3 > x4
 
 
-def test_a_table_that_the_paper_does_not_have_is_told():
+def test_a_table_that_the_paper_does_not_have_is_told() -> None:
     with pytest.raises(ValueError, match="paper: 7; the paper's tables of scores are 1, 2, 3, 4, 5, 6"):
         read_paper(7)
 
@@ -123,14 +123,14 @@ def test_a_table_that_the_paper_does_not_have_is_told():
 
 
 @pytest.fixture(scope="module")
-def lines(data):
+def lines(data: Path):
     file = data.parent / "paper" / "bspa.md"
     if not file.exists():
         pytest.skip(f"the paper's text is not at {file}")
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def grid_after(lines, title):
+def grid_after(lines: list[str], title: str):
     """The rows with numbers that follow a title: first cell, then the others."""
     start = next(index for index, line in enumerate(lines) if re.match(title, line))
     rows = []
@@ -143,11 +143,11 @@ def grid_after(lines, title):
 
 
 @pytest.mark.parametrize("number", ABLATED)
-def test_the_ablations_are_those_of_the_text(paper, lines, number):
+def test_the_ablations_are_those_of_the_text(paper: dict[int, dict[Cell, float]], lines: list[str], number: int) -> None:
     assert ablated(paper[number]) == grid_after(lines, f"Table {number}:")
 
 
-def rows_of_table4(lines):
+def rows_of_table4(lines: list[str]):
     """The cells of the scores, in the rows' order, with what is left of their marks."""
     rows = [re.search(r"\t[\d.]+[KM]\t(.*)", line) for line in lines]
     return [row[1].split("\t") for row in rows if row]
@@ -166,7 +166,7 @@ def marks(cell):
         yield bold, before.count("<u>") > before.count("</u>")
 
 
-def test_table_4_is_that_of_the_text(paper, lines):
+def test_table_4_is_that_of_the_text(paper: dict[int, dict[Cell, float]], lines: list[str]) -> None:
     transcribed = [
         [
             [paper[4][scale, model, method, benchmark, metric] for metric in ("psnr", "ssim")]
@@ -178,7 +178,7 @@ def test_table_4_is_that_of_the_text(paper, lines):
     assert transcribed == [[plain(cell) for cell in row] for row in rows_of_table4(lines)]
 
 
-def test_what_the_text_marks_is_best_or_second(lines):
+def test_what_the_text_marks_is_best_or_second(lines: list[str]) -> None:
     rows = rows_of_table4(lines)
     bold = underlined = 0
     for start in range(0, len(rows), len(METHODS)):
@@ -194,7 +194,7 @@ def test_what_the_text_marks_is_best_or_second(lines):
     assert (bold, underlined) == (5, 7), "as many marks as the text kept"
 
 
-def test_table_6_is_that_of_the_text(paper, lines):
+def test_table_6_is_that_of_the_text(paper: dict[int, dict[Cell, float]], lines: list[str]) -> None:
     start = lines.index("Model\tSet14\tB100\tUrban100\tDIV2K valid\t\t\t\t") + 1
     printed = [[plain(cell) for cell in line.split("\t")[1:5]] for line in lines[start : start + 4]]
     assert printed == [

@@ -24,7 +24,7 @@ def coverage(trials, interval, **spread):
     return np.mean([low <= 0 <= high for low, high in ends])
 
 
-def quick(values):
+def quick(values: np.ndarray):
     return mean_interval(values, resamples=499)
 
 
@@ -37,22 +37,22 @@ def quick(values):
     ],
     ids=["seeds and images", "mostly images"],
 )
-def test_the_interval_holds_the_true_mean_as_often_as_it_says(spread):
+def test_the_interval_holds_the_true_mean_as_often_as_it_says(spread: dict[str, Any]) -> None:
     # 300 trials of probability 0.95 have a standard deviation of 0.013.
     assert 0.90 <= coverage(300, quick, **spread) <= 0.99
 
 
-def test_drawing_images_alone_would_take_seeds_for_certain():
+def test_drawing_images_alone_would_take_seeds_for_certain() -> None:
     spread = {"seeds": 8, "images": 30, "of_seeds": 1.0, "of_images": 0.3, "of_pairs": 0.3}
 
-    def of_images_alone(values):
+    def of_images_alone(values: np.ndarray):
         return quick(np.tile(values.mean(axis=0), (2, 1)))
 
     assert coverage(100, of_images_alone, **spread) < 0.5
     assert coverage(100, quick, **spread) > 0.8
 
 
-def test_of_few_seeds_the_interval_holds_as_often_as_is_documented():
+def test_of_few_seeds_the_interval_holds_as_often_as_is_documented() -> None:
     for seeds, expected in ((2, 0.5), (3, 0.75), (5, 0.85)):
         spread = {"seeds": seeds, "images": 10, "of_seeds": 1.0, "of_images": 0.0, "of_pairs": 0.01}
         assert coverage(200, quick, **spread) == pytest.approx(expected, abs=0.1), f"{seeds} seeds"
@@ -63,22 +63,22 @@ def values():
     return differences(np.random.default_rng(3), 4, 12, of_seeds=0.1, of_images=0.4, of_pairs=0.2)
 
 
-def test_no_difference_has_an_interval_of_no_width():
+def test_no_difference_has_an_interval_of_no_width() -> None:
     assert mean_interval(np.zeros((3, 14))) == (0.0, 0.0)
 
 
-def test_equal_differences_have_their_own_value():
+def test_equal_differences_have_their_own_value() -> None:
     assert mean_interval(np.full((2, 5), 0.1)) == pytest.approx((0.1, 0.1), rel=1e-12)
 
 
-def test_the_interval_moves_and_grows_with_the_differences(values):
+def test_the_interval_moves_and_grows_with_the_differences(values: np.ndarray) -> None:
     low, high = mean_interval(values)
     assert low < values.mean() < high
     assert mean_interval(values + 2.5) == pytest.approx((low + 2.5, high + 2.5), abs=1e-12)
     assert mean_interval(3 * values) == pytest.approx((3 * low, 3 * high), abs=1e-12)
 
 
-def test_the_width_is_that_of_both_spreads():
+def test_the_width_is_that_of_both_spreads() -> None:
     """Of many seeds and images the interval is the normal one, of Owen's variance."""
     generator = np.random.default_rng(0)
     values = differences(generator, 60, 80, of_seeds=1.0, of_images=1.5, of_pairs=0.0)
@@ -87,7 +87,7 @@ def test_the_width_is_that_of_both_spreads():
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(variance), rel=0.05)
 
 
-def test_the_interval_leans_as_the_differences_do():
+def test_the_interval_leans_as_the_differences_do() -> None:
     """The percentiles of the resamples, which cannot leave the range of the differences."""
     values = np.zeros((2, 20))
     values[:, 0] = 1.0
@@ -96,34 +96,34 @@ def test_the_interval_leans_as_the_differences_do():
     assert high > 2 * values.mean()
 
 
-def test_equal_differences_give_equal_intervals_and_the_seed_counts(values):
+def test_equal_differences_give_equal_intervals_and_the_seed_counts(values: np.ndarray) -> None:
     assert mean_interval(values) == mean_interval(values.copy())
     assert mean_interval(values, seed=1) != mean_interval(values)
 
 
-def test_less_confidence_is_a_narrower_interval(values):
+def test_less_confidence_is_a_narrower_interval(values: np.ndarray) -> None:
     low, high = mean_interval(values)
     inner_low, inner_high = mean_interval(values, level=0.5)
     assert low < inner_low < inner_high < high
 
 
-def test_two_seeds_and_two_images_are_enough():
+def test_two_seeds_and_two_images_are_enough() -> None:
     low, high = mean_interval(np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert (low, high) == (0.0, 3.0)
 
 
 @pytest.mark.parametrize("shape", [(1, 100), (3, 1), (1, 1)])
-def test_one_seed_or_one_image_tells_nothing_of_others(shape):
+def test_one_seed_or_one_image_tells_nothing_of_others(shape: tuple[int, int]) -> None:
     assert np.isnan(mean_interval(np.ones(shape))).all()
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_a_difference_that_is_not_finite_has_no_interval(values, value):
+def test_a_difference_that_is_not_finite_has_no_interval(values: np.ndarray, value: float) -> None:
     values[1, 2] = value
     assert np.isnan(mean_interval(values)).all()
 
 
-def test_the_size_of_batches_bounds_memory_alone(values, monkeypatch):
+def test_the_size_of_batches_bounds_memory_alone(values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bspa.tables.statistics.NUMBERS_AT_ONCE", 100)
     in_small_batches = mean_interval(values)
     monkeypatch.undo()

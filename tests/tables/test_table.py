@@ -34,13 +34,13 @@ class Results:
         self.summaries: list[Path] = []
         self.runs: list[dict] = []
 
-    def score(self, scale, model, method, benchmark, psnr, ssim, *, seed=0, images=None, **labels):
+    def score(self, scale: int, model: Path, method, benchmark: str, psnr, ssim, *, seed: int = 0, images=None, **labels):
         self.write(scale, model, method, benchmark, {"psnr": psnr, "ssim": ssim}, seed, images, labels)
 
-    def perceive(self, scale, model, method, benchmark, niqe, lpips, *, seed=0, images=None, **labels):
+    def perceive(self, scale: int, model: Path, method, benchmark: str, niqe, lpips, *, seed: int = 0, images=None, **labels):
         self.write(scale, model, method, benchmark, {"niqe": niqe, "lpips": lpips}, seed, images, labels)
 
-    def write(self, scale, model, method, benchmark, scores, seed, images, labels):
+    def write(self, scale: int, model: Path, method, benchmark: str, scores, seed: int, images, labels):
         path = self.folder / f"{len(self.evaluations)}.csv"
         images = images or [f"{number:03}" for number in range(len(next(iter(scores.values()))))]
         pd.DataFrame({"image": images, "width": 64, "height": 48, **scores}).to_csv(path, index=False)
@@ -52,7 +52,7 @@ class Results:
             )
         )  # fmt: skip
 
-    def run(self, scale, model, method, *, seed=0, parameters=24518, steps=800, device_seconds=12.5, **more):
+    def run(self, scale: int, model: Path, method, *, seed: int = 0, parameters=24518, steps=800, device_seconds=12.5, **more):
         path = self.folder / f"{len(self.summaries)}.json"
         summary = {
             "parameters": parameters,
@@ -87,12 +87,12 @@ class Results:
 
 
 @pytest.fixture
-def results(tmp_path):
+def results(tmp_path: Path):
     return Results(tmp_path)
 
 
 @pytest.fixture
-def two_scales(results):
+def two_scales(results: Results):
     """Bicubic interpolation at both scales first, as the rule lists it; then the runs."""
     for scale in (2, 4):
         for benchmark in ("Set5", "my_set"):
@@ -126,7 +126,7 @@ def markdown_rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-def test_csv_has_the_documented_columns_and_the_means_over_images(results):
+def test_csv_has_the_documented_columns_and_the_means_over_images(results: Results) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [28.0, 29.0], [0.8, 0.7])
     results.score(4, "bicubic", "bicubic", "Set14", [26.0], [0.6])
     results.score(4, "fsrcnn", "bspa", "Set5", [28.125, 30.25], [0.81, 0.83])
@@ -140,7 +140,7 @@ def test_csv_has_the_documented_columns_and_the_means_over_images(results):
     ]
 
 
-def test_rows_are_grouped_by_scale_and_begin_with_bicubic(two_scales):
+def test_rows_are_grouped_by_scale_and_begin_with_bicubic(two_scales: Table) -> None:
     frame = to_frame(two_scales)
     assert frame[["scale", "model", "method"]].values.tolist() == [
         [2, "bicubic", "bicubic"],
@@ -154,7 +154,7 @@ def test_rows_are_grouped_by_scale_and_begin_with_bicubic(two_scales):
     ]
 
 
-def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results):
+def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results: Results) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [28.0, 29.0], [0.8, 0.7])
     for seed, psnr, seconds in ((0, 28.0, 10.0), (1, 28.5, 20.0), (5, 30.0, 60.0)):
         # Images differ by far more than seeds; only the seeds' means may count in the deviation.
@@ -180,7 +180,7 @@ def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results
     assert "Difference" not in text
 
 
-def test_an_infinite_psnr_is_kept_and_printed(results):
+def test_an_infinite_psnr_is_kept_and_printed(results: Results) -> None:
     for seed in (0, 1):
         # The first image is called NA, which must stay a name.
         named = {"seed": seed, "images": ["NA", "002"]}
@@ -200,7 +200,7 @@ def test_an_infinite_psnr_is_kept_and_printed(results):
     assert r"\textbf{$\infty$} / \textbf{0.9500} $\pm$ 0.0000" in to_latex(table)
 
 
-def test_infinite_psnrs_have_no_difference(results):
+def test_infinite_psnrs_have_no_difference(results: Results) -> None:
     for seed in (0, 1):
         for method in ("baseline", "bspa"):
             results.score(4, "fsrcnn", method, "Set5", [math.inf, 30.0], [1.0, 0.9], seed=seed)
@@ -210,7 +210,7 @@ def test_infinite_psnrs_have_no_difference(results):
     assert frame["Set5_ssim_gain"][1] == 0
 
 
-def test_markdown_prints_scores_as_the_paper_and_marks_what_is_printed(two_scales):
+def test_markdown_prints_scores_as_the_paper_and_marks_what_is_printed(two_scales: Table) -> None:
     header, _, *rows = markdown_rows(to_markdown(two_scales))
     assert header == [
         "Scale", "Model", "Method", "Params", "Steps", "Device-seconds",
@@ -236,14 +236,14 @@ def test_markdown_prints_scores_as_the_paper_and_marks_what_is_printed(two_scale
     ]
 
 
-def test_both_texts_tell_the_convention_the_cost_and_the_device(two_scales):
+def test_both_texts_tell_the_convention_the_cost_and_the_device(two_scales: Table) -> None:
     for text in (to_markdown(two_scales), to_latex(two_scales)):
         assert CONVENTION in text
         assert "Device-seconds" in text
         assert "cpu (float32)" in text
 
 
-def test_latex_holds_the_cells_of_markdown(two_scales):
+def test_latex_holds_the_cells_of_markdown(two_scales: Table) -> None:
     text = to_latex(two_scales)
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     rows = [re.split(r"(?<!\\) & ", line.removesuffix(r" \\")) for line in body.splitlines() if " & " in line]
@@ -268,7 +268,7 @@ def test_latex_holds_the_cells_of_markdown(two_scales):
 
 
 @pytest.mark.parametrize("which", ["two_scales", "two_seeds", "ablation", "perceived"])
-def test_latex_compiles(which, request, tmp_path):
+def test_latex_compiles(which, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
     made = request.getfixturevalue(which)
@@ -288,7 +288,7 @@ def test_latex_compiles(which, request, tmp_path):
 
 
 @pytest.fixture
-def two_seeds(results):
+def two_seeds(results: Results):
     """Two networks; BSPA is better by 0.1 to 0.5 dB, which differs by seed and image."""
     results.score(4, "bicubic", "bicubic", "Set5", [26.0, 27.0, 28.0], [0.8] * 3)
     for model in ("fsrcnn", "rcan"):
@@ -302,7 +302,7 @@ def two_seeds(results):
     return results
 
 
-def test_gains_are_paired_by_seed_and_image(two_seeds):
+def test_gains_are_paired_by_seed_and_image(two_seeds: Results) -> None:
     frame = to_frame(two_seeds.table())
     names = [
         f"Set5_{metric}_{what}"
@@ -323,7 +323,7 @@ def test_gains_are_paired_by_seed_and_image(two_seeds):
     assert 0.1 < low < 0.3 < high < 0.5
 
 
-def test_gains_stand_in_a_block_of_their_own(two_seeds):
+def test_gains_stand_in_a_block_of_their_own(two_seeds: Results) -> None:
     table = two_seeds.table()
     (gain,) = {entry.gains["Set5", "psnr"] for entry in table.entries if entry.gains}
     interval = f"+0.30 [{gain.low:+.2f}, {gain.high:+.2f}] / 0.0000 [0.0000, 0.0000]"
@@ -341,7 +341,7 @@ def test_gains_stand_in_a_block_of_their_own(two_seeds):
     assert interval in to_latex(table)
 
 
-def test_one_seed_has_no_deviation_and_no_gain(two_scales):
+def test_one_seed_has_no_deviation_and_no_gain(two_scales: Table) -> None:
     frame = to_frame(two_scales)
     assert list(frame.columns[6:]) == ["Set5_psnr", "Set5_ssim", "my_set_psnr", "my_set_ssim"]
     for text in (to_markdown(two_scales), to_latex(two_scales)):
@@ -349,13 +349,13 @@ def test_one_seed_has_no_deviation_and_no_gain(two_scales):
         assert "±" not in text
 
 
-def test_tables_are_made_alike(two_seeds):
+def test_tables_are_made_alike(two_seeds: Results) -> None:
     first, again = two_seeds.table(), two_seeds.table()
     assert to_frame(first).to_csv() == to_frame(again).to_csv()
     assert to_markdown(first) == to_markdown(again)
 
 
-def test_a_seed_that_was_not_evaluated_is_named(two_seeds):
+def test_a_seed_that_was_not_evaluated_is_named(two_seeds: Results) -> None:
     with pytest.raises(ValueError, match="fsrcnn x4 baseline seed 8: no evaluation of psnr on Set5"):
         two_seeds.table(seeds=[0, 7, 8])
 
@@ -364,7 +364,7 @@ def test_a_seed_that_was_not_evaluated_is_named(two_seeds):
 
 
 @pytest.fixture
-def ablation(results):
+def ablation(results: Results):
     """The paper's Table 1, as far as it is made."""
     for benchmark in ("set14", "own"):
         results.score(4, "bicubic", "bicubic", benchmark, [25.0, 27.0], [0.7] * 2)
@@ -376,7 +376,7 @@ def ablation(results):
     return results
 
 
-def test_the_papers_scores_follow_the_documented_columns(ablation):
+def test_the_papers_scores_follow_the_documented_columns(ablation: Results) -> None:
     frame = to_frame(ablation.table(paper=1, metrics=["psnr"]))
     assert list(frame.columns) == [
         *LEADING, "set14_psnr", "own_psnr", "set14_psnr_paper", "set14_psnr_minus_paper",
@@ -389,7 +389,7 @@ def test_the_papers_scores_follow_the_documented_columns(ablation):
     )
 
 
-def test_the_papers_scores_and_the_differences_stand_beneath(ablation):
+def test_the_papers_scores_and_the_differences_stand_beneath(ablation: Results) -> None:
     _, _, *rows = markdown_rows(to_markdown(ablation.table(paper=1)))
     assert [row[2:] for row in rows] == [
         ["", "0", "0", "0", "26.00/0.7000", "26.00/0.7000"],
@@ -407,18 +407,18 @@ def test_the_papers_scores_and_the_differences_stand_beneath(ablation):
     ("trained_on", "words"),
     [("my_photos", "trained on DIV2K, ours on my_photos."), ("div2k_train", "trained on DIV2K.")],
 )
-def test_what_networks_are_trained_on_is_told(ablation, trained_on, words):
+def test_what_networks_are_trained_on_is_told(ablation: Results, trained_on, words) -> None:
     assert f"The paper's networks are {words}" in to_markdown(ablation.table(paper=1, trained_on=trained_on))
     assert "paper" not in to_markdown(ablation.table(trained_on=trained_on))
 
 
-def test_names_that_the_paper_does_not_have_leave_no_trace(two_scales, results):
+def test_names_that_the_paper_does_not_have_leave_no_trace(two_scales: Table, results: Results) -> None:
     table = results.table(paper=4)
     assert to_frame(table).equals(to_frame(two_scales))
     assert to_markdown(table) == to_markdown(two_scales)
 
 
-def test_a_table_of_the_paper_that_is_not_there_is_told(ablation):
+def test_a_table_of_the_paper_that_is_not_there_is_told(ablation: Results) -> None:
     with pytest.raises(ValueError, match="paper: 7; the paper's tables of scores are 1, 2, 3, 4, 5, 6"):
         ablation.table(paper=7)
 
@@ -427,7 +427,7 @@ def test_a_table_of_the_paper_that_is_not_there_is_told(ablation):
 
 
 @pytest.fixture
-def perceived(results):
+def perceived(results: Results):
     """RCAN on set14, where LPIPS was not computed."""
     none = [math.nan] * 3
     results.perceive(4, "bicubic", "bicubic", "set14", [8.0, 8.0, 8.0], none)
@@ -438,7 +438,7 @@ def perceived(results):
     return results
 
 
-def test_the_lowest_niqe_is_best_and_what_was_not_computed_is_told(perceived):
+def test_the_lowest_niqe_is_best_and_what_was_not_computed_is_told(perceived: Results) -> None:
     table = perceived.table(paper=6)
     frame = to_frame(table)
     assert list(frame.columns) == [
@@ -463,7 +463,7 @@ def test_the_lowest_niqe_is_best_and_what_was_not_computed_is_told(perceived):
     assert r"\underline{6.60}/--" in to_latex(table)
 
 
-def test_niqe_that_was_not_computed_is_told(perceived):
+def test_niqe_that_was_not_computed_is_told(perceived: Results) -> None:
     for path in perceived.evaluations:
         path.write_text("image,niqe,lpips\n001,,0.25\n002,,0.5\n")
     text = to_markdown(perceived.table())
@@ -472,14 +472,14 @@ def test_niqe_that_was_not_computed_is_told(perceived):
     assert "–/**0.3750**" in text
 
 
-def test_a_metric_that_some_rows_lack_is_told(perceived):
+def test_a_metric_that_some_rows_lack_is_told(perceived: Results) -> None:
     perceived.evaluations[2].write_text("image,niqe,lpips\n000,6.2,0.25\n001,6.3,0.5\n002,6.4,0.75\n")
     text = to_markdown(perceived.table())
     assert "LPIPS was not computed where – stands: it needs" in text
     assert "**6.30**/0.5000" in text, "a number alone is not ranked"
 
 
-def test_images_that_a_metric_cannot_measure_are_left_out_of_every_row(perceived):
+def test_images_that_a_metric_cannot_measure_are_left_out_of_every_row(perceived: Results) -> None:
     perceived.evaluations[1].write_text("image,niqe,lpips\n000,6.5,\n001,,\n002,6.7,\n")
     table = perceived.table()
     assert to_frame(table)["set14_niqe"].tolist() == pytest.approx([8.0, 6.6, 6.3])
@@ -489,7 +489,7 @@ def test_images_that_a_metric_cannot_measure_are_left_out_of_every_row(perceived
     assert r"set14 $\times$4 leaves out 001" in to_latex(table)
 
 
-def test_a_row_without_a_metric_does_not_count_for_what_is_left_out(perceived):
+def test_a_row_without_a_metric_does_not_count_for_what_is_left_out(perceived: Results) -> None:
     perceived.evaluations[0].write_text("image,niqe,lpips\n000,,\n001,,\n002,,\n")
     perceived.evaluations[1].write_text("image,niqe,lpips\n000,6.5,\n001,,\n002,6.7,\n")
     assert to_frame(perceived.table())["set14_niqe"].tolist() == pytest.approx(
@@ -497,7 +497,7 @@ def test_a_row_without_a_metric_does_not_count_for_what_is_left_out(perceived):
     )
 
 
-def test_quality_and_perception_share_a_cell(results):
+def test_quality_and_perception_share_a_cell(results: Results) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [30.0, 31.0], [0.9, 0.9])
     results.perceive(4, "fsrcnn", "bspa", "Set5", [6.0, 7.0], [0.2, 0.4])
     results.run(4, "fsrcnn", "bspa")
@@ -509,7 +509,7 @@ def test_quality_and_perception_share_a_cell(results):
     assert NIQE_CONVENTION not in text
 
 
-def test_a_metric_alone_is_printed_alone(results):
+def test_a_metric_alone_is_printed_alone(results: Results) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [28.22], [0.7])
     results.run(4, "fsrcnn", "bspa")
     header, _, row = markdown_rows(to_markdown(results.table(metrics=["psnr"])))
@@ -519,7 +519,7 @@ def test_a_metric_alone_is_printed_alone(results):
 # ---- notes and marks -------------------------------------------------------
 
 
-def test_moving_averages_of_the_weights_are_told(results):
+def test_moving_averages_of_the_weights_are_told(results: Results) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [26.0], [0.8])
     for method in ("baseline", "bspa"):
         results.score(4, "fsrcnn", method, "Set5", [30.0], [0.9], label="FSRCNN", method_label=method.upper())
@@ -534,11 +534,11 @@ def test_moving_averages_of_the_weights_are_told(results):
     assert "FSRCNN ×4 BASELINE are exponential moving averages (decay 0.99)" in to_markdown(results.table())
 
 
-def test_no_average_no_note(two_scales):
+def test_no_average_no_note(two_scales: Table) -> None:
     assert "moving average" not in to_markdown(two_scales)
 
 
-def test_runs_of_unlike_averages_have_no_mean(results):
+def test_runs_of_unlike_averages_have_no_mean(results: Results) -> None:
     for seed in (0, 1):
         results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9], seed=seed)
         results.run(4, "fsrcnn", "bspa", seed=seed, ema=0.999 if seed else None)
@@ -546,7 +546,7 @@ def test_runs_of_unlike_averages_have_no_mean(results):
         results.table()
 
 
-def test_the_caption_stands_above(two_scales, results):
+def test_the_caption_stands_above(two_scales: Table, results: Results) -> None:
     assert to_markdown(two_scales).startswith("Methods compared.\n\n| Scale |")
     assert to_markdown(results.table(caption="")).startswith("| Scale |")
     # A second line of a comment would be text.
@@ -568,36 +568,36 @@ def test_the_caption_stands_above(two_scales, results):
         (-math.inf, True, "−∞"),
     ],
 )
-def test_differences_have_a_sign_unless_they_are_printed_as_zero(value, signed, text):
+def test_differences_have_a_sign_unless_they_are_printed_as_zero(value: float, signed, text) -> None:
     assert print_number(value, "psnr", MARKDOWN, signed=signed) == text
 
 
-def test_every_special_character_of_latex_is_escaped():
+def test_every_special_character_of_latex_is_escaped() -> None:
     assert LATEX.escape(r"a_b & 5% #1 $x {y} ~^\z") == (
         r"a\_b \& 5\% \#1 \$x \{y\} \textasciitilde{}\textasciicircum{}\textbackslash{}z"
     )
 
 
-def test_signs_that_labels_hold_are_mathematics_in_latex():
+def test_signs_that_labels_hold_are_mathematics_in_latex() -> None:
     assert LATEX.escape("BSPA, β = 0.5, ×4 ± −1 – σ") == (
         r"BSPA, $\beta$ = 0.5, $\times$4 $\pm$ $-$1 -- $\sigma$"
     )
 
 
 @given(st.lists(st.integers(2000, 2010), min_size=2, max_size=8))
-def test_ranks_are_dense_and_follow_the_numbers(hundredths):
+def test_ranks_are_dense_and_follow_the_numbers(hundredths) -> None:
     ranks = rank_printed([f"{value / 100:.2f}" for value in hundredths])
     for value, rank in zip(hundredths, ranks, strict=True):
         assert rank == 1 + len({other for other in hundredths if other > value})
 
 
 @given(st.lists(st.integers(200, 210), min_size=2, max_size=8))
-def test_where_lower_is_better_the_ranks_are_those_of_the_negatives(hundredths):
+def test_where_lower_is_better_the_ranks_are_those_of_the_negatives(hundredths) -> None:
     numbers = [f"{value / 100:.2f}" for value in hundredths]
     assert rank_printed(numbers, lower_is_better=True) == rank_printed([f"-{number}" for number in numbers])
 
 
-def test_a_number_alone_is_not_ranked():
+def test_a_number_alone_is_not_ranked() -> None:
     assert rank_printed(["28.22"]) == [0]
     assert rank_printed(["28.22", "nan"]) == [0, 0]
     assert rank_printed(["28.22", "nan", "28.23"]) == [2, 0, 1]
@@ -617,11 +617,11 @@ def test_a_number_alone_is_not_ranked():
         (15592355, "15.6M"),
     ],
 )
-def test_counts_are_printed_as_in_the_paper(count, text):
+def test_counts_are_printed_as_in_the_paper(count, text) -> None:
     assert short_count(count) == text
 
 
-def test_a_missing_evaluation_is_named(results):
+def test_a_missing_evaluation_is_named(results: Results) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9])
     results.score(4, "fsrcnn", "baseline", "Set5", [30.0], [0.9])
     results.score(4, "fsrcnn", "baseline", "Set14", [30.0], [0.9])
@@ -631,7 +631,7 @@ def test_a_missing_evaluation_is_named(results):
         results.table()
 
 
-def test_scores_of_different_images_are_not_compared(results):
+def test_scores_of_different_images_are_not_compared(results: Results) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [30.0, 31.0], [0.9, 0.9], images=["001", "002"])
     results.score(4, "fsrcnn", "baseline", "Set5", [30.0, 31.0], [0.9, 0.9], images=["001", "003"])
     with pytest.raises(ValueError, match=r"1\.csv and .*0\.csv score different images"):
@@ -646,14 +646,14 @@ def test_scores_of_different_images_are_not_compared(results):
         ("image,psnr,ssim\n001,30,\n", "image 001 has no ssim"),
     ],
 )
-def test_an_evaluation_without_scores_is_named(results, text, message):
+def test_an_evaluation_without_scores_is_named(results: Results, text, message: str) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9])
     results.evaluations[0].write_text(text)
     with pytest.raises(ValueError, match=rf"0\.csv: {message}"):
         results.table()
 
 
-def test_unlike_runs_have_no_mean(results):
+def test_unlike_runs_have_no_mean(results: Results) -> None:
     for seed in (0, 1):
         results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9], seed=seed)
         results.run(4, "fsrcnn", "bspa", seed=seed, steps=800 + seed)
@@ -663,13 +663,13 @@ def test_unlike_runs_have_no_mean(results):
         results.table()
 
 
-def test_a_missing_summary_is_told(results):
+def test_a_missing_summary_is_told(results: Results) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9])
     with pytest.raises(ValueError, match="1 seeds are evaluated, but 0 runs are summarised"):
         results.table()
 
 
-def test_the_script_writes_all_three_files(results, tmp_path):
+def test_the_script_writes_all_three_files(results: Results, tmp_path: Path) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [28.0, 29.0], [0.8, 0.7])
     results.score(4, "fsrcnn", "bspa", "Set5", [1 / 3, 30.25], [0.81, 0.83])
     results.run(4, "fsrcnn", "bspa")
@@ -688,7 +688,7 @@ def test_the_script_writes_all_three_files(results, tmp_path):
     assert output.tex.read_text() == to_latex(results.table())
 
 
-def test_classes_are_joined_with_every_digit(tmp_path):
+def test_classes_are_joined_with_every_digit(tmp_path: Path) -> None:
     for name, threshold in (("a", "0.00012345678901234567"), ("b", "1e-05")):
         (tmp_path / f"{name}.csv").write_text(f"k,N_k,t_k,P_k\n1,10,{threshold},0.25\n2,5,inf,0.5\n")
     output = tmp_path / "classes.csv"
@@ -700,7 +700,7 @@ def test_classes_are_joined_with_every_digit(tmp_path):
     )
 
 
-def test_a_file_that_holds_no_classes_is_named(tmp_path):
+def test_a_file_that_holds_no_classes_is_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text("k,N_k\n1,10\n")
     with pytest.raises(ValueError, match=r"a\.csv: has columns k, N_k, not k, N_k, t_k, P_k"):
