@@ -89,16 +89,21 @@ def fetch(
                 except _UnusableError as error:
                     log.warning("%s: %s", url, error)
                     failures.append(f"{url}: {error}")
-                    continue
-                with part.open("rb+") as file:
-                    os.fsync(file.fileno())
-                part.replace(target)
-                for left in target.parent.glob(f".{target.name}.*.part"):
-                    left.unlink()
-                return digest
+                else:
+                    _finish(part, target)
+                    return digest
         finally:
             lock.unlink(missing_ok=True)
     raise DownloadError("\n  ".join([f"could not fetch {target.name}:", *failures]))
+
+
+def _finish(part: Path, target: Path) -> None:
+    """Give the file its name, and remove what is left of other addresses."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    for left in target.parent.glob(f".{target.name}.*.part"):
+        left.unlink()
 
 
 def _local_path(url: str) -> Path | None:

@@ -69,8 +69,7 @@ def train_stage(
     torch.backends.cudnn.benchmark = True  # every batch has one shape
     state = StageState(task, schedule, masks=masks, device=device, checkpoints=checkpoints)
     read_every = STEPS_BETWEEN_READS[device.type]
-    begin = state.step
-    progress = Progress("steps", schedule.steps - begin)
+    progress = Progress("steps", schedule.steps, start=state.step)
     unread: list[Tensor] = []
     with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
@@ -106,7 +105,7 @@ def train_stage(
                 unread.clear()
             if epoch_ends:
                 state.journal.close_row(state.step)
-            progress.report(state.step - begin)
+            progress.report(state.step)
 
             # A checkpoint holds no step whose loss was not read.
             if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
