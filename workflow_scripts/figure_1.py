@@ -1,6 +1,7 @@
 """Figure 1: the long tail of difficulty, and the classes that it is split into.
 
-In: the difficulty scores, the classes' sizes and thresholds. Out: the figure as PDF and PNG.
+In: the difficulty scores; the classes' sizes and thresholds. Out: the figure as PDF and PNG.
+Settings: label (what the sub-images are, in words).
 """
 
 from typing import Any
@@ -13,11 +14,10 @@ from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
     figure = figure_1(
         read_scores(snakemake.input.scores).mse,
         read_classes(snakemake.input.thresholds),
-        label=settings["label"],
+        label=snakemake.params.settings["label"],
     )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

@@ -3,13 +3,14 @@
 In: scores of the training and of the validation sub-images under each method's network; the reference
 network's scores of both and the classes' thresholds, by which both are classified. Out: the figure as PDF
 and PNG. The PSNR of a sub-image is that of its RGB error; an exact reproduction counts as 100 dB.
+Settings: label (network, scale and data, in words), methods (labels).
 """
 
 from typing import Any
 
 from bspa.difficulty.class_table import read_classes
-from bspa.difficulty.classes import classify
-from bspa.figures.figure3 import class_psnr, figure_3, training_classes
+from bspa.difficulty.classes import assign_classes, classify
+from bspa.figures.figure3 import class_psnr, figure_3
 from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
@@ -22,7 +23,7 @@ def main(snakemake: Any) -> None:
     validation_difficulty, *validation = read_matching(
         [files.validation_difficulty, *files.validation_scores]
     )
-    members = training_classes(difficulty, classes, path=files.thresholds)
+    members = assign_classes(difficulty.mse, classes.sizes)
     validation_members = classify(validation_difficulty.mse, classes.thresholds)
     number = len(classes.sizes)
     panels = {

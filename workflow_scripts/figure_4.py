@@ -1,41 +1,44 @@
 """Figure 4: SR of uniform and of inverse sampling, and where their errors lie.
 
 In: packed images; scores of their sub-images under both networks, by which the regions are chosen unless they
-are given; both delivered weights. Out: the figure as PDF and PNG.
-Whole images are super-resolved, then cut.
+are named; both delivered weights. Out: the figure as PDF and PNG. Whole images are super-resolved, then cut.
+Settings: label (network, scale and data, in words), methods (two labels), source (name of the images),
+regions (named ones: image, top, left; of a sub-image's size), count (of regions where none is named), tile.
 """
 
+from functools import partial
 from typing import Any
 
 from bspa.data.packed import PackedImages
-from bspa.figures.figure4 import Comparison, figure_4, most_different
+from bspa.figures.figure4 import figure_4, most_different
 from bspa.figures.matching import read_matching
-from bspa.figures.regions import load_upscaler, locate, upscaled_crops
+from bspa.figures.regions import compare, locate, photos_of
 from bspa.figures.style import save_figure
+from bspa.models.inference import super_resolve
+from bspa.models.weights import load_model
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.log import run_job
 
+KEY = "figures.figure4.regions"
+
 
 def main(snakemake: Any) -> None:
-    settings, size = snakemake.params.settings, snakemake.params.settings["size"]
-    images = PackedImages(snakemake.input.packed)
+    settings, source = snakemake.params.settings, snakemake.params.settings["source"]
+    photos = photos_of({source: PackedImages(snakemake.input.packed)})
+    first, second = read_matching(snakemake.input.scores)
     if settings["regions"]:
-        key = "figures.figure4.regions"
-        regions = [locate(images, region, size=size, key=key) for region in settings["regions"]]
+        named = settings["regions"]
+        regions = [locate(photos, source=source, size=first.size, key=KEY, **region) for region in named]
     else:
-        uniform, inverse = read_matching(snakemake.input.scores)
-        regions = most_different(images, uniform, inverse, size=size, count=settings["count"])
+        regions = most_different(photos, first, second, count=settings["count"])
 
     use_threads(snakemake.threads)
     device = choose_device(snakemake.params.compute["device"])
-    crops = []
-    for path in snakemake.input.weights:
-        upscale = load_upscaler(path, device=device, tile=settings["tile"])
-        crops.append(upscaled_crops(upscale, [images], regions))
-    rows = [
-        Comparison(name=images.ids[region.image], hr=region.cut(images.hr(region.image)), sr=sr)
-        for region, *sr in zip(regions, *crops, strict=True)
+    upscalers = [
+        partial(super_resolve, load_model(path), device=device, tile=settings["tile"])
+        for path in snakemake.input.weights
     ]
+    rows = compare(photos, regions, upscalers)
     figure = figure_4(rows, settings["methods"], label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

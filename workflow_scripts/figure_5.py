@@ -1,25 +1,20 @@
 """Figure 5: how the errors of the training sub-images are distributed, without and with a method.
 
 In: scores of the training sub-images under each network. Out: the figure as PDF and PNG.
+Settings: label (network, scale and data, in words), methods (labels).
 """
 
-import logging
 from typing import Any
 
-from bspa.figures.figure5 import figure_5, summary
+from bspa.figures.figure5 import figure_5
 from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
-
-log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     mse = [scores.mse for scores in read_matching(snakemake.input.scores)]
-    for method, errors in zip(settings["methods"], mse, strict=True):
-        numbers = ", ".join(f"{name} {value:.3e}" for name, value in summary(errors).items())
-        log.info("MSE of %s: %s", method, numbers)
     figure = figure_5(mse, settings["methods"], label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

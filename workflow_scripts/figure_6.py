@@ -1,7 +1,10 @@
-"""Figure 6: regions of the benchmarks as every method reconstructs them.
+"""Figure 6: regions of benchmark images; HR, bicubic interpolation and every method side by side.
 
-In: packed images of each benchmark; delivered weights of each method. Out: the figure as PDF and PNG.
-Whole images are super-resolved, then cut. Regions that are not given are those of largest bicubic error.
+In: the packed benchmarks; the delivered weights of each method. Out: the figure as PDF and PNG. Whole images
+are super-resolved, then cut.
+Settings: label (network, scale and data, in words), methods (labels), scale, border (of imresize), benchmarks
+(names, in the order of the input), benchmark_labels (the same in words), size (of regions, HR pixels),
+regions (named ones: source, image, top, left), count (of regions where none is named), tile.
 """
 
 from functools import partial
@@ -9,35 +12,40 @@ from typing import Any
 
 from bspa.data.packed import PackedImages
 from bspa.data.resize import imresize
-from bspa.figures.figure6 import figure_6, given_regions, hardest_regions, make_row
-from bspa.figures.regions import load_upscaler, upscaled_crops
+from bspa.figures.figure6 import figure_6, hardest_regions
+from bspa.figures.regions import compare, locate, photos_of
 from bspa.figures.style import save_figure
+from bspa.models.inference import super_resolve
+from bspa.models.weights import load_model
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.log import run_job
+
+KEY = "figures.figure6.regions"
 
 
 def main(snakemake: Any) -> None:
     settings, size = snakemake.params.settings, snakemake.params.settings["size"]
-    benchmarks = dict(zip(settings["benchmarks"], map(PackedImages, snakemake.input.packed), strict=True))
-    images = list(benchmarks.values())
+    packed = map(PackedImages, snakemake.input.packed)
+    photos = photos_of(dict(zip(settings["benchmarks"], packed, strict=True)))
     bicubic = partial(imresize, scale=settings["scale"], border=settings["border"])
     if settings["regions"]:
-        regions = given_regions(benchmarks, settings["regions"], size=size)
+        regions = [locate(photos, size=size, key=KEY, **region) for region in settings["regions"]]
     else:
-        regions = hardest_regions(benchmarks, bicubic, size=size, count=settings["count"])
+        regions = hardest_regions(photos, bicubic, size=size, count=settings["count"])
 
     use_threads(snakemake.threads)
     device = choose_device(snakemake.params.compute["device"])
-    crops = [upscaled_crops(bicubic, images, regions)]
-    for path in snakemake.input.weights:
-        upscale = load_upscaler(path, device=device, tile=settings["tile"])
-        crops.append(upscaled_crops(upscale, images, regions))
-    rows = []
-    for region, *sr in zip(regions, *crops, strict=True):
-        packed = images[region.file]
-        name = f"{settings['benchmarks'][region.file]}: {packed.ids[region.image]}"
-        rows.append(make_row(name, packed.hr(region.image), region, sr))
-    figure = figure_6(rows, ["bicubic", *settings["methods"]], label=settings["label"])
+    upscalers = [
+        partial(super_resolve, load_model(path), device=device, tile=settings["tile"])
+        for path in snakemake.input.weights
+    ]
+    rows = compare(photos, regions, [bicubic, *upscalers])
+    figure = figure_6(
+        rows,
+        ["bicubic", *settings["methods"]],
+        label=settings["label"],
+        sources=dict(zip(settings["benchmarks"], settings["benchmark_labels"], strict=True)),
+    )
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 
 

@@ -1,6 +1,7 @@
 """What parameter attribution finds: importance and frozen share of each layer over the cycles of a run.
 
-In: the masks of the run's cycles. Out: the figure as PDF and PNG.
+In: the masks that a later cycle of the run uses. Out: the figure as PDF and PNG.
+Settings: label (network, method, scale and data, in words), arch, scale and options (of the network).
 """
 
 from typing import Any
@@ -16,12 +17,9 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     # The files name the layers, but only the network knows their order.
     weights = attributable(build(settings["arch"], settings["scale"], **settings["options"]))
-    attributions = read_attributions(snakemake.input.masks, weights)
-    save_figure(
-        figure_attribution(attributions, label=settings["label"]),
-        snakemake.output.pdf,
-        snakemake.output.png,
-    )
+    attributions = read_attributions(snakemake.input.masks, weights, arch=settings["arch"])
+    figure = figure_attribution(attributions, label=settings["label"])
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,9 @@ class Plan(Products):
         """The long tail of difficulty."""
         train, scale, split = self.config.data.train, self.figure_scale, self.class_splits()[0]
         label = f"Sub-images of {self._source_in_words(train)}, x{scale}"
-        settings = {"label": label, "classes": self.config.class_splits[split].classes}
-        return self._figure_product("figure1", settings, [self.compute_thresholds(train, scale, split)])
+        return self._figure_product(
+            "figure1", {"label": label}, [self.compute_thresholds(train, scale, split)]
+        )
 
     @remembered
     def figure_3(self) -> Product:
@@ -121,7 +122,7 @@ class Plan(Products):
         figure, validation = self._figure("figure4"), self.config.data.validation
         settings = {
             **self._shown("figure4"),
-            "size": self.grid(self.figure_scale).size,
+            "source": validation,
             "count": figure.count,
             "regions": [region.model_dump() for region in figure.regions],
             "tile": self.config.compute.tile,
@@ -141,11 +142,19 @@ class Plan(Products):
         figure, benchmarks = self._figure("figure6"), self.config.data.benchmarks
         settings = {
             **self._shown("figure6"),
+            "scale": self.figure_scale,
             "border": self.config.data.border,
             "benchmarks": list(benchmarks),
+            "benchmark_labels": [
+                "scikit-image" if self.config.sources[name].kind == "builtin" else name for name in benchmarks
+            ],
             "size": figure.size,
             "count": figure.count,
-            "regions": [region.model_dump() for region in figure.regions if region.benchmark in benchmarks],
+            "regions": [
+                {"source": region.benchmark, **region.model_dump(exclude={"benchmark"})}
+                for region in figure.regions
+                if region.benchmark in benchmarks
+            ],
             "tile": self.config.compute.tile,
         }
         needs = [self.deliver_weights(run) for run in self.figure_runs("figure6")]
@@ -158,16 +167,14 @@ class Plan(Products):
         needs = [self.train_stage(s.run, s.cycle, s.stage.phase) for s in self.shown_stages()]
         journals = [
             {
-                "model": s.run.model,
-                "model_label": self.model_label(s.run.model),
-                "method": s.run.method,
-                "method_label": self.method_label(s.run.method),
-                "cycle": s.cycle,
+                "model": self.model_label(s.run.model),
+                "method": self.method_label(s.run.method),
                 "phase": s.stage.phase,
             }
             for s in self.shown_stages()
         ]
-        label = f"Training loss, x{self.figure_scale}, seed {self.config.seeds[0]}"
+        trained_on = self._source_in_words(self.config.data.train)
+        label = f"x{self.figure_scale}, seed {self.config.seeds[0]}, trained on {trained_on}"
         settings = {"label": label, "journals": journals}
         return self._figure_product("training", settings, needs)
 
@@ -185,7 +192,8 @@ class Plan(Products):
                 f"figures.attribution: {run.method!r} uses no mask on {run.model!r} ({self.warning(run)})"
             )
         needs = [self.attribute_parameters(run, cycle) for cycle in cycles]
-        settings = {**self._shown("attribution"), **self._network(run.model, run.scale)}
+        label = f"{self.method_label(run.method)} on {self._shown('attribution')['label']}"
+        settings = {"label": label, **self._network(run.model, run.scale)}
         return self._figure_product("attribution", settings, needs)
 
     def shown_stages(self) -> list[PlannedStage]:
@@ -204,7 +212,6 @@ class Plan(Products):
         return {
             "label": f"{self.model_label(runs[0].model)}, x{self.figure_scale}, trained on {trained_on}",
             "methods": [self.method_label(run.method) for run in runs],
-            "scale": self.figure_scale,
         }
 
     def _source_in_words(self, source: str) -> str:

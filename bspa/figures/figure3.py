@@ -1,9 +1,11 @@
-"""Figure 3: what a way of sampling does to easy and to hard sub-images."""
+"""Figure 3: what a way of sampling does to easy and to hard sub-images.
+
+Shape legend: M networks, K classes, N sub-images.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,121 +16,117 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bspa.difficulty.classes import Classes, assign_classes
-from bspa.difficulty.scores import Scores
-from bspa.figures.style import PAGE_INCHES, STYLE, compact, line_of, write_label
+from bspa.figures.style import PAGE_INCHES, STYLE, line_of
 
 log = logging.getLogger("bspa")
 
 CEILING = 100.0
 """dB. An exact reproduction has no PSNR; it counts as this, and so does whatever comes closer than this."""
 
-# The counts of so many classes stand on a line, and those of twice as many on two; of more, none are shown.
+NORMAL = 1.96
+"""Standard errors to each side of a mean that make its 95 % interval."""
+
+# The counts of up to this many classes fit on a line, those of twice as many on two lines.
 ONE_LINE = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ClassPsnr:
-    """The PSNR of K classes of sub-images under M networks."""
+    """The PSNR of each class of sub-images under each network; nan for an empty class."""
 
     counts: NDArray[np.int64]
     """(K,) sub-images of each class."""
     psnr: NDArray[np.float64]
-    """(M, K) mean over the sub-images of the class, dB; nan where the class is empty."""
+    """(M, K) mean over the class, dB."""
+    gain: NDArray[np.float64]
+    """(M - 1, K) mean gain over the first network, dB."""
+    interval: NDArray[np.float64]
+    """(M - 1, K) half width of the gain's 95 % interval, dB; nan for a single sub-image."""
 
 
 def psnr_rgb(mse: NDArray[np.floating]) -> NDArray[np.float64]:
     """PSNR in dB of mean square errors, RGB in [0, 1]: 10 log10(1 / MSE), at most `CEILING`."""
-    least = 10 ** (-CEILING / 10)
-    return -10 * np.log10(np.maximum(mse.astype(np.float64), least))
+    return -10 * np.log10(np.maximum(mse.astype(np.float64), 10 ** (-CEILING / 10)))
 
 
 def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], classes: int) -> ClassPsnr:
-    """Average the PSNR of each sub-image over its class.
+    """Average the PSNR of each sub-image, and its gain, over its class.
 
     Args:
         mse: for each of M networks, the (N,) errors on the sub-images, RGB in [0, 1].
         members: (N,) class of each sub-image, 1 to K.
         classes: K.
     """
-    counts = np.bincount(members - 1, minlength=classes)
-    sums = [np.bincount(members - 1, weights=psnr_rgb(errors), minlength=classes) for errors in mse]
-    exact = sum(int((errors <= 10 ** (-CEILING / 10)).sum()) for errors in mse)
+    psnr = np.stack([psnr_rgb(errors) for errors in mse])
+    exact = int((psnr >= CEILING).sum())
     if exact:
         log.info("%d PSNRs of sub-images count as %g dB", exact, CEILING)
-    with np.errstate(invalid="ignore"):
-        return ClassPsnr(counts=counts, psnr=np.stack(sums) / counts)
+    gains = psnr[1:] - psnr[0]
+    counts = np.bincount(members - 1, minlength=classes)
 
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([np.bincount(members - 1, weights=row, minlength=classes) for row in values])
 
-def training_classes(
-    difficulty: Scores, classes: Classes, *, path: str | os.PathLike[str]
-) -> NDArray[np.int64]:
-    """Class 1..K of each training sub-image; the classes have exactly the sizes that they are trained with.
-
-    Raises:
-        ValueError: ``classes``, read from ``path``, are those of other scores.
-    """
-    if classes.sizes.sum() != len(difficulty):
-        raise ValueError(
-            f"{path} splits {classes.sizes.sum():,} sub-images into classes, but there are "
-            f"{len(difficulty):,} scores; remove it and let compute_thresholds write it again"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = sums(gains) / counts
+        variance = sums((gains - means[:, members - 1]) ** 2) / (counts - 1)
+        return ClassPsnr(
+            counts=counts,
+            psnr=sums(psnr) / counts,
+            gain=means,
+            interval=np.where(counts > 1, NORMAL * np.sqrt(variance / counts), np.nan),
         )
-    return assign_classes(difficulty.mse, classes.sizes)
 
 
 def figure_3(panels: Mapping[str, ClassPsnr], methods: Sequence[str], *, label: str) -> Figure:
-    """Draw the mean PSNR of each class, and what each method gains on the first (Figure 3).
+    """Draw the mean PSNR of each class, and what each method gains over the first (Figure 3).
 
     Args:
         panels: by title; each with one PSNR a class for every method.
-        methods: labels, the first one that of the method to compare with.
+        methods: labels of two methods or more.
         label: network, scale and data.
-
-    Raises:
-        ValueError: there is nothing to compare with.
     """
-    if len(methods) < 2:
-        raise ValueError(f"figures.figure3.methods is {list(methods)}; two methods or more are compared")
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE_INCHES, 3.1), layout="constrained")
+        figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02)  # type: ignore[union-attr, call-arg]
+        figure.suptitle(f"PSNR of sub-images by class of difficulty\n{label}")
         grid = figure.subplots(
-            2, len(panels), sharex="col", sharey="row", height_ratios=(1.35, 1), squeeze=False
+            2, len(panels), sharex="col", sharey="row", height_ratios=(1, 1.7), squeeze=False
         )
         for (title, panel), (upper, lower) in zip(panels.items(), grid.T, strict=True):
-            upper.set_title(f"{title} ({panel.counts.sum():,} sub-images)")
-            _draw_psnr(upper, panel, methods)
+            upper.set_title(f"{title}, {panel.counts.sum():,} sub-images")
+            k = np.arange(1, len(panel.counts) + 1)
+            for number, (method, psnr) in enumerate(zip(methods, panel.psnr, strict=True)):
+                upper.plot(k, psnr, label=method, **line_of(number))
             _draw_gain(lower, panel)
+            _write_counts(lower, panel.counts)
         grid[0, 0].set_ylabel("Mean PSNR (dB)")
-        grid[1, 0].set_ylabel(f"Gain over\n{methods[0]} (dB)")
+        grid[1, 0].set_ylabel(f"Gain over {methods[0]} (dB)\nand its 95 % interval")
         grid[0, -1].legend(loc="upper right", handlelength=3.2)
-        write_label(figure, label)
         figure.align_ylabels()
     return figure
 
 
-def _draw_psnr(axes: Axes, panel: ClassPsnr, methods: Sequence[str]) -> None:
-    k = np.arange(1, len(panel.counts) + 1)
-    for number, (method, psnr) in enumerate(zip(methods, panel.psnr, strict=True)):
-        axes.plot(k, psnr, label=method, **line_of(number))
-
-
 def _draw_gain(axes: Axes, panel: ClassPsnr) -> None:
     k = np.arange(1, len(panel.counts) + 1)
-    gains = panel.psnr[1:] - panel.psnr[0]
-    apart = 0.6 / len(gains)  # side by side within the class
-    for number, gain in enumerate(gains):
-        style = line_of(number + 1)
-        x = k + (number - (len(gains) - 1) / 2) * apart
-        axes.vlines(x, 0, gain, style["color"], linewidth=1.0)
-        axes.plot(x, gain, color=style["color"], marker=style["marker"], linestyle="none")
+    apart = 0.6 / len(panel.gain)  # side by side within the class
     axes.axhline(0, color="black", linewidth=0.6)
+    for number, (gain, interval) in enumerate(zip(panel.gain, panel.interval, strict=True)):
+        style = {**line_of(number + 1), "linestyle": "none"}
+        x = k + (number - (len(panel.gain) - 1) / 2) * apart
+        axes.errorbar(x, gain, interval, elinewidth=0.8, capsize=1.5, capthick=0.8, **style)
     axes.set_xlim(0.4, len(k) + 0.6)
-    if len(k) <= 2 * ONE_LINE:
-        stagger = "\n" if len(k) > ONE_LINE else ""
-        counts = [compact(count) for count in panel.counts.tolist()]
-        axes.set_xticks(k, [f"{n}\n{stagger * (n % 2 == 0)}{text}" for n, text in enumerate(counts, 1)])
-        axes.set_xlabel("Class $k$, easiest first; below it, sub-images")
-    else:
+
+
+def _write_counts(axes: Axes, counts: NDArray[np.int64]) -> None:
+    """Write the number of each class and, as far as there is room, how many sub-images it has."""
+    axes.set_xlabel("Class, easiest first")
+    if len(counts) > 2 * ONE_LINE:
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-        axes.set_xlabel("Class $k$, easiest first")
+        return
+    thousands = counts.max() >= 10_000
+    texts = [f"{count / 1000:.1f}" if thousands else f"{count:,}" for count in counts.tolist()]
+    stagger = "\n" if len(counts) > ONE_LINE else ""
+    labels = [f"{k}\n{stagger * (k % 2 == 0)}{text}" for k, text in enumerate(texts, 1)]
+    axes.set_xticks(np.arange(1, len(counts) + 1), labels)
+    axes.set_xlabel(f"Class, easiest first; below it, its sub-images{' (thousands)' if thousands else ''}")

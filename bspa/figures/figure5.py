@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -11,44 +10,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from bspa.figures.style import COLUMN_INCHES, STYLE, line_of
 
-BINS = 80
-SHOWN = 0.99
+BINS = 60
 # Points of the curve of the tail.
 POINTS = 400
 
 Errors = NDArray[np.floating]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Histograms:
-    """How M networks' errors on the same sub-images are distributed."""
-
-    edges: NDArray[np.float64]
-    """(B + 1,) edges of the bins: 0 to the first network's 99th percentile."""
-    counts: NDArray[np.int64]
-    """(M, B) sub-images in each bin; those beyond the last edge are in none."""
-
-
-def histograms(mse: Sequence[Errors]) -> Histograms:
-    """Count the errors of each network in `BINS` bins up to the first network's 99th percentile."""
-    end = float(np.quantile(mse[0].astype(np.float64), SHOWN)) or 1.0
-    edges = np.linspace(0.0, end, BINS + 1)
-    counts = np.stack([np.histogram(errors.astype(np.float64), edges)[0] for errors in mse])
-    return Histograms(edges=edges, counts=counts)
-
-
 def share_above(mse: Errors, limits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the sub-images whose error is larger than each of ``limits``."""
+    """Return the share of the sub-images whose error is larger than each of ``limits``."""
     return 1.0 - np.searchsorted(np.sort(mse.astype(np.float64)), limits, side="right") / len(mse)
 
 
 def summary(mse: Errors) -> dict[str, float]:
-    """Mean, median, 95th and 99th percentile of the errors."""
+    """Return mean, median, 95th and 99th percentile of the errors."""
     median, p95, p99 = np.quantile(mse.astype(np.float64), [0.5, 0.95, 0.99]).tolist()
     return {"mean": float(mse.mean(dtype=np.float64)), "median": median, "95th pct": p95, "99th pct": p99}
 
@@ -56,8 +36,8 @@ def summary(mse: Errors) -> dict[str, float]:
 def figure_5(mse: Sequence[Errors], methods: Sequence[str], *, label: str) -> Figure:
     """Draw the distribution of the sub-images' errors under each method (Figure 5).
 
-    Above, histograms up to the first method's 99th percentile, and a table of means and percentiles; below,
-    the share of sub-images whose error is above a value, over the whole range, which shows the tail.
+    Above, histograms with logarithmic counts, and means and percentiles; below, on the same axis, the share
+    of sub-images whose error is larger.
 
     Args:
         mse: (N,) errors of the sub-images, RGB in [0, 1], for each method.
@@ -65,61 +45,51 @@ def figure_5(mse: Sequence[Errors], methods: Sequence[str], *, label: str) -> Fi
         label: network, scale and data.
     """
     scaled = [1e3 * errors.astype(np.float64) for errors in mse]
+    end = max(float(errors.max()) for errors in scaled) or 1.0
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN_INCHES, 3.6), layout="constrained")
-        upper, lower = figure.subplots(2, height_ratios=(1.25, 1))
-        _draw_histograms(upper, histograms(scaled))
-        _write_summary(upper, scaled, methods, f"{label}\n{len(mse[0]):,} sub-images")
-        _draw_tails(lower, scaled, methods)
+        figure = Figure(figsize=(COLUMN_INCHES, 3.7), layout="constrained")
+        figure.suptitle(f"Errors of {len(mse[0]):,} training sub-images\n{label}")
+        upper, lower = figure.subplots(2, sharex=True)
+        _draw_histograms(upper, scaled, end)
+        _write_summary(upper, scaled, methods)
+        _draw_tails(lower, scaled, methods, end)
         figure.align_ylabels()
     return figure
 
 
-def _draw_histograms(axes: Axes, bars: Histograms) -> None:
-    for number, counts in enumerate(bars.counts):
-        line = line_of(number)
-        axes.stairs(
-            counts,
-            bars.edges,
-            fill=True,
-            facecolor=to_rgba(line["color"], 0.15),
-            edgecolor=line["color"],
-            linestyle=line["linestyle"],
-            linewidth=0.9,
-        )
-    axes.set(xlim=(0, bars.edges[-1]), ylim=(0, 1.05 * max(bars.counts.max(), 1)))
-    axes.set_xlabel("MSE (10⁻³, RGB in [0, 1])")
-    axes.set_ylabel("Sub-images")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+def _draw_histograms(axes: Axes, mse: Sequence[NDArray[np.float64]], end: float) -> None:
+    most = 1
+    axes.set_yscale("log")
+    for number, errors in enumerate(mse):
+        counts, edges = np.histogram(errors, BINS, (0.0, end))
+        most = max(most, counts.max())
+        colour, line = line_of(number)["color"], line_of(number)["linestyle"]
+        look: Any = {"facecolor": to_rgba(colour, 0.15), "edgecolor": colour, "linestyle": line}
+        axes.stairs(counts, edges, baseline=0.5, fill=True, linewidth=0.9, **look)
+    axes.set(ylim=(0.5, 2 * most))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}" if count >= 1 else ""))
+    axes.set_ylabel("Sub-images\n(log scale)")
 
 
-def _write_summary(axes: Axes, mse: Sequence[Errors], methods: Sequence[str], label: str) -> None:
-    axes.text(0.99, 0.99, label, transform=axes.transAxes, ha="right", va="top", fontsize=6, linespacing=1.4)
+def _write_summary(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequence[str]) -> None:
     rows = [summary(errors) for errors in mse]
-    names = list(rows[0])
-    left, step, top, line = 0.54, 0.15, 0.74, 0.085
-    small: Any = {"transform": axes.transAxes, "fontsize": 5.5, "va": "center", "ha": "right"}
-    for column, name in enumerate(names):
-        axes.text(left + column * step, top, name, **small)
-    for number, (method, row) in enumerate(zip(methods, rows, strict=True)):
-        y = top - (number + 1) * line
-        axes.text(left - step, y, method, **small)
-        for column, name in enumerate(names):
-            axes.text(left + column * step, y, f"{row[name]:#.3g}", **small)
+    cells = [list(rows[0]), *([f"{value:#.3g}" for value in row.values()] for row in rows)]
+    left, step, top, line = 0.52, 0.155, 0.95, 0.09
+    for number, (method, row) in enumerate(zip(["MSE (10⁻³)", *methods], cells, strict=True)):
+        for column, text in enumerate([method, *row], -1):
+            x, y = left + column * step, top - number * line
+            axes.text(x, y, text, transform=axes.transAxes, fontsize=5.5, va="center", ha="right")
 
 
-def _draw_tails(axes: Axes, mse: Sequence[Errors], methods: Sequence[str]) -> None:
-    largest = max(float(errors.max()) for errors in mse) or 1.0
-    least = 1 / len(mse[0])
-    limits = np.linspace(0, largest, POINTS)
+def _draw_tails(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequence[str], end: float) -> None:
+    limits = np.linspace(0, end, POINTS)
     for number, (method, errors) in enumerate(zip(methods, mse, strict=True)):
-        share = share_above(errors, limits)
-        line = {**line_of(number), "marker": None}
-        axes.plot(limits, np.where(share > 0, 100 * share, np.nan), label=method, **line)
+        percent = 100 * share_above(errors, limits)
+        look = {**line_of(number), "marker": None}
+        axes.plot(limits, np.where(percent > 0, percent, np.nan), label=method, **look)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
     axes.legend(loc="upper right", handlelength=3.2)
-    axes.set(xlim=(0, largest), ylim=(70 * least, 130))
-    axes.set_xlabel("$x$, MSE (10⁻³)")
-    axes.set_ylabel("Sub-images above $x$ (%)")
+    axes.set(xlim=(0, end), ylim=(70 / len(mse[0]), 130))
+    axes.set_xlabel("MSE (10⁻³, RGB in [0, 1])")
+    axes.set_ylabel("Sub-images with a\nlarger MSE (%, log scale)")

@@ -9,36 +9,23 @@ import numpy as np
 
 from bspa.difficulty.scores import Scores, read_scores
 
-GRID = ("scale", "size", "step", "threshold")
-POSITIONS = ("image", "top", "left")
+SAME = ("scale", "size", "step", "threshold", "image", "top", "left")
 
 
 def read_matching(paths: Sequence[str | os.PathLike[str]]) -> list[Scores]:
     """Read score files whose n-th scores are all of the same sub-image.
 
     Raises:
-        ValueError: a file is no score file, or is of other sub-images than the first.
+        ValueError: a file holds no scores, scores that are not finite, or those of other sub-images.
     """
     scores = [read_scores(path) for path in paths]
     for path, other in zip(paths, scores, strict=True):
-        difference = _difference(scores[0], other)
-        if difference:
-            raise ValueError(
-                f"{path} is of other sub-images than {paths[0]}: {difference}; "
-                "remove both and let them be scored again"
-            )
+        for name in SAME:
+            if not np.array_equal(getattr(scores[0], name), getattr(other, name)):
+                raise ValueError(
+                    f"{path} scores other sub-images than {paths[0]}: {name} differs; "
+                    "remove both and let them be scored again"
+                )
         if not np.isfinite(other.mse).all():
-            raise ValueError(f"{path} has scores that are not finite; the network that made them is broken")
+            raise ValueError(f"{path} has scores that are not finite: the network's output is not")
     return scores
-
-
-def _difference(first: Scores, other: Scores) -> str:
-    for name in GRID:
-        if getattr(first, name) != getattr(other, name):
-            return f"{name} is {getattr(other, name)}, not {getattr(first, name)}"
-    if len(first) != len(other):
-        return f"there are {len(other):,}, not {len(first):,}"
-    for name in POSITIONS:
-        if not np.array_equal(getattr(first, name), getattr(other, name)):
-            return f"they lie elsewhere ({name} differs)"
-    return ""

@@ -1,133 +1,170 @@
-"""Square windows of images, given or chosen, and what a network makes of them.
+"""Square regions of photographs, named or chosen, and what networks make of them.
 
-Shape legend: H and W pixels of an HR image, N candidates.
+Shape legend: H and W pixels of an HR image, P of a region's side, N windows.
 """
 
 from __future__ import annotations
 
 import functools
-import os
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bspa.data.packed import PackedImages
-from bspa.models.inference import Tile, super_resolve
-from bspa.models.weights import load_model
+from bspa.metrics.psnr_ssim import psnr_y
+
+log = logging.getLogger("bspa")
 
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Pixels], Pixels]
 
-IDS_SHOWN = 12
+MARGIN = 16
+"""HR pixels between a chosen region and the image's border, where networks that pad leave artefacts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Photo:
+    """One photograph of a file of packed images."""
+
+    source: str
+    """What the config calls the file."""
+    packed: PackedImages
+    number: int
+    """Which of its images, from 0."""
+
+    @property
+    def name(self) -> str:
+        """The image's id, unique in its source."""
+        return self.packed.ids[self.number]
+
+    @property
+    def hr(self) -> Pixels:
+        """(H, W, 3)."""
+        return self.packed.hr(self.number)
+
+    @property
+    def lr(self) -> Pixels:
+        """(H / scale, W / scale, 3)."""
+        return self.packed.lr(self.number)
+
+
+def photos_of(sources: Mapping[str, PackedImages]) -> list[Photo]:
+    """List the photographs of all sources, in order."""
+    return [
+        Photo(source=name, packed=packed, number=number)
+        for name, packed in sources.items()
+        for number in range(len(packed))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Region:
-    """A window of one of several files of packed images; lengths in HR pixels."""
+    """A square window of a photograph; lengths in HR pixels."""
 
-    file: int
-    """Which file, from 0."""
-    image: int
-    """Which of its images, from 0."""
+    photo: int
+    """Its place in the list of photographs."""
     top: int
     left: int
     size: int
 
     def cut(self, image: Pixels) -> Pixels:
-        """Return the window's pixels (size, size, 3) of the whole image (H, W, 3)."""
-        return image[self.top : self.top + self.size, self.left : self.left + self.size]
+        """Return the window's pixels (P, P, 3) of the whole image (H, W, 3)."""
+        rows, columns = (slice(start, start + self.size) for start in (self.top, self.left))
+        return np.ascontiguousarray(image[rows, columns])
 
 
-def locate(images: PackedImages, wanted: Mapping[str, Any], *, size: int, key: str, file: int = 0) -> Region:
-    """Find a region that the config names by the image's id.
-
-    Args:
-        images: where to look.
-        wanted: ``image`` (id), ``top`` and ``left`` (HR pixels).
-        size: side of the window.
-        key: of the config, for messages.
-        file: the region's ``file``.
+def locate(
+    photos: Sequence[Photo], *, source: str, image: str, top: int, left: int, size: int, key: str
+) -> Region:
+    """Find a region that the config names; ``key`` is its place in the config, for messages.
 
     Raises:
-        ValueError: there is no such image, or the window leaves it.
+        ValueError: there is no such photograph, or the window leaves it.
     """
-    name, top, left = str(wanted["image"]), int(wanted["top"]), int(wanted["left"])
-    if name not in images.ids:
-        some = ", ".join(images.ids[:IDS_SHOWN]) + (", ..." if len(images) > IDS_SHOWN else "")
-        raise ValueError(f"{key}: there is no image {name!r}; the {len(images)} images are {some}")
-    image = images.ids.index(name)
-    height, width = images.hr_shapes[image].tolist()
+    names = {photo.name: number for number, photo in enumerate(photos) if photo.source == source}
+    if image not in names:
+        raise ValueError(f"{key}: {source} has no image {image!r}; allowed: {', '.join(names)}")
+    height, width, _ = photos[names[image]].hr.shape
     if not (0 <= top <= height - size and 0 <= left <= width - size):
-        room = (
-            f"top may be 0 to {height - size}, left 0 to {width - size}"
-            if size <= min(height, width)
-            else "the image is too small for it"
-        )
         raise ValueError(
-            f"{key}: a window of {size}x{size} pixels at top {top}, left {left} is not inside image {name} "
-            f"({width}x{height}); {room}"
+            f"{key}: top {top}, left {left} of {image}; allowed: a window of {size}x{size} pixels inside the "
+            f"image's {height} rows and {width} columns"
         )
-    return Region(file=file, image=image, top=top, left=left, size=size)
+    return Region(photo=names[image], top=top, left=left, size=size)
 
 
 def choose(
+    photos: Sequence[Photo],
     values: NDArray[np.floating],
-    image: NDArray[np.integer],
-    top: NDArray[np.integer],
-    left: NDArray[np.integer],
+    windows: NDArray[np.integer],
     *,
     size: int,
     count: int,
-) -> NDArray[np.int64]:
-    """Choose the ``count`` windows of largest value, spread over the images.
+) -> list[Region]:
+    """Choose the ``count`` windows of largest value, spread over the photographs and away from their borders.
 
-    Round after round, the best window of every image, best first, is taken; windows that overlap a chosen
-    one are left out. Among equals, the first in position is taken.
+    Round after round, the best window of every photograph, best first, is taken; windows that overlap a
+    chosen one are left out. Windows within `MARGIN` of a border are taken only if there is no other. Among
+    equals, the first in position is taken.
 
     Args:
+        photos: the photographs.
         values: (N,).
-        image: (N,) number of the image that each window lies in.
-        top: (N,) first row.
-        left: (N,) first column.
+        windows: (N, 3) place of the photograph in ``photos``, first row, first column.
         size: side of the windows.
         count: how many; fewer if there are no more.
 
     Returns:
-        Their indices, in the order they were chosen.
+        The regions, in the order they were chosen.
     """
+    shapes = np.array([photo.packed.hr_shapes[photo.number] for photo in photos])
+    corners = windows[:, 1:]
+    inner = np.minimum(corners, shapes[windows[:, 0]] - size - corners).min(axis=1) >= MARGIN
     order = np.argsort(-values, kind="stable")
-    image, top, left = (positions[order].astype(np.int64) for positions in (image, top, left))
-    free = np.ones(len(order), bool)
-    chosen: list[int] = []
-    while len(chosen) < count and free.any():
-        candidates = np.flatnonzero(free)
-        _, best = np.unique(image[candidates], return_index=True)
-        for n in candidates[np.sort(best)][: count - len(chosen)].tolist():
-            chosen.append(n)
-            free &= (image != image[n]) | (abs(top - top[n]) >= size) | (abs(left - left[n]) >= size)
-    return order[chosen]
+    left_over = windows[order[inner[order]] if inner.any() else order].astype(np.int64)
+    regions: list[Region] = []
+    while len(regions) < count and len(left_over):
+        _, best = np.unique(left_over[:, 0], return_index=True)
+        for photo, top, left in left_over[np.sort(best)][: count - len(regions)].tolist():
+            log.info("region: %s of %s, top %d, left %d", photos[photo].name, photos[photo].source, top, left)
+            regions.append(Region(photo=photo, top=top, left=left, size=size))
+            apart = abs(left_over - [photo, top, left])
+            left_over = left_over[(apart[:, 0] > 0) | (apart[:, 1:].max(axis=1) >= size)]
+    return regions
 
 
-def load_upscaler(path: str | os.PathLike[str], *, device: torch.device, tile: Tile) -> Upscale:
-    """Load delivered weights as a function from LR (h, w, 3) to SR (s h, s w, 3), both uint8.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Comparison:
+    """What several networks make of one region."""
 
-    Raises:
-        ValueError: the file holds no network.
-    """
-    return functools.partial(super_resolve, load_model(path), device=device, tile=tile)
+    photo: Photo
+    region: Region
+    sr: Sequence[Pixels]
+    """(P, P, 3) of each network."""
+
+    @property
+    def hr(self) -> Pixels:
+        """(P, P, 3)."""
+        return self.region.cut(self.photo.hr)
+
+    @property
+    def psnr(self) -> list[float]:
+        """PSNR of each network's region in dB, on Y; inf where nothing differs."""
+        return [psnr_y(sr, self.hr, 0) for sr in self.sr]
 
 
-def upscaled_crops(
-    upscale: Upscale, images: Sequence[PackedImages], regions: Sequence[Region]
-) -> list[Pixels]:
-    """Enlarge the regions' whole images, each once, and cut the regions out: (size, size, 3) uint8 each."""
-
-    @functools.cache
-    def enlarged(file: int, image: int) -> Pixels:
-        return upscale(images[file].lr(image))
-
-    return [region.cut(enlarged(region.file, region.image)) for region in regions]
+def compare(
+    photos: Sequence[Photo], regions: Sequence[Region], upscalers: Sequence[Upscale]
+) -> list[Comparison]:
+    """Enlarge the regions' whole images with each network, each image once, and cut the regions out."""
+    crops = []
+    for upscale in upscalers:
+        enlarged = functools.cache(lambda number, upscale=upscale: upscale(photos[number].lr))
+        crops.append([region.cut(enlarged(region.photo)) for region in regions])
+    return [
+        Comparison(photo=photos[region.photo], region=region, sr=sr)
+        for region, *sr in zip(regions, *crops, strict=True)
+    ]

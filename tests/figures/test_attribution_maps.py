@@ -1,45 +1,72 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from bspa.figures.attribution_maps import decades, figure_attribution, group, read_attributions
+from bspa.figures.attribution_maps import (
+    Attributions,
+    decades,
+    figure_attribution,
+    group,
+    layer_names,
+    read_attributions,
+)
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
 from bspa.training.attribution import attributable
 from bspa.training.masks import top_fraction_mask
 from tests.support.figure_files import FSRCNN, assert_drawn_twice_alike, assert_nothing_is_cut_off
 
-LAYERS = ["head_conv.0", "body_conv.0.0", "body_conv.1.0", "body_conv.2.0", "tail_conv"]
+LAYERS = ["feature extraction", "shrinking", "mapping 1", "expanding", "deconvolution"]
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> nn.Module:
     return build("fsrcnn", 4, **FSRCNN["options"])
 
 
-def attribution_file(path, model, seed, *, unit="weight", fraction=0.2):
+def write_attribution(path: Path, units: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Path:
+    importance = {f"importance.{name}": value for name, value in units.items()}
+    save_weights(path, {**importance, **{f"mask.{name}": mask for name, mask in masks.items()}}, {})
+    return path
+
+
+def attribution(
+    model: nn.Module, seed: int, *, unit: str = "weight"
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     torch.manual_seed(seed)
-    parameters = dict(model.named_parameters())
-    units = {}
-    for name in attributable(model):
-        a, b, h, w = parameters[name].shape
-        units[name] = torch.rand((a, b, h, w) if unit == "weight" else (a, b, 1, 1)) ** 3
-    masks = {
-        name: mask.expand_as(parameters[name]) for name, mask in top_fraction_mask(units, fraction).items()
+    shapes = {name: tuple(dict(model.named_parameters())[name].shape) for name in attributable(model)}
+    units = {
+        name: torch.rand(shape if unit == "weight" else (*shape[:2], 1, 1)) ** 3
+        for name, shape in shapes.items()
     }
-    tensors = {f"importance.{n}": v for n, v in units.items()} | {f"mask.{n}": m for n, m in masks.items()}
-    save_weights(path, tensors, {"unit": unit})
-    return path, units, masks
+    masks = {name: mask.expand(shapes[name]) for name, mask in top_fraction_mask(units, 0.2).items()}
+    return units, masks
+
+
+@pytest.fixture
+def files(tmp_path: Path, model: nn.Module) -> list[Path]:
+    return [write_attribution(tmp_path / f"{c}.safetensors", *attribution(model, c)) for c in range(3)]
+
+
+@pytest.fixture
+def found(files: list[Path], model: nn.Module) -> Attributions:
+    return read_attributions(files, attributable(model), arch="fsrcnn")
 
 
 @pytest.mark.parametrize("unit", ["weight", "filter"])
-def test_means_over_layers_are_those_of_plain_sums(tmp_path, model, unit):
-    files = [attribution_file(tmp_path / f"{c}.safetensors", model, c, unit=unit) for c in range(3)]
-    found = read_attributions([path for path, *_ in files], attributable(model))
+def test_means_over_layers_are_those_of_plain_sums(tmp_path: Path, model: nn.Module, unit: str) -> None:
+    cycles = [attribution(model, c, unit=unit) for c in range(3)]
+    paths = [write_attribution(tmp_path / f"{c}.safetensors", *both) for c, both in enumerate(cycles)]
+    found = read_attributions(paths, attributable(model), arch="fsrcnn")
     assert found.layers == LAYERS
-    for cycle, (_, units, masks) in enumerate(files):
+    for cycle, (units, masks) in enumerate(cycles):
         weights = sum(mask.numel() for mask in masks.values())
         mean = sum(float(v.double().sum()) for v in units.values()) / weights
         for row, name in enumerate(attributable(model)):
@@ -48,59 +75,71 @@ def test_means_over_layers_are_those_of_plain_sums(tmp_path, model, unit):
             assert found.frozen[row, cycle] == pytest.approx(float(masks[name].float().mean()))
 
 
-def test_a_cycle_in_which_nothing_matters_is_all_zero(tmp_path, model):
-    _, units, masks = attribution_file(tmp_path / "a.safetensors", model, 0)
-    nothing = {f"importance.{n}": torch.zeros_like(v) for n, v in units.items()}
-    save_weights(tmp_path / "a.safetensors", nothing | {f"mask.{n}": m for n, m in masks.items()}, {})
-    found = read_attributions([tmp_path / "a.safetensors"], attributable(model))
+def test_a_cycle_in_which_nothing_matters_is_all_zero(tmp_path: Path, model: nn.Module) -> None:
+    units, masks = attribution(model, 0)
+    nothing = {name: torch.zeros_like(value) for name, value in units.items()}
+    path = write_attribution(tmp_path / "a.safetensors", nothing, masks)
+    found = read_attributions([path], attributable(model), arch="fsrcnn")
     assert (found.importance == 0).all()
     assert_nothing_is_cut_off(figure_attribution(found, label=""))
 
 
-def test_the_attribution_of_another_network_is_refused(tmp_path, model):
-    path, *_ = attribution_file(tmp_path / "mask.safetensors", model, 0)
+def test_the_attribution_of_another_network_is_refused(files: list[Path]) -> None:
     other = attributable(build("fsrcnn", 4, d=4, s=2, m=2))
-    with pytest.raises(ValueError, match=r"mask\.safetensors is no attribution of this network: 2 tensors"):
-        read_attributions([path], other)
+    with pytest.raises(ValueError, match=r"0\.safetensors is no attribution of this network: 2 tensors"):
+        read_attributions(files, other, arch="fsrcnn")
 
 
 @pytest.mark.parametrize(
-    ("arch", "options", "rows", "first"),
+    ("arch", "options", "rows", "some"),
     [
-        ("fsrcnn", {}, 8, "head_conv.0"),
-        ("edsr", {}, 37, "head.0"),  # each convolution of EDSR_baseline
-        ("rcan", {"channels": 16}, 15, "head.0"),  # the residual groups of RCAN
+        ("fsrcnn", {}, 8, ["feature extraction", "shrinking", "mapping 4", "expanding", "deconvolution"]),
+        ("edsr", {}, 37, ["head", "block 16, conv 2", "end of body", "upsampling 2", "output"]),
+        ("msrresnet", {}, 37, ["head", "block 1, conv 1", "upsampling 2", "last but one", "output"]),
+        ("rcan", {"channels": 16}, 15, ["head", "group 1", "group 10", "end of body", "output"]),
+        (
+            "rcan",
+            {"channels": 16, "groups": 1, "blocks": 9},
+            33,
+            ["block 1.9, conv 2", "block 1.9, attention"],
+        ),
+        ("rcan", {"channels": 16, "groups": 1, "blocks": 12}, 18, ["block 1.12", "end of group 1"]),
     ],
 )
-def test_deep_networks_are_grouped_by_blocks(arch, options, rows, first):
+def test_layers_have_names_and_deep_networks_are_grouped_by_blocks(
+    arch: str, options: dict[str, Any], rows: int, some: list[str]
+) -> None:
     weights = attributable(build(arch, 4, **options))
     groups = group(weights)
-    assert len(groups) == rows
-    assert next(iter(groups)) == first
     assert [name for names in groups.values() for name in names] == weights
     assert all(name.startswith(f"{label}.") for label, names in groups.items() for name in names)
+    named = layer_names(arch, groups)
+    assert len(named) == len(set(named)) == rows
+    assert [name for name in named if name in some] == some
+    assert not set(named) & set(groups)
 
 
-def test_the_scale_of_importance_spans_whole_decades():
+def test_layers_of_a_network_without_names_keep_their_own() -> None:
+    assert layer_names("mine", {"a.0": ["a.0.weight"]}) == ["a.0"]
+
+
+def test_the_scale_of_importance_spans_whole_decades() -> None:
     assert decades(np.array([[0.5, 2.0]])) == (0.1, 10)
     assert decades(np.array([[0.04, 0.0, 130.0]])) == (0.01, 1000)
     assert decades(np.zeros((2, 2))) == (0.1, 10)
 
 
-def test_maps_show_importance_and_shares(tmp_path, model):
-    files = [attribution_file(tmp_path / f"{c}.safetensors", model, c)[0] for c in range(2)]
-    found = read_attributions(files, attributable(model))
+def test_maps_show_importance_and_shares(found: Attributions) -> None:
     figure = figure_attribution(found, label="net, x4")
     left, right = figure.axes[:2]
     np.testing.assert_allclose(left.images[0].get_array(), found.importance)
     np.testing.assert_allclose(right.images[0].get_array(), 100 * found.frozen)
     assert [tick.get_text() for tick in left.get_yticklabels()] == LAYERS
-    assert [text.get_text() for text in right.texts] == [
-        f"{100 * share:.1f}" for share in found.frozen.ravel()
-    ]
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["1", "2", "3"]
+    shares = [f"{100 * share:.1f}" for share in found.frozen.ravel()]
+    assert [text.get_text() for text in right.texts] == shares
+    assert_nothing_is_cut_off(figure)
 
 
-def test_the_script_draws_the_figure(tmp_path, model):
-    files = [attribution_file(tmp_path / f"{c}.safetensors", model, c)[0] for c in range(3)]
-    settings = {"model": FSRCNN, "scale": 4, "label": "net, x4"}
-    assert_drawn_twice_alike("figure_attribution", tmp_path, settings, masks=files)
+def test_the_script_draws_the_figure(tmp_path: Path, files: list[Path]) -> None:
+    assert_drawn_twice_alike("figure_attribution", tmp_path, {**FSRCNN, "label": "net, x4"}, masks=files)

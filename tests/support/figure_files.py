@@ -16,87 +16,61 @@ from PIL import Image
 from skimage import data
 
 from bspa.data.inspection import make_manifest
-from bspa.data.packed import PackedImages
 from bspa.data.packing import pack_images
 from bspa.data.sources import list_files
 from bspa.difficulty.score_writing import write_scores
 from bspa.difficulty.scores import Scores
 from bspa.models.registry import build
-from bspa.models.weights import save_weights
+from bspa.models.weights import save_network
 
 SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
-FSRCNN = {"arch": "fsrcnn", "options": {"d": 4, "s": 2, "m": 1}}
+FSRCNN: dict[str, Any] = {"arch": "fsrcnn", "scale": 4, "options": {"d": 4, "s": 2, "m": 1}}
 
 
-def scores_of(mse: Sequence[float], image=None, top=None, left=None, **changes: Any) -> Scores:
-    """Scores of sub-images of 32 pixels; without positions, side by side in image 0."""
+def scores_of(mse: Sequence[float] | np.ndarray, **changes: Any) -> Scores:
+    """Score sub-images of 32 pixels that lie side by side in image 0, but for ``changes``."""
     n = len(mse)
-    zeros = np.zeros(n, np.int32)
-    places = {"image": image, "top": top, "left": left}
-    values: dict[str, Any] = {
-        name: zeros if value is None else np.asarray(value, np.int32) for name, value in places.items()
-    }
-    if left is None:
-        values["left"] = 32 * np.arange(n, dtype=np.int32)
-    return Scores(
-        **{
-            "mse": np.asarray(mse, np.float32),
-            **values,
-            "size": 32,
-            "step": 32,
-            "threshold": 0,
-            "scale": 4,
-            "reference_sha256": "0" * 64,
-            **changes,
-        }
-    )
+    places = {"image": np.zeros(n), "top": np.zeros(n), "left": 32 * np.arange(n)}
+    grid = {"size": 32, "step": 32, "threshold": 0, "scale": 4, "reference_sha256": "0" * 64}
+    values = {**places, **grid, **changes}
+    values |= {name: np.asarray(values[name], np.int32) for name in places}
+    return Scores(mse=np.asarray(mse, np.float32), **values)
 
 
-def score_file(path: Path, *args: Any, **kwargs: Any) -> Path:
-    scores = scores_of(*args, **kwargs)
+def score_file(path: Path, mse: Sequence[float] | np.ndarray, **changes: Any) -> Path:
+    scores = scores_of(mse, **changes)
     write_scores(
         path, scores.mse, scores, scale=scores.scale, reference_sha256=scores.reference_sha256,
-        precision=scores.precision, key="",
+        precision=scores.precision, key="test",
     )  # fmt: skip
     return path
 
 
-def packed_photos(folder: Path, shapes: dict[str, tuple[int, int]], scale: int = 4) -> Path:
-    """Pack parts of scikit-image's photographs, {name: (height, width)}."""
+def packed_photos(folder: Path, shapes: dict[str, tuple[int, int]]) -> Path:
+    """Pack parts of scikit-image's photographs, {name: (height, width)}, at x4."""
     (folder / "photos").mkdir(parents=True)
     for name, (height, width) in shapes.items():
         photo = getattr(data, name)()
         Image.fromarray(photo[:height, :width]).save(folder / "photos" / f"{name}.png")
     manifest = make_manifest(list_files("folder", path=folder / "photos"))
-    pack_images(manifest, folder / "packed.h5", scale=scale, key="test")
+    pack_images(manifest, folder / "packed.h5", scale=4, key="test")
     return folder / "packed.h5"
 
 
-def enlarge(packed: PackedImages):
-    """Repeat each LR pixel."""
-    return lambda lr: lr.repeat(packed.scale, axis=0).repeat(packed.scale, axis=1)
-
-
-def weights_file(path: Path, seed: int, scale: int = 4) -> Path:
+def weights_file(path: Path, seed: int) -> Path:
     torch.manual_seed(seed)
-    model = build("fsrcnn", scale, **FSRCNN["options"])
+    model = build(FSRCNN["arch"], FSRCNN["scale"], **FSRCNN["options"])
     torch.nn.init.normal_(model.tail_conv.weight, std=0.05)
-    save_weights(path, model.state_dict(), {"scale": str(scale)})
+    save_network(path, model.state_dict(), **FSRCNN, key="test")
     return path
 
 
 def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> tuple[bytes, bytes]:
     """Run a figure's script and return its PDF and PNG."""
     output = SimpleNamespace(pdf=folder / f"{name}.pdf", png=folder / f"{name}.png")
-    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](
-        SimpleNamespace(
-            input=SimpleNamespace(**inputs),
-            output=output,
-            params=SimpleNamespace(settings=settings),
-            config={"compute": {"device": "cpu"}},
-            threads=1,
-        )
-    )
+    params = SimpleNamespace(settings=settings, compute={"device": "cpu"}, key="test")
+    main = runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"]
+    main(SimpleNamespace(input=SimpleNamespace(**inputs), output=output, params=params, threads=1))
     return output.pdf.read_bytes(), output.png.read_bytes()
 
 
@@ -116,6 +90,7 @@ def assert_drawn_twice_alike(name: str, folder: Path, settings: dict[str, Any], 
     """A script writes a PDF and a PNG that show something, and the same bytes each time; return the PNG's."""
     pdf, png = run_script(name, folder, settings, **inputs)
     assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf  # embedded TrueType
     assert b"/Type3" not in pdf
     with Image.open(folder / f"{name}.png") as image:
         assert round(image.width / 300, 2) in (3.3, 6.9)
