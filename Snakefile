@@ -23,6 +23,7 @@ Path grammar, in data order (<results> is `results` of the config, the folder of
 """
 
 import os
+import sys
 from pathlib import Path
 
 import yaml
@@ -69,6 +70,11 @@ report: "report/workflow.rst"
 include: "rules/common.smk"
 
 
+# A report shows what there is.
+def wanted(path):
+    return "--report" not in sys.argv or Path(settings.results, path).exists()
+
+
 localrules:
     all,
     plan,
@@ -99,7 +105,7 @@ onerror:
 
 rule all:
     input:
-        [f"<results>/{path}" for path in plan.files()],
+        lambda w: [f"<results>/{path}" for path in planned(plan.files) if wanted(path)],
 
 
 include: "rules/data.smk"
