@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -62,15 +62,7 @@ MARKDOWN = Markup(
     footnote="<sup>{}</sup>",
     stacked="{}<br>{}",
 )
-HTML = Markup(
-    format="unsafehtml",
-    escape=html.escape,
-    best="<b>{}</b>",
-    second="<u>{}</u>",
-    aside="<i>{}</i>",
-    footnote="<sup>{}</sup>",
-    stacked="{}<br>{}",
-)
+HTML = replace(MARKDOWN, format="unsafehtml", escape=html.escape, best="<b>{}</b>", aside="<i>{}</i>")
 LATEX = Markup(
     format="latex_raw",
     escape=lambda text: "".join(LATEX_SPECIAL.get(character, character) for character in text),

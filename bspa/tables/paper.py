@@ -1,4 +1,4 @@
-"""The scores that the paper reports (Luo, Xie and Qu, NeurIPS 2023, Tables 1 to 6), to hold ours against."""
+"""The scores that the paper reports (Luo, Xie and Qu, NeurIPS 2023, Tables 1 to 6)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import csv
 from importlib.resources import files
 
 TRAINED_ON = "div2k_train"
-"""What `configs/paper.yaml` calls the photographs that the paper's networks are trained on."""
+"""Name in `configs/paper.yaml` of the photographs that the paper's networks are trained on."""
 
 Cell = tuple[int, str, str, str, str]
 """Scale, model, method, benchmark, metric, by the names of `configs/paper.yaml`."""
 
 
 def read_paper(table: int) -> dict[Cell, float]:
-    """Return every score of a table: PSNR in dB, SSIM, NIQE, LPIPS.
+    """Return the scores of a table (PSNR in dB) by cell.
+
+    Args:
+        table: the paper's number.
 
     Raises:
-        ValueError: the paper has no such table of scores.
+        ValueError: the paper has no table of scores with this number.
     """
     text = files("bspa.tables").joinpath("paper_tables.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))

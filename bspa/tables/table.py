@@ -129,7 +129,7 @@ def read_table(
         listed.append(
             dict(zip(ROW, row, strict=True))
             | {name: labels[row][name] for name in ("model_label", "method_label")}
-            | {"warning": warnings.get(row), "compared": compared, **_cost(row, costs, len(seeds))}
+            | {"warning": warnings.get(row) or "", "compared": compared, **_cost(row, costs, len(seeds))}
         )
     index = pd.MultiIndex.from_tuples(list(cells), names=[*ROW, *COLUMN])
     return Table(

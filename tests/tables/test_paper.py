@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bspa.tables.paper import read_paper
+from bspa.tables.paper import Cell, read_paper
 
+Paper = dict[int, dict[Cell, float]]
 TABLES = range(1, 7)
 ABLATIONS = ("set14", "b100", "urban100", "div2k_valid")
 BENCHMARKS = ("set5", "set14", "b100", "urban100", "manga109", "div2k_valid")
@@ -23,11 +26,11 @@ GROUPS = [(scale, model) for scale in (2, 3, 4) for model in MODELS]
 
 
 @pytest.fixture(scope="module")
-def paper():
+def paper() -> Paper:
     return {table: read_paper(table) for table in TABLES}
 
 
-def ablated(table: int):
+def ablated(table: dict[Cell, float]) -> list[list[float]]:
     """An ablation's table as the paper prints it: a row for each benchmark, a column for each method."""
     return [
         [table[4, "edsr_baseline", method, benchmark, "psnr"] for method in methods_of(table)]
@@ -35,11 +38,11 @@ def ablated(table: int):
     ]
 
 
-def methods_of(table: int):
+def methods_of(table: dict[Cell, float]) -> list[str]:
     return list(dict.fromkeys(method for _, _, method, _, _ in table))
 
 
-def test_every_cell_is_there(paper: dict[int, dict[Cell, float]]) -> None:
+def test_every_cell_is_there(paper: Paper) -> None:
     assert [len(paper[table]) for table in TABLES] == [20, 16, 16, 432, 12, 32]
     for number, methods in ABLATED.items():
         assert set(paper[number]) == {
@@ -61,7 +64,7 @@ def test_every_cell_is_there(paper: dict[int, dict[Cell, float]]) -> None:
     }
 
 
-def test_scores_are_of_their_kind(paper: dict[int, dict[Cell, float]]) -> None:
+def test_scores_are_of_their_kind(paper: Paper) -> None:
     limits = {"psnr": (20, 40), "ssim": (0.6, 1), "niqe": (5, 7), "lpips": (0.2, 0.4)}
     for table in TABLES:
         for cell, value in paper[table].items():
@@ -69,14 +72,14 @@ def test_scores_are_of_their_kind(paper: dict[int, dict[Cell, float]]) -> None:
             assert low < value < high, (table, cell, value)
 
 
-def test_the_tables_agree_where_they_meet(paper: dict[int, dict[Cell, float]]) -> None:
+def test_the_tables_agree_where_they_meet(paper: Paper) -> None:
     for benchmark in ABLATIONS:
         bspa = {paper[table][4, "edsr_baseline", "bspa", benchmark, "psnr"] for table in (1, 2, 3, 4, 5)}
         baseline = {paper[table][4, "edsr_baseline", "baseline", benchmark, "psnr"] for table in (1, 4)}
         assert len(bspa) == len(baseline) == 1, (benchmark, bspa, baseline)
 
 
-def test_the_ablations_rise_and_fall_as_the_prose_says(paper: dict[int, dict[Cell, float]]) -> None:
+def test_the_ablations_rise_and_fall_as_the_prose_says(paper: Paper) -> None:
     for row in ablated(paper[1]):
         assert row == sorted(row), "each part of the method adds to the last"
     for row in (*ablated(paper[2]), *ablated(paper[3])):
@@ -85,7 +88,7 @@ def test_the_ablations_rise_and_fall_as_the_prose_says(paper: dict[int, dict[Cel
         assert max(row) - min(row) < 0.025, "the number of classes changes little"
 
 
-def test_the_numbers_of_the_prose(paper: dict[int, dict[Cell, float]]) -> None:
+def test_the_numbers_of_the_prose(paper: Paper) -> None:
     table1 = {method: paper[1][4, "edsr_baseline", method, "set14", "psnr"] for method in ABLATED[1]}
     assert (table1["baseline"], table1["inverse"]) == (28.22, 28.25)
     assert table1["alternating"] - table1["baseline"] == pytest.approx(0.06)
@@ -93,7 +96,7 @@ def test_the_numbers_of_the_prose(paper: dict[int, dict[Cell, float]]) -> None:
     assert fsrcnn["bspa"] - fsrcnn["baseline"] == pytest.approx(1.32)
 
 
-def test_the_comparisons_of_the_prose(paper: dict[int, dict[Cell, float]]) -> None:
+def test_the_comparisons_of_the_prose(paper: Paper) -> None:
     """BSPA and SamplingAug beat the baseline, BSPA all others on large networks, UDN it on the small one."""
     for scale, model in GROUPS:
         for benchmark in BENCHMARKS:
@@ -105,7 +108,7 @@ def test_the_comparisons_of_the_prose(paper: dict[int, dict[Cell, float]]) -> No
                 assert psnr["bspa"] < psnr["udn"]
 
 
-def test_smaller_scales_are_easier(paper: dict[int, dict[Cell, float]]) -> None:
+def test_smaller_scales_are_easier(paper: Paper) -> None:
     for model in MODELS:
         for method in METHODS:
             for benchmark in BENCHMARKS:
@@ -123,14 +126,14 @@ def test_a_table_that_the_paper_does_not_have_is_told() -> None:
 
 
 @pytest.fixture(scope="module")
-def lines(data: Path):
+def lines(data: Path) -> list[str]:
     file = data.parent / "paper" / "bspa.md"
     if not file.exists():
         pytest.skip(f"the paper's text is not at {file}")
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def grid_after(lines: list[str], title: str):
+def grid_after(lines: list[str], title: str) -> list[list[float]]:
     """The rows with numbers that follow a title: first cell, then the others."""
     start = next(index for index, line in enumerate(lines) if re.match(title, line))
     rows = []
@@ -143,22 +146,22 @@ def grid_after(lines: list[str], title: str):
 
 
 @pytest.mark.parametrize("number", ABLATED)
-def test_the_ablations_are_those_of_the_text(paper: dict[int, dict[Cell, float]], lines: list[str], number: int) -> None:
+def test_the_ablations_are_those_of_the_text(paper: Paper, lines: list[str], number: int) -> None:
     assert ablated(paper[number]) == grid_after(lines, f"Table {number}:")
 
 
-def rows_of_table4(lines: list[str]):
+def rows_of_table4(lines: list[str]) -> list[list[str]]:
     """The cells of the scores, in the rows' order, with what is left of their marks."""
     rows = [re.search(r"\t[\d.]+[KM]\t(.*)", line) for line in lines]
     return [row[1].split("\t") for row in rows if row]
 
 
-def plain(cell):
+def plain(cell: str) -> list[float]:
     """The numbers of a cell (PSNR/SSIM) without marks."""
     return [float(number) for number in re.findall(r"[\d.]+", cell)]
 
 
-def marks(cell):
+def marks(cell: str) -> Iterator[tuple[bool, bool]]:
     """Of each number, whether it was bold (what is left is a blank beside the slash) or underlined."""
     for number in re.finditer(r"[\d.]+", cell):
         before, after = cell[: number.start()], cell[number.end() :]
@@ -166,7 +169,7 @@ def marks(cell):
         yield bold, before.count("<u>") > before.count("</u>")
 
 
-def test_table_4_is_that_of_the_text(paper: dict[int, dict[Cell, float]], lines: list[str]) -> None:
+def test_table_4_is_that_of_the_text(paper: Paper, lines: list[str]) -> None:
     transcribed = [
         [
             [paper[4][scale, model, method, benchmark, metric] for metric in ("psnr", "ssim")]
@@ -194,7 +197,7 @@ def test_what_the_text_marks_is_best_or_second(lines: list[str]) -> None:
     assert (bold, underlined) == (5, 7), "as many marks as the text kept"
 
 
-def test_table_6_is_that_of_the_text(paper: dict[int, dict[Cell, float]], lines: list[str]) -> None:
+def test_table_6_is_that_of_the_text(paper: Paper, lines: list[str]) -> None:
     start = lines.index("Model\tSet14\tB100\tUrban100\tDIV2K valid\t\t\t\t") + 1
     printed = [[plain(cell) for cell in line.split("\t")[1:5]] for line in lines[start : start + 4]]
     assert printed == [

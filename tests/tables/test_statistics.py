@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bspa.tables.statistics import mean_interval
 
+Interval = Callable[[np.ndarray], tuple[float, float]]
 
-def differences(generator, seeds, images, *, of_seeds, of_images, of_pairs):
+
+def differences(
+    generator: np.random.Generator,
+    seeds: int,
+    images: int,
+    *,
+    of_seeds: float,
+    of_images: float,
+    of_pairs: float,
+) -> np.ndarray:
     """Differences of true mean 0: what a seed, an image, and both together add to it."""
     return (
         of_seeds * generator.standard_normal((seeds, 1))
@@ -17,14 +29,14 @@ def differences(generator, seeds, images, *, of_seeds, of_images, of_pairs):
     )
 
 
-def coverage(trials, interval, **spread):
+def coverage(trials: int, interval: Interval, **spread: Any) -> float:
     """How often the interval holds the true mean."""
     generator = np.random.default_rng(7)
     ends = [interval(differences(generator, **spread)) for _ in range(trials)]
-    return np.mean([low <= 0 <= high for low, high in ends])
+    return float(np.mean([low <= 0 <= high for low, high in ends]))
 
 
-def quick(values: np.ndarray):
+def quick(values: np.ndarray) -> tuple[float, float]:
     return mean_interval(values, resamples=499)
 
 
@@ -45,7 +57,7 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says(spread: dict[str, 
 def test_drawing_images_alone_would_take_seeds_for_certain() -> None:
     spread = {"seeds": 8, "images": 30, "of_seeds": 1.0, "of_images": 0.3, "of_pairs": 0.3}
 
-    def of_images_alone(values: np.ndarray):
+    def of_images_alone(values: np.ndarray) -> tuple[float, float]:
         return quick(np.tile(values.mean(axis=0), (2, 1)))
 
     assert coverage(100, of_images_alone, **spread) < 0.5
@@ -59,7 +71,7 @@ def test_of_few_seeds_the_interval_holds_as_often_as_is_documented() -> None:
 
 
 @pytest.fixture
-def values():
+def values() -> np.ndarray:
     return differences(np.random.default_rng(3), 4, 12, of_seeds=0.1, of_images=0.4, of_pairs=0.2)
 
 
