@@ -16,6 +16,7 @@ import bspa.config.code as code
 from bspa.config.contents import Contents
 from bspa.config.load import load_config
 from bspa.config.plan import Plan
+from bspa.config.product import Product
 from bspa.config.runs import Run
 
 Change = dict[str, Any]
@@ -189,8 +190,56 @@ def test_a_missing_folder_is_told_when_planning(plan_of: Callable[[Change], Plan
 
 # ---- code ----------------------------------------------------------------------------------------------
 
-TRAINING = {"train_uniform", "train_inverse", "train_informative", "train_uncertainty", "train_weighted"}
-EVALUATION = {"evaluate", "table", "deliver_weights"}
+Predicate = Callable[[Product], bool]
+
+
+def nothing(product: Product) -> bool:
+    return False
+
+
+def made_by(*rules: str) -> Predicate:
+    return lambda product: product.rule in rules
+
+
+def runs_network(arch: str) -> Predicate:
+    """What trains, delivers or runs a network of an architecture."""
+    return lambda product: (
+        product.settings.get("arch") == arch or ("evaluate" in product.rule and f"_{arch}_" in product.path)
+    )
+
+
+def minimises_l1(product: Product) -> bool:
+    return product.settings.get("objective") == "l1"
+
+
+def samples_uniformly(product: Product) -> bool:
+    return product.settings.get("sampling") == "uniform" or product.rule == "attribute_parameters"
+
+
+EDITS: list[tuple[str, str, str, str, Predicate]] = [
+    ("a log line", "training/loop.py", "stopped at step %d", "interrupted at step %d", nothing),
+    ("a new network", "models/registry.py", '"edsr": EDSR,', '"edsr": EDSR,\n    "new": EDSR,', nothing),
+    ("an error about weights", "models/weights.py", "cannot be loaded into", "do not fit", nothing),
+    ("NIQE's message", "metrics/niqe.py", "not NIQE's pristine model, a NumPy", "no model: no NumPy", nothing),
+    ("a lock's text", "system/locks.py", "is working on this", "has this", nothing),
+    ("a docstring", "training/losses.py", '"""', '"""Changed. ', nothing),
+    (
+        "SamplingAug's sampler", "sampling/informative.py", "pick(numbers[:, 0], len(self.pool))",
+        "pick(1 - numbers[:, 0], len(self.pool))", made_by("train_informative"),
+    ),
+    ("SamplingAug's choice", "sampling/patch_selection.py", "\n\n\ndef ", "\nX = 1\n\n\ndef ", made_by("select_patches")),
+    ("RCAN", "models/rcan.py", "return x * self.conv_du", "return x + self.conv_du", runs_network("rcan")),
+    ("the L1 loss", "training/losses.py", "l1_loss(", "mse_loss(", minimises_l1),
+    (
+        "the uniform sampler", "sampling/uniform.py", "pick(numbers[:, 0], len(self.pool))",
+        "pick(1 - numbers[:, 0], len(self.pool))", samples_uniformly,
+    ),
+    (
+        "a writer's block size", "difficulty/shard_writing.py", "BLOCK_BYTES = 8 << 20",
+        "BLOCK_BYTES = 4 << 20", made_by("write_class_shards"),
+    ),
+    ("a table's markup", "tables/markup.py", "\n\n\ndef ", "\nX = 1\n\n\ndef ", made_by("table")),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -202,12 +251,29 @@ def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
-def keys_of(checkout: Path, values: dict[str, Any]) -> dict[str, Any]:
+def plan_in(checkout: Path, values: dict[str, Any]) -> Plan:
     for remembered in (code._parse, code._imports, code._tree_digest):
         remembered.cache_clear()
-    plan = Plan(
+    return Plan(
         load_config(values),
         scripts=checkout / "workflow_scripts",
         contents=Contents(checkout / "contents.json"),
     )
-    return plan.products()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"), [edit[1:] for edit in EDITS], ids=[edit[0] for edit in EDITS]
+)
+def test_an_edit_reruns_exactly_the_rules_whose_results_may_change(
+    checkout: Path, values: dict[str, Any], file: str, old: str, new: str, changes: Predicate
+) -> None:
+    before = plan_in(checkout, values)
+    products = before.products()
+    path = checkout / "bspa" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    changed = changed_paths(before, plan_in(checkout, values))
+    expected = {path for path, product in products.items() if changes(product)}
+    assert bool(expected) is (changes is not nothing)
+    assert changed == behind(before, expected)
