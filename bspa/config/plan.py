@@ -165,17 +165,17 @@ class Plan(Products):
     def figure_training(self) -> Product:
         """Training curves."""
         needs = [self.train_stage(s.run, s.cycle, s.stage.phase) for s in self.shown_stages()]
-        journals = [
+        runs = [
             {
-                "model": self.model_label(s.run.model),
-                "method": self.method_label(s.run.method),
-                "phase": s.stage.phase,
+                "model": self.model_label(run.model),
+                "method": self.method_label(run.method),
+                "phases": [planned.stage.phase for planned in self.stages(run)],
             }
-            for s in self.shown_stages()
+            for run in self.figure_runs("training")
         ]
         trained_on = self._source_in_words(self.config.data.train)
         label = f"x{self.figure_scale}, seed {self.config.seeds[0]}, trained on {trained_on}"
-        settings = {"label": label, "journals": journals}
+        settings = {"label": label, "runs": runs}
         return self._figure_product("training", settings, needs)
 
     @remembered

@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -23,7 +23,7 @@ from bspa.figures.style import COLUMN_INCHES, STYLE
 from bspa.models.weights import load_weights
 
 ROWS = 40
-"""Layers that are drawn one by one; a deeper network is drawn by blocks."""
+"""Layers that are drawn one by one; of a deeper network, blocks are."""
 
 # With more cycles, the numbers do not fit into the cells.
 NUMBERED = 5
@@ -33,45 +33,36 @@ COLOURS = "viridis"
 
 NAMES = {
     "fsrcnn": {
-        r"head_conv\.0\.weight": "feature extraction",
-        r"body_conv\.0\.0\.weight": "shrinking",
-        r"body_conv\.(\d+)\.0\.weight": "mapping {0}",
-        r"tail_conv\.weight": "deconvolution",
+        r"head_conv\.0": "feature extraction",
+        r"body_conv\.0\.0": "shrinking",
+        r"body_conv\.(\d+)\.0": "mapping {}",
+        r"tail_conv": "deconvolution",
     },
     "edsr": {
-        r"head\.0\.weight": "head",
-        r"body\.(\d+)\.weight": "end of body",
-        r"body\.(\d+)": "block {1}",
-        r"body\.(\d+)\.body\.0\.weight": "block {1}, conv 1",
-        r"body\.(\d+)\.body\.2\.weight": "block {1}, conv 2",
-        r"tail\.0\.0\.weight": "upsampling 1",
-        r"tail\.0\.2\.weight": "upsampling 2",
-        r"tail\.0": "upsampling",
-        r"tail\.1\.weight": "output",
+        r"head\.0": "head",
+        r"body\.(\d+)\.body\.(\d+)": "block {}, conv {}",
+        r"body\.\d+": "end of body",
+        r"tail\.0\.(\d+)": "upsampling {}",
+        r"tail\.1": "output",
+    },
+    "rcan": {
+        r"head\.0": "head",
+        r"body\.(\d+)\.body\.(\d+)\.body\.(\d+)": "group {}, block {}, conv {}",
+        r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.(\d+)": "group {}, block {}, attention {}",
+        r"body\.(\d+)\.body\.\d+": "group {}, end",
+        r"body\.\d+": "end of body",
+        r"tail\.0\.(\d+)": "upsampling {}",
+        r"tail\.1": "output",
     },
     "msrresnet": {
-        r"conv_first\.weight": "head",
-        r"body\.(\d+)": "block {1}",
-        r"body\.(\d+)\.conv1\.weight": "block {1}, conv 1",
-        r"body\.(\d+)\.conv2\.weight": "block {1}, conv 2",
-        r"upconv(\d+)\.weight": "upsampling {0}",
-        r"conv_hr\.weight": "last but one",
-        r"conv_last\.weight": "output",
+        r"conv_first": "head",
+        r"body\.(\d+)\.conv(\d+)": "block {}, conv {}",
+        r"upconv(\d+)": "upsampling {}",
+        r"conv_hr": "last but one",
+        r"conv_last": "output",
     },
 }
-"""Names for readers by architecture and pattern of a layer, or of a block: {0} is its number, {1} from 1."""
-
-NAMES["rcan"] = {
-    **NAMES["edsr"],
-    r"body\.(\d+)": "group {1}",
-    r"body\.(\d+)\.body\.(\d+)\.weight": "end of group {1}",
-    r"body\.(\d+)\.body\.(\d+)": "block {1}.{3}",
-    r"body\.(\d+)\.body\.(\d+)\.body\.0\.weight": "block {1}.{3}, conv 1",
-    r"body\.(\d+)\.body\.(\d+)\.body\.2\.weight": "block {1}.{3}, conv 2",
-    r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du": "block {1}.{3}, attention",
-    r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0\.weight": "block {1}.{3}, attention 1",
-    r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.weight": "block {1}.{3}, attention 2",
-}
+"""What readers call a layer, by architecture and pattern of its name: whole before part, counted from 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,73 +91,73 @@ def read_attributions(
     Raises:
         ValueError: a file is no attribution of this network.
     """
-    blocks = group(weights)
-    cycles = [_sums(path, weights) for path in paths]
+    labels = np.array(group(layer_names(arch, weights)))
+    layers = list(dict.fromkeys(labels.tolist()))
     importance, frozen = [], []
-    for of_weight in cycles:
-        of_block = [np.sum([of_weight[name] for name in names], axis=0) for names in blocks.values()]
-        sums, masked, sizes = np.array(of_block).T
+    for path in paths:
+        of_weight = _sums(path, weights)
+        sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T
         mean = sums.sum() / sizes.sum()
         importance.append(sums / sizes / (mean or 1.0))
         frozen.append(masked / sizes)
     return Attributions(
-        layers=layer_names(arch, blocks),
-        importance=np.stack(importance, axis=1),
-        frozen=np.stack(frozen, axis=1),
+        layers=layers, importance=np.stack(importance, axis=1), frozen=np.stack(frozen, axis=1)
     )
 
 
-def _sums(path: str | os.PathLike[str], weights: Sequence[str]) -> dict[str, tuple[float, int, int]]:
-    """Return importance, frozen weights and weights of each layer."""
+def _sums(path: str | os.PathLike[str], weights: Sequence[str]) -> NDArray[np.float64]:
+    """Return importance, frozen weights and weights of each layer: (n, 3)."""
     tensors, _ = load_weights(path)
-    expected = {f"{kind}.{name}" for kind in ("importance", "mask") for name in weights}
-    if set(tensors) != expected:
-        other = sorted(set(tensors) ^ expected)
+    other = sorted(set(tensors) ^ {f"{kind}.{name}" for kind in ("importance", "mask") for name in weights})
+    if other:
         raise ValueError(
             f"{path} is no attribution of this network: {len(other)} tensors are missing or unknown, "
             f"the first is {other[0]}"
         )
-    sums = {}
+    sums = []
     for name in weights:
         # One importance may stand for a whole kernel; the mask always has a value for each weight.
         mask = tensors[f"mask.{name}"]
-        sums[name] = (float(tensors[f"importance.{name}"].double().sum()), int(mask.sum()), mask.numel())
-    return sums
+        sums.append((float(tensors[f"importance.{name}"].double().sum()), int(mask.sum()), mask.numel()))
+    return np.array(sums, np.float64)
 
 
-def group(weights: Sequence[str], at_most: int = ROWS) -> dict[str, list[str]]:
-    """Group neighbouring weights by the first parts of their names, as many parts as give ``at_most`` groups.
+def layer_names(arch: str, weights: Sequence[str]) -> list[str]:
+    """Name the layers of some weights for readers, by `NAMES`; others have the parts of their own names.
 
-    >>> group(["head.0.weight", "body.0.a.weight", "body.0.b.weight", "tail.weight"], at_most=3)
-    {'head.0': ['head.0.weight'], 'body.0': ['body.0.a.weight', 'body.0.b.weight'], 'tail': ['tail.weight']}
+    >>> layer_names("edsr", ["head.0.weight", "body.0.body.0.weight", "body.0.body.2.weight"])
+    ['head', 'block 1, conv 1', 'block 1, conv 2']
     """
-    layers = [name.removesuffix(".weight").split(".") for name in weights]
-    for depth in range(max(map(len, layers)), 0, -1):
-        labels = [".".join(layer[:depth]) for layer in layers]
-        if depth == 1 or len(set(labels)) <= at_most:
-            break
-    groups: dict[str, list[str]] = {}
-    for label, name in zip(labels, weights, strict=True):
-        groups.setdefault(label, []).append(name)
-    return groups
-
-
-def layer_names(arch: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Name layers and blocks for readers, by `NAMES`; others keep their own names.
-
-    >>> layer_names("edsr", {"head.0": ["head.0.weight"], "body.3": ["body.3.body.0.weight"]})
-    ['head', 'block 4']
-    """
-    found = []
-    for block, weights in groups.items():
-        own = weights[0] if list(weights) == [f"{block}.weight"] else block.removesuffix(".body")
-        matches = ((re.fullmatch(pattern, own), name) for pattern, name in NAMES.get(arch, {}).items())
-        match, name = next(((match, name) for match, name in matches if match), (None, block))
-        numbers = [int(text) + offset for text in (match.groups() if match else ()) for offset in (0, 1)]
-        found.append(name.format(*numbers))
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for weight in weights:
+        layer = weight.removesuffix(".weight")
+        matches = ((name, re.fullmatch(pattern, layer)) for pattern, name in NAMES.get(arch, {}).items())
+        found.append(
+            next(((name, match.groups()) for name, match in matches if match), (layer.replace(".", ", "), ()))
+        )
+    seen: dict[tuple[str, int], dict[str, int]] = {}
+    for name, texts in found:
+        for place, text in enumerate(texts):
+            numbers = seen.setdefault((name, place), {})
+            numbers.setdefault(text, len(numbers) + 1)
+    names = [name.format(*(seen[name, n][text] for n, text in enumerate(texts))) for name, texts in found]
     if arch == "fsrcnn":
-        found[-2] = "expanding"  # the last of the body, which only its place tells
-    return found
+        names[-2] = "expanding"  # its name in the file looks like one more mapping
+    return names
+
+
+def group(names: Sequence[str], at_most: int = ROWS) -> list[str]:
+    """Leave as many parts of the layers' names as give ``at_most`` groups.
+
+    >>> group(["head", "block 1, conv 1", "block 1, conv 2", "output"], at_most=3)
+    ['head', 'block 1', 'block 1', 'output']
+    """
+    parts = [name.split(", ") for name in names]
+    for depth in range(max(map(len, parts)), 0, -1):
+        labels = [", ".join(part[:depth]) for part in parts]
+        if len(set(labels)) <= at_most:
+            break
+    return labels
 
 
 def figure_attribution(attributions: Attributions, *, label: str) -> Figure:

@@ -26,8 +26,8 @@ CEILING = 100.0
 NORMAL = 1.96
 """Standard errors to each side of a mean that make its 95 % interval."""
 
-# The counts of up to this many classes fit on a line, those of twice as many on two lines.
-ONE_LINE = 12
+# The numbers of sub-images of more classes do not fit side by side.
+COUNTED = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,14 +119,12 @@ def _draw_gain(axes: Axes, panel: ClassPsnr) -> None:
 
 
 def _write_counts(axes: Axes, counts: NDArray[np.int64]) -> None:
-    """Write the number of each class and, as far as there is room, how many sub-images it has."""
+    """Write the number of each class and, where there is room, how many sub-images it has."""
     axes.set_xlabel("Class, easiest first")
-    if len(counts) > 2 * ONE_LINE:
+    if len(counts) > COUNTED:
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         return
     thousands = counts.max() >= 10_000
     texts = [f"{count / 1000:.1f}" if thousands else f"{count:,}" for count in counts.tolist()]
-    stagger = "\n" if len(counts) > ONE_LINE else ""
-    labels = [f"{k}\n{stagger * (k % 2 == 0)}{text}" for k, text in enumerate(texts, 1)]
-    axes.set_xticks(np.arange(1, len(counts) + 1), labels)
+    axes.set_xticks(range(1, len(counts) + 1), [f"{k}\n{text}" for k, text in enumerate(texts, 1)])
     axes.set_xlabel(f"Class, easiest first; below it, its sub-images{' (thousands)' if thousands else ''}")

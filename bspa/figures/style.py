@@ -91,13 +91,9 @@ def write_centred(
 
     ``like`` has the length that mathematics has once it is drawn; its source is longer.
     """
-    points = font_size(like or text, width, at_most=at_most)
-    write_at(figure, left + width / 2, baseline, text, ha="center", va="baseline", fontsize=points)
-
-
-def font_size(text: str, inches: float, *, at_most: float) -> float:
-    """Return the points at which ``text`` is about ``inches`` wide, or ``at_most``."""
-    return min(at_most, 72 * inches / (0.62 * max(len(text), 1)))  # a letter of DejaVu Sans: about 0.62 em
+    points = 72 * width / (0.62 * max(len(like or text), 1))  # a letter of DejaVu Sans: about 0.62 em
+    style = {"ha": "center", "va": "baseline", "fontsize": min(at_most, points)}
+    write_at(figure, left + width / 2, baseline, text, **style)
 
 
 def show_pixels(axes: Axes, pixels: NDArray[np.uint8]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -32,17 +32,6 @@ HIDDEN = "uncertainty"
 SMOOTHED = 1 / 40
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Journal:
-    """What a journal is of."""
-
-    model: str
-    """Label of its network."""
-    method: str
-    """Label of its method."""
-    phase: str
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Curve:
     """The loss of one stage."""
@@ -62,34 +51,38 @@ class Run:
     """Its label."""
     method: str
     """Its label."""
-    curves: list[Curve] = field(default_factory=list)
+    curves: Sequence[Curve]
+    """Its stages, in order."""
 
     @property
     def epochs(self) -> int:
         """Epochs of all stages."""
         return sum(len(curve.step) for curve in self.curves)
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return int(self.curves[-1].step[-1])
 
-def read_runs(paths: Sequence[str | os.PathLike[str]], journals: Sequence[Journal]) -> list[Run]:
-    """Join the journals of each run's stages.
+
+def read_curves(paths: Sequence[str | os.PathLike[str]], phases: Sequence[str]) -> list[Curve]:
+    """Join the journals of a run's stages.
 
     Args:
-        paths: CSV files with columns step (within the stage) and loss; those of a run in its order.
-        journals: what each is of.
+        paths: CSV files with columns step (within the stage) and loss, in the run's order.
+        phases: what each stage is.
 
     Raises:
         ValueError: a file is no journal, or a phase is unknown.
     """
-    runs: dict[tuple[str, str], Run] = {}
-    for path, journal in zip(paths, journals, strict=True):
-        if journal.phase not in {*PANELS, HIDDEN}:
-            raise ValueError(f"{path}: phase {journal.phase!r}; allowed: {', '.join([*PANELS, HIDDEN])}")
-        names = (journal.model, journal.method)
-        run = runs.setdefault(names, Run(model=journal.model, method=journal.method))
+    curves: list[Curve] = []
+    for path, phase in zip(paths, phases, strict=True):
+        if phase not in {*PANELS, HIDDEN}:
+            raise ValueError(f"{path}: phase {phase!r}; allowed: {', '.join([*PANELS, HIDDEN])}")
         step, loss = _read_journal(path)
-        start = run.curves[-1].step[-1] if run.curves else 0
-        run.curves.append(Curve(phase=journal.phase, step=start + step, loss=loss))
-    return list(runs.values())
+        start = curves[-1].step[-1] if curves else 0
+        curves.append(Curve(phase=phase, step=start + step, loss=loss))
+    return curves
 
 
 def _read_journal(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -117,7 +110,7 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
     Curves are running means over `SMOOTHED` of the longest run's epochs, within each stage.
 
     Args:
-        runs: see `read_runs`.
+        runs: of one or more networks.
         label: scale, seed and data.
     """
     models = list(dict.fromkeys(run.model for run in runs))
@@ -142,7 +135,7 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
                 settled += _draw_run(axes, run, phase, width, methods.index(run.method))
             _set_scale(row[0], np.concatenate([[], *settled]))
         for axes, model in zip(grid[-1], models, strict=True):
-            steps = max(run.curves[-1].step[-1] for run in runs if run.model == model)
+            steps = max(run.steps for run in runs if run.model == model)
             axes.set_xlim(0, 1.02 * steps)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
@@ -157,7 +150,7 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
 def _draw_run(axes: Axes, run: Run, phase: str, width: int, number: int) -> list[NDArray[np.float64]]:
     """Draw the parts of a run that a panel is for; return their losses after the steep beginning."""
     steps, losses, settled = [], [], []
-    beginning = run.curves[-1].step[-1] / 40
+    beginning = run.steps / 40
     for curve in run.curves:
         if curve.phase == phase:
             smooth = running_mean(curve.loss, width)

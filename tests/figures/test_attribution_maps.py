@@ -97,30 +97,24 @@ def test_the_attribution_of_another_network_is_refused(files: list[Path]) -> Non
         ("edsr", {}, 37, ["head", "block 16, conv 2", "end of body", "upsampling 2", "output"]),
         ("msrresnet", {}, 37, ["head", "block 1, conv 1", "upsampling 2", "last but one", "output"]),
         ("rcan", {"channels": 16}, 15, ["head", "group 1", "group 10", "end of body", "output"]),
-        (
-            "rcan",
-            {"channels": 16, "groups": 1, "blocks": 9},
-            33,
-            ["block 1.9, conv 2", "block 1.9, attention"],
-        ),
-        ("rcan", {"channels": 16, "groups": 1, "blocks": 12}, 18, ["block 1.12", "end of group 1"]),
+        ("rcan", {"channels": 16, "groups": 1, "blocks": 8}, 38, ["group 1, block 8, attention 2"]),
+        ("rcan", {"channels": 16, "groups": 1, "blocks": 12}, 18, ["group 1, block 12", "group 1, end"]),
     ],
 )
 def test_layers_have_names_and_deep_networks_are_grouped_by_blocks(
     arch: str, options: dict[str, Any], rows: int, some: list[str]
 ) -> None:
     weights = attributable(build(arch, 4, **options))
-    groups = group(weights)
-    assert [name for names in groups.values() for name in names] == weights
-    assert all(name.startswith(f"{label}.") for label, names in groups.items() for name in names)
-    named = layer_names(arch, groups)
-    assert len(named) == len(set(named)) == rows
-    assert [name for name in named if name in some] == some
-    assert not set(named) & set(groups)
+    names = layer_names(arch, weights)
+    assert len(set(names)) == len(weights)
+    labels = group(names)
+    assert all(name.startswith(label) for name, label in zip(names, labels, strict=True))
+    assert len(set(labels)) == rows
+    assert [label for label in dict.fromkeys(labels) if label in some] == some
 
 
-def test_layers_of_a_network_without_names_keep_their_own() -> None:
-    assert layer_names("mine", {"a.0": ["a.0.weight"]}) == ["a.0"]
+def test_layers_of_a_network_without_names_have_the_parts_of_their_own() -> None:
+    assert layer_names("mine", ["a.0.weight", "b.weight"]) == ["a, 0", "b"]
 
 
 def test_the_scale_of_importance_spans_whole_decades() -> None:

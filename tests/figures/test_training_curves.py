@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bspa.figures.training_curves import Journal, figure_training, read_runs, running_mean
+from bspa.figures.training_curves import Run, figure_training, read_curves, running_mean
 from tests.support.figure_files import assert_drawn_twice_alike, assert_nothing_is_cut_off
 
 
@@ -22,24 +22,30 @@ def write_journal(path: Path, losses: Sequence[float] | np.ndarray) -> Path:
     return path
 
 
-def of(method: str, phase: str, model: str = "net") -> Journal:
-    return Journal(model=model, method=method, phase=phase)
+@pytest.fixture
+def settings() -> list[dict[str, Any]]:
+    """Two networks; on the first a uniform, an alternating and an uncertainty run."""
+    return [
+        {"model": "net", "method": "baseline", "phases": ["uniform"]},
+        {"model": "net", "method": "BSPA", "phases": ["uniform", "inverse", "uniform"]},
+        {"model": "net", "method": "UDN", "phases": ["uncertainty", "weighted"]},
+        {"model": "other", "method": "baseline", "phases": ["uniform"]},
+    ]
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> tuple[list[Path], list[Journal]]:
-    """Two networks; on the first a uniform, an alternating and an uncertainty run."""
-    stages = [
-        (of("baseline", "uniform"), [0.3, 0.2, 0.1, 0.08]),
-        (of("BSPA", "uniform"), [0.3, 0.2]),
-        (of("BSPA", "inverse"), [0.4]),
-        (of("BSPA", "uniform"), [0.15, 0.12]),
-        (of("UDN", "uncertainty"), [0.5, -0.5]),
-        (of("UDN", "weighted"), [0.2, 0.18]),
-        (of("baseline", "uniform", "other"), [0.5, 0.4]),
+def journals(tmp_path: Path) -> list[Path]:
+    losses = [[0.3, 0.2, 0.1, 0.08], [0.3, 0.2], [0.4], [0.15, 0.12], [0.5, -0.5], [0.2, 0.18], [0.5, 0.4]]
+    return [write_journal(tmp_path / f"{n}.csv", values) for n, values in enumerate(losses)]
+
+
+@pytest.fixture
+def runs(settings: list[dict[str, Any]], journals: list[Path]) -> list[Run]:
+    files = [journals[:1], journals[1:4], journals[4:6], journals[6:]]
+    return [
+        Run(model=run["model"], method=run["method"], curves=read_curves(paths, run["phases"]))
+        for run, paths in zip(settings, files, strict=True)
     ]
-    paths = [write_journal(tmp_path / f"{n}.csv", losses) for n, (_, losses) in enumerate(stages)]
-    return paths, [journal for journal, _ in stages]
 
 
 def lines_of(figure: Figure, panel: int) -> dict[str, list[list[float]]]:
@@ -49,16 +55,14 @@ def lines_of(figure: Figure, panel: int) -> dict[str, list[list[float]]]:
     }
 
 
-def test_stages_are_joined_and_steps_counted_on(runs: tuple[list[Path], list[Journal]]) -> None:
-    found = read_runs(*runs)
-    names = [(run.model, run.method, run.epochs) for run in found]
-    assert names == [("net", "baseline", 4), ("net", "BSPA", 5), ("net", "UDN", 4), ("other", "baseline", 2)]
-    stages = [(curve.phase, curve.step.tolist(), curve.loss.tolist()) for curve in found[1].curves]
+def test_stages_are_joined_and_steps_counted_on(runs: list[Run]) -> None:
+    stages = [(curve.phase, curve.step.tolist(), curve.loss.tolist()) for curve in runs[1].curves]
     assert stages == [
         ("uniform", [10, 20], [0.3, 0.2]),
         ("inverse", [30], [0.4]),
         ("uniform", [40, 50], [0.15, 0.12]),
     ]
+    assert (runs[1].epochs, runs[1].steps) == (5, 50)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +79,12 @@ def test_stages_are_joined_and_steps_counted_on(runs: tuple[list[Path], list[Jou
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"x\.csv is not the journal of a training stage .*{message}"):
-        read_runs([tmp_path / "x.csv"], [of("baseline", "uniform")])
+        read_curves([tmp_path / "x.csv"], ["uniform"])
 
 
 def test_an_unknown_phase_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.csv: phase 'warm'; allowed: uniform, inverse"):
-        read_runs([write_journal(tmp_path / "a.csv", [1.0])], [of("a", "warm")])
+        read_curves([write_journal(tmp_path / "a.csv", [1.0])], ["warm"])
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=30), st.sampled_from([1, 3, 7, 11]))
@@ -90,10 +94,8 @@ def test_running_means_are_those_of_slices(values: list[float], width: int) -> N
         assert mean == pytest.approx(np.mean(values[n - reach : n + reach + 1]))
 
 
-def test_each_kind_of_loss_has_its_row_and_each_network_its_column(
-    runs: tuple[list[Path], list[Journal]],
-) -> None:
-    figure = figure_training(read_runs(*runs), label="x4, seed 0")
+def test_each_kind_of_loss_has_its_row_and_each_network_its_column(runs: list[Run]) -> None:
+    figure = figure_training(runs, label="x4, seed 0")
     assert [axes.get_title() for axes in figure.axes] == ["net", "other", "", "", "", ""]
     assert [axes.get_ylabel().split("\n")[0] for axes in figure.axes[::2]] == ["L1,", "L1,", "Weighted L1,"]
     assert all(axes.get_yscale() == "log" for axes in figure.axes)
@@ -110,8 +112,8 @@ def test_each_kind_of_loss_has_its_row_and_each_network_its_column(
     assert [text.get_text() for text in legend.get_texts()] == ["baseline", "BSPA", "UDN"]
 
 
-def test_a_method_keeps_its_colour_in_every_panel(runs: tuple[list[Path], list[Journal]]) -> None:
-    figure = figure_training(read_runs(*runs), label="")
+def test_a_method_keeps_its_colour_in_every_panel(runs: list[Run]) -> None:
+    figure = figure_training(runs, label="")
     for method in ("baseline", "BSPA", "UDN"):
         lines = [line for axes in figure.axes for line in axes.lines if line.get_label() == method]
         assert len({to_rgb(line.get_color()) for line in lines}) == 1
@@ -121,19 +123,24 @@ def test_a_method_keeps_its_colour_in_every_panel(runs: tuple[list[Path], list[J
 def test_any_number_of_networks_fits_and_nothing_leaves_the_figure(tmp_path: Path, networks: int) -> None:
     methods = ["baseline", "inverse", "bspa", "SamplingAug", "udn", "w/o IG", "fig", "BSPA (literal)"]
     path = write_journal(tmp_path / "j.csv", np.geomspace(0.2, 0.02, 90))
-    journals = [
-        of(method, phase, f"network {model}")
-        for model in range(networks)
+    phases = {method: ["informative", "inverse"] if method == "bspa" else ["uniform"] for method in methods}
+    runs = [
+        Run(
+            model=f"network {n}",
+            method=method,
+            curves=read_curves([path] * len(phases[method]), phases[method]),
+        )
+        for n in range(networks)
         for method in methods
-        for phase in (("informative", "inverse") if method == "bspa" else ("uniform",))
     ]
-    figure = figure_training(read_runs([path] * len(journals), journals), label="x4, seed 0")
+    figure = figure_training(runs, label="x4, seed 0")
     assert_nothing_is_cut_off(figure)
     assert len([axes for axes in figure.axes if axes.get_title()]) == networks
     assert figure.get_suptitle() == "Training loss, mean of 5 epochs\nx4, seed 0"
 
 
-def test_the_script_draws_the_figure(tmp_path: Path, runs: tuple[list[Path], list[Journal]]) -> None:
-    paths, journals = runs
-    settings = {"journals": [asdict(journal) for journal in journals], "label": "x4, seed 0"}
-    assert_drawn_twice_alike("figure_training", tmp_path, settings, journals=paths)
+def test_the_script_draws_the_figure(
+    tmp_path: Path, journals: list[Path], settings: list[dict[str, Any]]
+) -> None:
+    values = {"runs": settings, "label": "x4, seed 0"}
+    assert_drawn_twice_alike("figure_training", tmp_path, values, journals=journals)
