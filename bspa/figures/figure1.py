@@ -20,8 +20,8 @@ BINS = 60
 POINTS = 50
 # The easiest part of the sub-images may reach down to an error of 0; the curve starts after it.
 EASIEST = 0.002
-# Percent of the axis that a digit of a class's number takes.
-DIGIT = 1.9
+# Percent of the axis that a digit of a class's number takes, and the space between two numbers.
+DIGIT, SPACE = 1.75, 0.5
 
 
 def figure_1(mse: NDArray[np.float32], classes: Classes, *, label: str) -> Figure:
@@ -78,7 +78,7 @@ def _draw_classes(axes: Axes, mse: NDArray[np.float64], sizes: NDArray[np.int64]
         left, right = 100 * bounds[k - 1 : k + 1]
         width = DIGIT * len(str(k))
         start = max(left, (left + right - width) / 2)
-        if start + width <= free:
+        if start + width + SPACE <= free:
             place = axes.get_xaxis_transform()
-            axes.text(start, 1.02, str(k), transform=place, ha="left", fontsize=5.5)
+            axes.text(start, 1.02, str(k), transform=place, ha="left", fontsize=5)
             free = start
