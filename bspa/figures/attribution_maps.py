@@ -23,12 +23,12 @@ from bspa.figures.style import COLUMN_INCHES, STYLE
 from bspa.models.weights import load_weights
 
 ROWS = 40
-"""Layers that are drawn one by one; of a deeper network, blocks are."""
+"""Largest number of layers drawn one by one; a deeper network is drawn by blocks."""
 
 # With more cycles, the numbers do not fit into the cells.
 NUMBERED = 5
-# Cells below this part of the network's mean look alike.
-LEAST = 0.01
+# Importance, over the network's mean, at which the colours end.
+RANGE = (0.1, 10)
 COLOURS = "viridis"
 
 NAMES = {
@@ -176,7 +176,7 @@ def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
         _draw_map(
             left,
             attributions.importance,
-            LogNorm(*decades(attributions.importance), clip=True),
+            LogNorm(*RANGE, clip=True),
             "Importance of a weight\n(1: the network's mean)",
             lambda value: f"{value:.2f}" if value < 9.995 else f"{value:.0f}",
         )
@@ -189,13 +189,6 @@ def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
         )
         left.set_yticks(range(rows), attributions.layers, fontsize=5.5)
     return figure
-
-
-def decades(importance: NDArray[np.float64]) -> tuple[float, float]:
-    """Return powers of ten, 1 between them, that hold all of ``importance`` but what is below `LEAST`."""
-    shown = np.append(importance[importance >= LEAST], 1.0)
-    lower, upper = np.floor(np.log10(shown.min())), np.ceil(np.log10(shown.max()))
-    return float(10.0 ** min(lower, -1)), float(10.0 ** max(upper, 1))
 
 
 def _draw_map(
@@ -213,4 +206,5 @@ def _draw_map(
     axes.set_xticks(shown, [str(column + 1) for column in shown])
     axes.set_xlabel("Cycle")
     axes.set_title(title)
-    axes.figure.colorbar(cells, ax=axes, orientation="horizontal", aspect=25, pad=0.02)
+    extend = "both" if norm.clip else "neither"
+    axes.figure.colorbar(cells, ax=axes, orientation="horizontal", aspect=25, pad=0.02, extend=extend)

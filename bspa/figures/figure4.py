@@ -22,6 +22,11 @@ from bspa.figures.style import PAGE_INCHES, STYLE, axes_at, show_pixels, write_a
 
 # Of even lightness, so that they survive a gray print and any colour vision.
 ERRORS, DIFFERENCES = "inferno", "RdBu_r"
+NOTE = (
+    "PSNR on Y of the region alone. Error: absolute difference to HR,\n"
+    "mean of R, G and B. Difference: the second error less the first,\n"
+    "blue where the second is smaller."
+)
 # The few largest values would take the contrast from all others.
 SHOWN = 0.995
 
@@ -86,11 +91,7 @@ def figure_4(rows: Sequence[Comparison], methods: Sequence[str], *, label: str) 
             for left, pixels, text in zip(lefts, [row.hr, *row.sr, *coloured], texts, strict=True):
                 show_pixels(axes_at(figure, left, top, side, side), pixels[..., :3])
                 write_centred(figure, left, top + side + 0.11, side, text)
-        note = (
-            "PSNR on Y of the region alone. Error: absolute difference to HR,\n"
-            f"mean of R, G and B. Difference: {second} less {first}, blue where {second} is better."
-        )
-        write_at(figure, margin, below + 0.03, note, va="top", fontsize=6, linespacing=1.4)
+        write_at(figure, margin, below + 0.03, NOTE, va="top", fontsize=6, linespacing=1.4)
         for column, width, colours, what, extend in (
             (3, 2 * side + gap, heat, "error (8-bit levels)", "max"),
             (5, side, change, "difference (8-bit levels)", "both"),

@@ -11,7 +11,7 @@ from matplotlib.patches import StepPatch
 from bspa.difficulty.class_table import write_classes
 from bspa.difficulty.classes import Classes, split_classes
 from bspa.figures.figure1 import figure_1
-from tests.support.figure_files import assert_drawn_twice_alike, assert_nothing_is_cut_off, score_file
+from tests.support.figure_files import assert_nothing_is_cut_off, run_script, score_file
 
 
 @pytest.fixture(scope="module")
@@ -66,4 +66,4 @@ def test_odd_distributions_can_be_drawn(scores: np.ndarray, k: int, imbalance: f
 def test_the_script_draws_the_figure(tmp_path: Path, mse: np.ndarray, classes: Classes) -> None:
     write_classes(tmp_path / "thresholds.csv", classes, key="")
     files = {"scores": score_file(tmp_path / "s.h5", mse), "thresholds": tmp_path / "thresholds.csv"}
-    assert_drawn_twice_alike("figure_1", tmp_path, {"label": "photos, x4"}, **files)
+    run_script("figure_1", tmp_path, {"label": "photos, x4"}, **files)

@@ -66,12 +66,19 @@ def weights_file(path: Path, seed: int) -> Path:
 
 
 def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> tuple[bytes, bytes]:
-    """Run a figure's script and return its PDF and PNG."""
+    """Run a figure's script; check and return its PDF and PNG."""
     output = SimpleNamespace(pdf=folder / f"{name}.pdf", png=folder / f"{name}.png")
     params = SimpleNamespace(settings=settings, compute={"device": "cpu"}, key="test")
     main = runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"]
     main(SimpleNamespace(input=SimpleNamespace(**inputs), output=output, params=params, threads=1))
-    return output.pdf.read_bytes(), output.png.read_bytes()
+    pdf = output.pdf.read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf  # embedded TrueType
+    assert b"/Type3" not in pdf
+    with Image.open(output.png) as image:
+        assert round(image.width / 300, 2) in (3.3, 6.9)
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    return pdf, output.png.read_bytes()
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:
@@ -84,16 +91,3 @@ def assert_nothing_is_cut_off(figure: Figure) -> None:
     assert box.y0 >= -slack, box
     assert box.x1 <= width + slack, (box, width)
     assert box.y1 <= height + slack, (box, height)
-
-
-def assert_drawn_twice_alike(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> bytes:
-    """A script writes a PDF and a PNG that show something, and the same bytes each time; return the PNG's."""
-    pdf, png = run_script(name, folder, settings, **inputs)
-    assert pdf.startswith(b"%PDF")
-    assert b"/FontFile2" in pdf  # embedded TrueType
-    assert b"/Type3" not in pdf
-    with Image.open(folder / f"{name}.png") as image:
-        assert round(image.width / 300, 2) in (3.3, 6.9)
-        assert len(np.unique(np.asarray(image.convert("L")))) > 20
-    assert (pdf, png) == run_script(name, folder, settings, **inputs)
-    return png
