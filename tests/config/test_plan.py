@@ -220,14 +220,17 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
     ("a log line", "training/loop.py", "stopped at step %d", "interrupted at step %d", nothing),
     ("a new network", "models/registry.py", '"edsr": EDSR,', '"edsr": EDSR,\n    "new": EDSR,', nothing),
     ("an error about weights", "models/weights.py", "cannot be loaded into", "do not fit", nothing),
-    ("NIQE's message", "metrics/niqe.py", "not NIQE's pristine model, a NumPy", "no model: no NumPy", nothing),
+    ("NIQE's message", "metrics/niqe.py", "not NIQE's pristine model, a NumPy", "no NumPy", nothing),
     ("a lock's text", "system/locks.py", "is working on this", "has this", nothing),
     ("a docstring", "training/losses.py", '"""', '"""Changed. ', nothing),
     (
         "SamplingAug's sampler", "sampling/informative.py", "pick(numbers[:, 0], len(self.pool))",
         "pick(1 - numbers[:, 0], len(self.pool))", made_by("train_informative"),
     ),
-    ("SamplingAug's choice", "sampling/patch_selection.py", "\n\n\ndef ", "\nX = 1\n\n\ndef ", made_by("select_patches")),
+    (
+        "SamplingAug's choice", "sampling/patch_selection.py", "\n\n\ndef ", "\nX = 1\n\n\ndef ",
+        made_by("select_patches"),
+    ),
     ("RCAN", "models/rcan.py", "return x * self.conv_du", "return x + self.conv_du", runs_network("rcan")),
     ("the L1 loss", "training/losses.py", "l1_loss(", "mse_loss(", minimises_l1),
     (
