@@ -32,11 +32,12 @@ from bspa.data.packed import PackedImages
 from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
 from bspa.models.precision import choose_precision
-from bspa.models.registry import build, build_seeded
+from bspa.models.registry import build
 from bspa.sampling.patches import Draw
 from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, use_threads
 from bspa.training.stage import Schedule
+from bspa.training.task import build_seeded
 
 PATCH, BATCH = 64, 16
 EPOCHS, HALVE_EVERY = 10, 2  # the learning rate ends at a sixteenth

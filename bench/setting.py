@@ -18,7 +18,7 @@ from bspa.data.sources import PhotoFile, list_files
 from bspa.difficulty.grid import count_windows
 from bspa.difficulty.windows import Windows, read_windows, write_windows
 from bspa.models.layers import Network
-from bspa.models.registry import build_seeded
+from bspa.training.task import build_seeded
 
 SCALE = 4
 TRAIN = [

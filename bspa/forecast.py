@@ -13,7 +13,6 @@ from tabulate import tabulate
 from torch import Tensor
 
 from bspa.models.precision import choose_precision
-from bspa.models.registry import build_seeded
 from bspa.system.cuda_graphs import capture
 from bspa.system.progress import duration
 from bspa.training.adam import Adam
@@ -22,7 +21,7 @@ from bspa.training.masks import FrozenWeights
 from bspa.training.registry import OBJECTIVES
 from bspa.training.stage import Attribution, Schedule, Stage
 from bspa.training.step import MovingAverage, TrainingStep
-from bspa.training.task import Objective, Task
+from bspa.training.task import Objective, Task, build_seeded
 from bspa.training.uncertainty import WeightedByUncertainty, build_uncertainty
 
 log = logging.getLogger("bspa")

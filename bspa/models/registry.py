@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-import torch
 from torch import nn
 
 from bspa.models.edsr import EDSR
@@ -42,13 +41,6 @@ def build(arch: str, scale: int, **options: int | float) -> Network:
             raise ValueError(f"{arch}: unknown option {_known(name, known)}")
     make: Callable[..., Network] = ARCHITECTURES[arch]
     return make(scale=scale, **options)
-
-
-def build_seeded(arch: str, scale: int, options: Mapping[str, int | float], seed: int) -> Network:
-    """Build a network with the initial weights of ``seed``; torch's own random state does not change."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(arch, scale, **options)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -9,7 +9,6 @@ import time
 from torch import Tensor
 
 from bspa.data.packed import PackedImages
-from bspa.models.registry import build_seeded
 from bspa.models.weights import save_weights
 from bspa.sampling.feeds import to_device
 from bspa.sampling.uniform import UniformSampler
@@ -20,6 +19,7 @@ from bspa.training.losses import LOSSES
 from bspa.training.masks import load_masks, top_fraction_mask
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Attribution
+from bspa.training.task import build_seeded
 
 log = logging.getLogger("bspa")
 

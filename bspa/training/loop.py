@@ -101,11 +101,11 @@ def train_stage(
 
             epoch_ends = state.step % schedule.steps_per_epoch == 0
             if len(unread) == read_every or epoch_ends:
-                state.read_losses(unread, batch=feed.samples)
+                loss = state.read_losses(unread, batch=feed.samples)
                 unread.clear()
+                progress.report(state.step, extra=f"loss {loss:.4f}")
             if epoch_ends:
                 state.journal.close_row(state.step)
-            progress.report(state.step)
 
             # A checkpoint holds no step whose loss was not read.
             if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
@@ -167,13 +167,14 @@ class StageState:
         """Steps since the weights were initialised; the number of the next batch."""
         return self._steps_before + self.step
 
-    def read_losses(self, losses: Sequence[Tensor], *, batch: int) -> None:
-        """Add the losses of the last steps to the journal; raise if one is not finite."""
+    def read_losses(self, losses: Sequence[Tensor], *, batch: int) -> float:
+        """Add the losses of the last steps to the journal and return the last; raise if one is not finite."""
         values = torch.stack([*losses]).tolist()
         for at, value in enumerate(values, start=self.step - len(values)):
             if not math.isfinite(value):
                 raise self.diverged(f"the loss is {value}", at=at)
         self.journal.add(values, batch=batch)
+        return float(values[-1])
 
     def checkpoint(self) -> Checkpoint:
         """Copy the state to the CPU."""

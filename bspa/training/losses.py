@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bspa.models.precision import Precision
-from bspa.models.registry import build_seeded
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import Task
+from bspa.training.task import Task, build_seeded
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

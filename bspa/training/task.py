@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from bspa.models.layers import Network
 from bspa.models.precision import Precision
+from bspa.models.registry import build
 from bspa.training.snapshot import Snapshot
 from bspa.training.stage import Stage
 
@@ -45,3 +47,10 @@ class Task:
 
 PrepareTask = Callable[[Stage, str | None, torch.device], Task]
 """(stage, file of the previous snapshot or None, device of helper networks) -> task."""
+
+
+def build_seeded(arch: str, scale: int, options: Mapping[str, int | float], seed: int) -> Network:
+    """Build a network with the initial weights of ``seed``; torch's own random state does not change."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(arch, scale, **options)

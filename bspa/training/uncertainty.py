@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from bspa.models.layers import Network, conv3x3
 from bspa.models.precision import Precision
-from bspa.models.registry import build, build_seeded
+from bspa.models.registry import build
 from bspa.models.weights import load_into
 from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import Task
+from bspa.training.task import Task, build_seeded
 
 # Step 1 depends on the unit of the error; its authors use grey levels. The last ELU keeps s above -1, and s
 # rises only where the error exceeds 2 exp(s) > 0.73. In [0, 1] almost no error does: s would sink to -1

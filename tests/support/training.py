@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bspa.models.precision import choose_precision
-from bspa.models.registry import build_seeded
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES
 from bspa.training.snapshot import Snapshot
 from bspa.training.stage import PHASES, Schedule, Stage
-from bspa.training.task import Task
+from bspa.training.task import Task, build_seeded
 
 CPU = torch.device("cpu")
 SMALL: dict[str, dict[str, int | float]] = {

@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays
 from torch.nn import functional
 
 from bspa.models.precision import Precision
-from bspa.models.registry import build_seeded
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Stage
+from bspa.training.task import build_seeded
 from bspa.training.uncertainty import (
     UncertaintyNetwork,
     WeightedByUncertainty,
