@@ -16,13 +16,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Adam:
-    """Adam over the trainable parameters of a model, as one fused kernel.
-
-    Args:
-        model: on its device and in its memory layout.
-        betas: decay of the two moments.
-        epsilon: added to the denominator.
-    """
+    """Adam over the trainable parameters of a model, as one fused kernel; make it after moving the model."""
 
     def __init__(self, model: nn.Module, *, betas: tuple[float, float], epsilon: float):
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}

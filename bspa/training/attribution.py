@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from bspa.system.cuda_graphs import capture
 log = logging.getLogger("bspa")
 
 Batch = tuple[Tensor, Tensor]
+Unit = Literal["weight", "filter"]
 
 
 def attributable(model: nn.Module) -> list[str]:
@@ -78,8 +80,10 @@ def integrated_gradients(
         value.backward()
         return value.detach()
 
+    one_shape = len({(lr.shape, hr.shape) for lr, hr in batches}) == 1
+    recordable = one_shape and batches[0][0].device.type == "cuda"
     try:
-        add = _recorded(accumulate, parameters.values(), batches) if _same_on_gpu(batches) else accumulate
+        add = _recorded(accumulate, parameters.values(), batches[0]) if recordable else accumulate
         for s in range(steps):
             with torch.no_grad():
                 for name, parameter in parameters.items():
@@ -97,24 +101,14 @@ def integrated_gradients(
         model.zero_grad(set_to_none=True)
 
 
-def importance(gradients: Mapping[str, Tensor], names: Sequence[str], unit: str) -> dict[str, Tensor]:
+def importance(gradients: Mapping[str, Tensor], names: Sequence[str], unit: Unit) -> dict[str, Tensor]:
     """Turn integrated gradients into importance: |IG| of each weight, or its sum over each 2-D kernel.
 
-    Args:
-        gradients: parameter name -> signed integrated gradient.
-        names: the weights to rank, see `attributable`.
-        unit: ``weight`` (WIG, the paper's choice) gives tensors of the weights' own shape (a, b, h, w);
-            ``filter`` (FIG) gives (a, b, 1, 1), one value for each pair of channels.
-
-    Raises:
-        ValueError: the unit is another one.
+    ``weight`` (WIG, the paper's choice) gives tensors of the weights' own shape (a, b, h, w), ``filter``
+    (FIG) gives (a, b, 1, 1), one value for each pair of channels. ``names``: see `attributable`.
     """
     sizes = {name: gradients[name].detach().abs() for name in names}
-    if unit == "weight":
-        return sizes
-    if unit == "filter":
-        return {name: v.sum((2, 3), keepdim=True) for name, v in sizes.items()}
-    raise ValueError(f"unit: {unit!r}; allowed are weight, filter")
+    return sizes if unit == "weight" else {n: v.sum((2, 3), keepdim=True) for n, v in sizes.items()}
 
 
 def _check_snapshots(parameters: Mapping[str, Tensor], **snapshots: Mapping[str, Tensor]) -> None:
@@ -128,19 +122,14 @@ def _check_snapshots(parameters: Mapping[str, Tensor], **snapshots: Mapping[str,
                 )
 
 
-def _same_on_gpu(batches: Sequence[Batch]) -> bool:
-    shapes = {(lr.shape, hr.shape) for lr, hr in batches}
-    return len(shapes) == 1 and batches[0][0].device.type == "cuda"
-
-
 def _recorded(
     accumulate: Callable[[Tensor, Tensor], Tensor],
     parameters: Iterable[nn.Parameter],
-    batches: Sequence[Batch],
+    batch: Batch,
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Record ``accumulate`` on a GPU for batches of one shape, with gradients of zero to begin with."""
-    parameters = list(parameters)
-    lr_buffer, hr_buffer = (pixels.clone() for pixels in batches[0])
+    """Record ``accumulate`` on a GPU for batches like ``batch``, with gradients of zero to begin with."""
+    parameters = [*parameters]
+    lr_buffer, hr_buffer = (pixels.clone() for pixels in batch)
 
     def work() -> Tensor:
         return accumulate(lr_buffer, hr_buffer)

@@ -50,26 +50,18 @@ def run_attribution(
         key: of the product, stored in both files.
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads.
-
-    Raises:
-        ValueError: a snapshot is of another network or has diverged.
     """
     use_threads(threads)
     torch_device = choose_device(device)
     model = build_seeded(attribution.arch, attribution.scale, attribution.options, attribution.seed)
     model.to(torch_device)
-    sampler = UniformSampler(
-        PackedImages(packed),
-        patch=attribution.patch,
-        batch=attribution.batch,
-        seed=attribution.seed,
-        stream="attribution",
-    )
+    options = {"patch": attribution.patch, "batch": attribution.batch, "seed": attribution.seed}
+    sampler = UniformSampler(PackedImages(packed), **options, stream="attribution")
     first = attribution.cycle * attribution.batches
     batches = []
     for number in range(first, first + attribution.batches):
-        lr, hr = sampler.batch(number)
-        batches.append((to_device(lr, torch_device), to_device(hr, torch_device)))
+        lr, hr = (to_device(pixels, torch_device) for pixels in sampler.batch(number))
+        batches.append((lr, hr))
     started = time.monotonic()
     gradients = integrated_gradients(
         model,
@@ -88,25 +80,12 @@ def run_attribution(
     log.info("%d of %d %ss frozen (p = %g)", count, total, attribution.unit, attribution.fraction)
 
     masks = {name: unit_mask.expand_as(gradients[name]) for name, unit_mask in frozen.items()}
-    save_weights(
-        mask,
-        {f"importance.{n}": v for n, v in units.items()} | {f"mask.{n}": v for n, v in masks.items()},
-        {
-            "key": key,
-            "unit": attribution.unit,
-            "fraction": repr(attribution.fraction),
-            "frozen": str(count),
-            "units": str(total),
-        },
-    )
-    content = {
-        "key": key,
-        "device_seconds": round(seconds, 3),
-        "fraction": attribution.fraction,
-        "units": total,
-        "frozen": count,
-        "layers": {name: float(unit_mask.float().mean()) for name, unit_mask in frozen.items()},
-    }
+    tensors = {f"importance.{n}": v for n, v in units.items()} | {f"mask.{n}": v for n, v in masks.items()}
+    counts = {"fraction": attribution.fraction, "units": total, "frozen": count}
+    header = {"key": key, "unit": attribution.unit, **{name: repr(value) for name, value in counts.items()}}
+    save_weights(mask, tensors, header)
+    layers = {name: float(unit_mask.float().mean()) for name, unit_mask in frozen.items()}
+    content = {"key": key, "device_seconds": round(seconds, 3), **counts, "layers": layers}
     write_text(summary, json.dumps(content, indent=1) + "\n")
 
 

@@ -22,17 +22,13 @@ from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 log = logging.getLogger("bspa")
 
 HASHED_BYTES = 1 << 28
-"""Files up to this size count by content."""
 
 
 def identify(key: str, precision: str, inputs: Sequence[str | os.PathLike[str]]) -> str:
     """Digest what decides the result of a stage: equal digests mean equal results.
 
-    Args:
-        key: of the product; stands for settings and code.
-        precision: chosen for the device.
-        inputs: files and folders of files. Files up to 256 MiB count by content, larger ones (packed images,
-            shards) by size and time of change.
+    ``key`` stands for settings and code. Input files up to `HASHED_BYTES` count by content, larger ones
+    (packed images, shards) by size and time of change.
     """
     digest = hashlib.sha256(f"{key} {precision}".encode())
     for path in map(Path, inputs):

@@ -38,12 +38,8 @@ def deliver(
         weights: to write: safetensors, the average of the weights if the run kept one, else the last.
         summary: to write: JSON with parameters, steps, device_seconds, precision, device and ema.
         arch, scale, options: of the network.
-        model, method, seed: name of the network, name of the recipe, and seed of the run, for the header.
-        trained_on: name of the training data, for the header.
+        model, method, seed, trained_on: names of network, recipe and data, and the seed, for the header.
         key: of the product, stored in both files.
-
-    Raises:
-        ValueError: the snapshot is of another network.
     """
     last, header = load_snapshot(snapshot)
     network = build(arch, scale, **options)

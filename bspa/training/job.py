@@ -50,8 +50,7 @@ def run_stage(
         save_every_seconds: time between two saves of the partial state.
 
     Raises:
-        ValueError: an input does not fit the stage, or the training diverged.
-        SystemExit: SIGTERM or SIGINT came; the partial state is saved.
+        ValueError, SystemExit: as `bspa.training.loop.train_stage`.
     """
     use_threads(threads)
     torch_device = choose_device(device)

@@ -59,12 +59,11 @@ def train_stage(
         precision: arithmetic of the convolutions.
         device: where to compute.
         checkpoints: where the stage is saved, and where an earlier attempt left it.
-        save_every_seconds: time between two checkpoints; SIGTERM and SIGINT save one at once.
+        save_every_seconds: time between two checkpoints.
 
     Raises:
-        ValueError: a loss or a weight is not finite (the last good checkpoint is kept), or the initial state
-            or a mask is of another network.
-        SystemExit: SIGTERM or SIGINT came; the checkpoint is saved.
+        ValueError: a loss or a weight is not finite; the last good checkpoint is kept.
+        SystemExit: SIGTERM or SIGINT came; a checkpoint is saved.
     """
     torch.backends.cudnn.benchmark = True  # every batch has one shape
     state = StageState(task, schedule, masks=masks, device=device, checkpoints=checkpoints)
@@ -123,13 +122,7 @@ def train_stage(
 
 
 class StageState:
-    """A stage in progress: network, optimiser, average, frozen weights, journal and step count.
-
-    The arguments are those of `train_stage`.
-    """
-
-    step: int
-    """Steps of this stage that are done."""
+    """A stage in progress; for its arguments, see `train_stage`."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ LOSSES: dict[str, Loss] = {"l1": l1}
 
 
 def l1_objective(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-    """Return the L1 loss of a batch, see `bspa.training.task.Objective`."""
+    """Return the L1 loss of a batch; see `bspa.training.task.Objective`."""
     with precision.autocast():
         output = model(lr)
     return l1(output, hr)

@@ -62,12 +62,8 @@ class FrozenWeights:
     A gradient of zero is not enough: Adam's momentum still moves the weight. So the gradients are zeroed,
     which lets the moments decay, and the weights get their values back after each step.
 
-    Args:
-        model: its weights as they are now are the values to keep.
-        masks: parameter name -> bool tensor of the parameter's shape, True where the weight is frozen.
-
-    Raises:
-        ValueError: a mask does not fit the model.
+    The values kept are those of ``model`` now. A mask is a bool tensor of its parameter's shape, True where
+    the weight is frozen.
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]):

@@ -48,11 +48,7 @@ def take_snapshot(model: nn.Module, adam: Adam, steps: int, average: Mapping[str
 
 
 def restore_snapshot(snapshot: Snapshot, model: nn.Module, adam: Adam, *, path: str) -> None:
-    """Put ``snapshot`` (read from ``path``, named in errors) into ``model`` and ``adam``.
-
-    Raises:
-        ValueError: the snapshot is of another network.
-    """
+    """Put ``snapshot`` (read from ``path``, named in errors) into ``model`` and ``adam``."""
     load_into(model, dict(snapshot.weights), path=path)
     adam.restore(snapshot.moments, snapshot.optimiser_steps)
 
@@ -68,11 +64,7 @@ def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, metadata: Ma
 
 
 def load_snapshot(path: str | os.PathLike[str]) -> tuple[Snapshot, dict[str, str]]:
-    """Read a snapshot and its metadata.
-
-    Raises:
-        ValueError: ``path`` is not a snapshot of this version.
-    """
+    """Read a snapshot and its metadata; a ValueError if ``path`` is none of this version."""
     tensors, metadata = load_weights(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: format is {metadata.get('format')!r}; allowed is {FORMAT!r}")

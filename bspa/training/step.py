@@ -59,9 +59,7 @@ class TrainingStep:
     feed: Feed
     """Holds the batch."""
     precision: Precision
-    """Arithmetic of the convolutions."""
     adam: Adam
-    """Updates the model's weights."""
     frozen: FrozenWeights
     average: MovingAverage | None
     """Takes in the new weights; None: no average is kept."""
@@ -69,11 +67,7 @@ class TrainingStep:
     """Whether to read the loss before the update, which makes the host wait for the device."""
 
     def __call__(self) -> Tensor:
-        """Compute the loss and its gradients, then update the weights; return the loss.
-
-        Raises:
-            NonFiniteLossError: with ``check_loss``, the loss is not finite; the weights are not updated.
-        """
+        """Compute the loss and its gradients, then update the weights; return the loss."""
         loss = self.compute_gradients()
         if self.check_loss and not math.isfinite(value := float(loss)):
             raise NonFiniteLossError(value)
@@ -94,12 +88,7 @@ class TrainingStep:
 
 
 def record_step(step: TrainingStep, device: torch.device) -> Step:
-    """Record ``step`` on a GPU as one launch; if CUDA refuses, log it and return ``step``.
-
-    Args:
-        step: without ``check_loss``; its first batch is loaded.
-        device: the GPU.
-    """
+    """Record ``step``, whose first batch is loaded, as one launch; return ``step`` if CUDA refuses."""
     try:
         replay = capture(step, warm_up=step.compute_gradients, device=device)
     except RuntimeError as error:

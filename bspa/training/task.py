@@ -20,14 +20,9 @@ class Objective(Protocol):
     """What a stage minimises: a scalar, differentiable in the model's weights."""
 
     def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-        """Return the loss of a batch.
+        """Return the loss of a batch: LR (n, 3, h, w) and HR (n, 3, s h, s w), float32 in [0, 1].
 
-        Args:
-            model: what is trained.
-            lr: (n, 3, h, w) float32 in [0, 1].
-            hr: (n, 3, s h, s w) float32 in [0, 1].
-            precision: arithmetic of the convolutions (run under ``precision.autocast()``); the rest is in
-                float32.
+        Networks run under ``precision.autocast()``; the rest is in float32.
         """
         ...
 

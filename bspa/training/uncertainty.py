@@ -39,13 +39,10 @@ class UncertaintyNetwork(nn.Module):
         channels = network.feature_channels
         self.network = network
         self.head = nn.Sequential(
-            conv3x3(channels, channels),
-            nn.ELU(inplace=True),
-            conv3x3(channels, channels),
-            nn.ELU(inplace=True),
-            conv3x3(channels, 3),
-            nn.ELU(inplace=True),
-        )
+            conv3x3(channels, channels), nn.ELU(inplace=True),
+            conv3x3(channels, channels), nn.ELU(inplace=True),
+            conv3x3(channels, 3), nn.ELU(inplace=True),
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the super-resolved image and s."""
@@ -70,16 +67,8 @@ def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> T
     """Upsample ``x`` to the nearest neighbour and convolve it, as one transposed convolution.
 
     Upsampling is a transposed convolution with a kernel of ones, and two convolutions in a row are one. This
-    takes (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4.
-
-    Args:
-        x: (n, c, h, w).
-        weight: (o, c, 3, 3); the convolution pads the image with zeros.
-        bias: (o,).
-        scale: s.
-
-    Returns:
-        (n, o, s h, s w).
+    takes (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4. The convolution
+    (o, c, 3, 3) pads with zeros.
     """
     kernel = weight.flip(2, 3).transpose(0, 1)
     shifts = [(shift, scale - 1 - shift) for shift in range(scale)]

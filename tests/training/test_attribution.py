@@ -46,17 +46,6 @@ def test_completeness_at_100_steps_is_within_one_percent(change: float) -> None:
     assert abs(total - difference) <= 0.01 * abs(difference), f"{total} against {difference}"
 
 
-def test_completeness_error_falls_with_the_number_of_steps() -> None:
-    model, pairs = small_network(), batches(1)
-    baseline, target = snapshots(model, 1.0)
-    difference = mean_loss(model, target, pairs) - mean_loss(model, baseline, pairs)
-    errors = []
-    for steps in (4, 16, 64):
-        signed = integrated_gradients(model, baseline, target, pairs, l1, steps=steps)
-        errors.append(abs(sum(float(g.double().sum()) for g in signed.values()) - difference))
-    assert errors[0] > 2 * errors[1] > 4 * errors[2], errors
-
-
 def test_it_is_the_left_riemann_sum_of_equation_10() -> None:
     model, pairs = small_network(), batches(2)
     baseline, target = snapshots(model, 0.5)
@@ -108,5 +97,3 @@ def test_filter_importance_sums_each_kernel() -> None:
     summed = importance(gradients, ["a.weight"], "filter")["a.weight"]
     assert torch.equal(summed, torch.tensor([[[[3.0]], [[3.5]]]]))
     assert torch.equal(importance(gradients, ["a.weight"], "weight")["a.weight"], gradients["a.weight"].abs())
-    with pytest.raises(ValueError, match="unit: 'layer'; allowed are weight, filter"):
-        importance(gradients, ["a.weight"], "layer")
