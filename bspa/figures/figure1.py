@@ -9,13 +9,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from bspa.difficulty.classes import Classes
-from bspa.figures.style import BLUE, COLUMN_INCHES, SKY, STYLE
+from bspa.figures.style import BLUE, COLUMN_INCHES, SKY, STYLE, draw_histograms
 
-BINS = 60
 # Points of the curve in each class.
 POINTS = 50
 # The easiest part of the sub-images may reach down to an error of 0; the curve starts after it.
@@ -47,17 +45,11 @@ def figure_1(mse: NDArray[np.float32], classes: Classes, *, label: str) -> Figur
 
 
 def _draw_histogram(axes: Axes, mse: NDArray[np.float64]) -> None:
-    end = float(mse.max()) or 1.0
-    counts, edges = np.histogram(mse, BINS, (0.0, end))
-    axes.set_yscale("log")
-    axes.stairs(counts, edges, baseline=0.5, fill=True, color=BLUE, linewidth=0)
-    axes.set(xlim=(0, end), ylim=(0.5, 2 * counts.max()))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}" if count >= 1 else ""))
+    draw_histograms(axes, [mse], [{"color": BLUE, "linewidth": 0}])
     half, tail = np.quantile(mse, [0.5, 0.99])
     note = f"{len(mse):,} sub-images\nhalf below {half:.2f} · 10⁻³\n1 % above {tail:.2f} · 10⁻³"
     axes.text(0.98, 0.96, note, transform=axes.transAxes, ha="right", va="top", fontsize=6, linespacing=1.4)
     axes.set_xlabel("MSE of the reference network (10⁻³, RGB in [0, 1])")
-    axes.set_ylabel("Sub-images\n(log scale)")
 
 
 def _draw_classes(axes: Axes, mse: NDArray[np.float64], sizes: NDArray[np.int64]) -> None:
@@ -69,7 +61,7 @@ def _draw_classes(axes: Axes, mse: NDArray[np.float64], sizes: NDArray[np.int64]
         errors = np.maximum(np.quantile(mse, shares), floor)
         axes.fill_between(100 * shares, errors, 0.9 * floor, color=(BLUE, SKY)[k % 2], linewidth=0)
     axes.set(xlim=(0, 100), ylim=(0.9 * floor, 1.3 * max(float(mse.max()), floor)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("Sub-images, easiest first (%)")
     axes.set_ylabel("MSE (10⁻³)\n(log scale)")
     axes.set_title("Class", pad=10)

@@ -10,12 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from bspa.figures.style import COLUMN_INCHES, STYLE, line_of
+from bspa.figures.style import COLUMN_INCHES, STYLE, draw_histograms, line_of
 
-BINS = 60
 # Points of the curve of the tail.
 POINTS = 400
 
@@ -45,30 +43,20 @@ def figure_5(mse: Sequence[Errors], methods: Sequence[str], *, label: str) -> Fi
         label: network, scale and data.
     """
     scaled = [1e3 * errors.astype(np.float64) for errors in mse]
-    end = max(float(errors.max()) for errors in scaled) or 1.0
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN_INCHES, 3.7), layout="constrained")
         figure.suptitle(f"Errors of {len(mse[0]):,} training sub-images\n{label}")
         upper, lower = figure.subplots(2, sharex=True)
-        _draw_histograms(upper, scaled, end)
+        draw_histograms(upper, scaled, [_outline(number) for number in range(len(scaled))])
         _write_summary(upper, scaled, methods)
-        _draw_tails(lower, scaled, methods, end)
+        _draw_tails(lower, scaled, methods)
         figure.align_ylabels()
     return figure
 
 
-def _draw_histograms(axes: Axes, mse: Sequence[NDArray[np.float64]], end: float) -> None:
-    most = 1
-    axes.set_yscale("log")
-    for number, errors in enumerate(mse):
-        counts, edges = np.histogram(errors, BINS, (0.0, end))
-        most = max(most, counts.max())
-        colour, line = line_of(number)["color"], line_of(number)["linestyle"]
-        look: Any = {"facecolor": to_rgba(colour, 0.15), "edgecolor": colour, "linestyle": line}
-        axes.stairs(counts, edges, baseline=0.5, fill=True, linewidth=0.9, **look)
-    axes.set(ylim=(0.5, 2 * most))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}" if count >= 1 else ""))
-    axes.set_ylabel("Sub-images\n(log scale)")
+def _outline(method: int) -> dict[str, Any]:
+    colour, line = line_of(method)["color"], line_of(method)["linestyle"]
+    return {"facecolor": to_rgba(colour, 0.15), "edgecolor": colour, "linestyle": line, "linewidth": 0.9}
 
 
 def _write_summary(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequence[str]) -> None:
@@ -81,15 +69,15 @@ def _write_summary(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequ
             axes.text(x, y, text, transform=axes.transAxes, fontsize=5.5, va="center", ha="right")
 
 
-def _draw_tails(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequence[str], end: float) -> None:
-    limits = np.linspace(0, end, POINTS)
+def _draw_tails(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequence[str]) -> None:
+    limits = np.linspace(0, axes.get_xlim()[1], POINTS)
     for number, (method, errors) in enumerate(zip(methods, mse, strict=True)):
         percent = 100 * share_above(errors, limits)
         look = {**line_of(number), "marker": None}
         axes.plot(limits, np.where(percent > 0, percent, np.nan), label=method, **look)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(loc="upper right", handlelength=3.2)
-    axes.set(xlim=(0, end), ylim=(70 / len(mse[0]), 130))
+    axes.set_ylim(70 / len(mse[0]), 130)
     axes.set_xlabel("MSE (10⁻³, RGB in [0, 1])")
     axes.set_ylabel("Sub-images with a\nlarger MSE (%, log scale)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ from bspa.system.files import atomic_path
 COLUMN_INCHES = 3.3
 PAGE_INCHES = 6.9
 DPI = 300
+BINS = 60
 
 # Okabe and Ito's palette: distinct for every kind of colour vision.
 BLUE, SKY, VERMILION = "#0072B2", "#56B4E9", "#D55E00"
@@ -94,6 +96,21 @@ def write_centred(
     points = 72 * width / (0.62 * max(len(like or text), 1))  # a letter of DejaVu Sans: about 0.62 em
     style = {"ha": "center", "va": "baseline", "fontsize": min(at_most, points)}
     write_at(figure, left + width / 2, baseline, text, **style)
+
+
+def draw_histograms(
+    axes: Axes, values: Sequence[NDArray[np.float64]], looks: Sequence[Mapping[str, Any]]
+) -> None:
+    """Draw histograms of errors, in the same bins from 0 to the largest, with logarithmic counts."""
+    end = max(float(each.max()) for each in values) or 1.0
+    most = 1
+    axes.set_yscale("log")
+    for each, look in zip(values, looks, strict=True):
+        counts, edges = np.histogram(each, BINS, (0.0, end))
+        axes.stairs(counts, edges, baseline=0.5, fill=True, **look)
+        most = max(most, counts.max())
+    axes.set(xlim=(0, end), ylim=(0.5, 2 * most), ylabel="Sub-images\n(log scale)")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def show_pixels(axes: Axes, pixels: NDArray[np.uint8]) -> None:

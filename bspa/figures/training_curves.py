@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from bspa.figures.style import COLUMN_INCHES, PAGE_INCHES, STYLE, line_of
@@ -138,7 +138,7 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
             steps = max(run.steps for run in runs if run.model == model)
             axes.set_xlim(0, 1.02 * steps)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+            axes.xaxis.set_major_formatter("{x:,.0f}")
             axes.set_xlabel("Optimiser steps")
         lines = {line.get_label(): line for axes in grid.flat for line in axes.lines}
         handles = [lines[name] for name in methods if name in lines]
@@ -170,5 +170,5 @@ def _set_scale(axes: Axes, shown: NDArray[np.float64]) -> None:
     if shown.size:
         axes.set_ylim(0.93 * shown.min(), 1.07 * shown.max())
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 6, 8), numticks=20))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
