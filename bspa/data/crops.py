@@ -29,11 +29,7 @@ class Images(Protocol):
 
 
 def check_windows(images: PackedImages, image: Positions, top: Positions, left: Positions, size: int) -> None:
-    """Check that windows lie within the images, on the LR pixel grid.
-
-    Raises:
-        ValueError: naming the first window that does not.
-    """
+    """Refuse windows that do not lie within the images on the LR pixel grid, naming the first."""
     advice = "the windows belong to another source or scale; run crop_sub_images again"
     if size < 1 or size % images.scale:
         raise ValueError(f"windows of {size} HR pixels do not divide by the scale, {images.scale}: {advice}")
@@ -67,8 +63,7 @@ def crop_pairs(
     Args:
         images: images to cut from.
         image: (n,) index of each window's image; windows of one image are best side by side.
-        top: (n,) first row, in HR pixels, a multiple of the scale.
-        left: (n,) first column, likewise.
+        top, left: (n,) first row and column, in HR pixels, multiples of the scale.
         size: side of the windows in HR pixels, a multiple of the scale.
         out: LR and HR arrays to fill and return, with room for n windows; new ones if not given.
         places: (n,) which window of the result each one becomes; in their order if not given.

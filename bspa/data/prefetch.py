@@ -46,13 +46,9 @@ class Prefetch:
         self._next: tuple[int, Future[int]] | None = None
 
     def load(self, number: int, *, out: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Return batch ``number`` on the device, and begin to fill the one after it.
+        """Return batch ``number`` on the device, in ``out`` if given, and begin to fill the one after it.
 
         On the CPU the tensors are the buffers themselves, valid until the next call.
-
-        Args:
-            number: of the batch, in any order; an ascending order is fast.
-            out: tensors on the device to copy the batch to; new ones if not given.
         """
         if self._next is None or self._next[0] != number:
             self._start(number)

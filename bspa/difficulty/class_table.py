@@ -27,11 +27,7 @@ def write_classes(path: str | os.PathLike[str], classes: Classes, *, key: str) -
 
 
 def read_classes(path: str | os.PathLike[str]) -> Classes:
-    """Read what `write_classes` wrote.
-
-    Raises:
-        ValueError: the file has other columns, or a value is missing or not a number.
-    """
+    """Read what `write_classes` wrote; a ValueError if a value is missing or not a number."""
     rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines()))
     try:
         if [int(row["k"]) for row in rows] != list(range(1, len(rows) + 1)) or not rows:

@@ -27,17 +27,7 @@ def write_scores(
     precision: str,
     key: str,
 ) -> None:
-    """Write the scores of sub-images and where these lie.
-
-    Args:
-        path: HDF5 file to write.
-        mse: (N,) mean square errors, RGB in [0, 1].
-        windows: the N sub-images.
-        scale: HR pixels to an LR pixel along each side.
-        reference_sha256: digest of the weights file of the network that was scored.
-        precision: ``float32`` or ``bfloat16``.
-        key: of the product.
-    """
+    """Write the scores of sub-images and where these lie; see `bspa.difficulty.scores.Scores`."""
     grid = {name: getattr(windows, name) for name in ("size", "step", "threshold")}
     network = {"scale": scale, "reference_sha256": reference_sha256, "precision": precision}
     with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **grid, **network) as file:

@@ -28,11 +28,7 @@ class Scores(Windows):
 
 
 def read_scores(path: str | os.PathLike[str]) -> Scores:
-    """Read what `bspa.difficulty.score_writing.write_scores` wrote.
-
-    Raises:
-        ValueError: the file is damaged, of another kind or of another format version.
-    """
+    """Read what `bspa.difficulty.score_writing.write_scores` wrote."""
     with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="score_difficulty") as file:
         return Scores(
             mse=file["mse"][:],

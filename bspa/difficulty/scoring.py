@@ -57,11 +57,9 @@ def score_sub_images(
         (N,) float32, RGB in [0, 1].
 
     Raises:
-        ValueError: the batch is less than 1, the windows belong to other images, or the network gives NaN.
+        ValueError: the windows belong to other images, or the network gives NaN.
     """
     batch = choose_batch(batch, windows.size, device)
-    if batch < 1:
-        raise ValueError(f"batch is {batch}; it must be 1 or more")
     check_windows(images, windows.image, windows.top, windows.left, windows.size)
     model = model.to(device=device, dtype=torch.float32, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     kernels = torch.backends.cudnn.flags

@@ -63,10 +63,9 @@ def write_class_shards(
     samples: Samples,
     key: str,
 ) -> None:
-    """Write ``class01.h5`` ... into ``directory``, in one pass over the images.
+    """Write ``class01.h5`` ... into ``directory``, in one pass over the images, in memory of constant size.
 
-    Members keep the order of the scores. Memory for pixels does not grow with their number. The directory
-    appears when all its files are complete, and replaces an earlier one.
+    The directory appears when all its files are complete, and replaces an earlier one.
 
     Args:
         directory: where the shards go.
@@ -119,9 +118,8 @@ class _Layout(NamedTuple):
 
     path: Path
     lr: int
-    """First byte of the dataset."""
+    """First byte of the dataset, as in `hr`."""
     hr: int
-    """First byte of the dataset."""
 
 
 def _lay_out(file: h5py.File, path: Path, scores: Scores, members: int) -> _Layout:

@@ -18,11 +18,7 @@ from bspa.system.hdf5 import memory_map, open_hdf5
 
 
 class ClassShard:
-    """One class of sub-images. Its pixels are memory-mapped: nothing is read before it is touched.
-
-    Raises:
-        ValueError: the file is truncated, of another kind or of another format version.
-    """
+    """One class of sub-images. Its pixels are memory-mapped: nothing is read before it is touched."""
 
     samples: Samples
     """Whether the shard holds the sub-images' pixels, or only where they lie."""
@@ -35,7 +31,6 @@ class ClassShard:
     left: NDArray[np.int32]
     """(N_k,) first column, HR pixels."""
     scale: int
-    """HR pixels to an LR pixel along each side."""
     size: int
     """P, HR pixels."""
     k: int
@@ -82,11 +77,7 @@ class ClassShard:
 
 
 def open_shards(directory: str | os.PathLike[str]) -> list[ClassShard]:
-    """Open every class of ``directory``, easiest first.
-
-    Raises:
-        ValueError: a shard is damaged, or the shards are not the classes 1..K of one split.
-    """
+    """Open every class of ``directory``, easiest first; a ValueError if they are not 1..K of one split."""
     shards = sorted(
         (ClassShard(path) for path in Path(directory).glob("class*.h5")), key=lambda shard: shard.k
     )

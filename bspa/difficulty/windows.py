@@ -49,19 +49,7 @@ def write_windows(
     scale: int,
     key: str,
 ) -> int:
-    """Lay windows over images and write where they lie.
-
-    Args:
-        path: HDF5 file to write.
-        shapes: (n, 2) heights and widths of the HR images.
-        size: side of a window, HR pixels; a multiple of the scale.
-        step: distance between neighbours, HR pixels; a multiple of the scale.
-        threshold: see `bspa.difficulty.grid.starts`.
-        scale: HR pixels to an LR pixel along each side.
-        key: of the product.
-
-    Returns:
-        The number of windows.
+    """Lay windows over HR images of ``shapes``, (n, 2) heights and widths; return their number.
 
     Raises:
         ValueError: size or step is not a multiple of the scale, there are no images, or one is smaller than
@@ -84,11 +72,7 @@ def write_windows(
 
 
 def read_windows(path: str | os.PathLike[str]) -> Windows:
-    """Read what `write_windows` wrote.
-
-    Raises:
-        ValueError: the file is damaged, of another kind or of another format version.
-    """
+    """Read what `write_windows` wrote."""
     with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="crop_sub_images") as file:
         return Windows(
             image=file["image"][:],

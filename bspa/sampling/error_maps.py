@@ -34,11 +34,7 @@ Pixels = NDArray[np.uint8]
 
 
 def shave_width(patch: int, scale: int) -> int:
-    """Return how many HR pixels are left out along each side of a patch: scale + 6.
-
-    Raises:
-        ValueError: the patch is not a multiple of the scale, or nothing of it would be left.
-    """
+    """Return how many HR pixels are left out along each side of a patch; refuse one that is too small."""
     shave = scale + 6
     if patch % scale or patch <= 2 * shave:
         least = (2 * shave // scale + 1) * scale
@@ -59,21 +55,16 @@ def error_map(hr: Pixels, lr: Pixels, *, patch: int, scale: int) -> NDArray[np.f
     Args:
         hr: (s h, s w, 3) uint8.
         lr: (h, w, 3) uint8.
-        patch: P, a multiple of the scale.
+        patch: P, a multiple of the scale; see `shave_width`.
         scale: s.
 
     Returns:
         (h - p + 1, w - p + 1) mean square error, RGB in [0, 1]; PSNR is -10 log10 of it. The value at
         (top, left) is that of the patch whose first LR pixel lies there.
-
-    Raises:
-        ValueError: the patch is too small (see `shave_width`) or larger than the image.
     """
     shave = shave_width(patch, scale)
     inner, side = patch - 2 * shave, patch // scale
     height, width = lr.shape[:2]
-    if min(height, width) < side:
-        raise ValueError(f"{width * scale}x{height * scale} pixels are smaller than a patch of {patch}")
     tops = np.arange(height - side + 1) * scale + shave
     lefts = np.arange(width - side + 1) * scale + shave
 
@@ -110,14 +101,7 @@ def _enlarge(
 def write_maps(
     path: str | os.PathLike[str], images: PackedImages, *, patch: int, threads: int, key: str
 ) -> None:
-    """Write the `error_map` of each image, with a few images in memory at a time.
-
-    Args:
-        path: HDF5 file to write.
-        images: packed images.
-        patch: P, HR pixels.
-        threads: number of images to work on at a time.
-        key: of the product.
+    """Write the `error_map` of each image, ``threads`` images at a time.
 
     Raises:
         ValueError: the patch is too small, or larger than an image.

@@ -48,11 +48,8 @@ class Feed(Protocol):
 def open_feed(sampler: Sampler, device: torch.device, *, resident: float) -> Iterator[Feed]:
     """Choose how batches reach the device; every way gives the same samples, bit for bit.
 
-    Args:
-        sampler: draws the batches.
-        device: where they go.
-        resident: share of a GPU's free memory that the sampler's images may take; if they need more, patches
-            are cut on the host while the GPU computes.
+    The images stay on a GPU if they take at most the share ``resident`` of its free memory; if not, patches
+    are cut on the host while the GPU computes.
     """
     if device.type == "cpu":
         yield HostFeed(sampler)
@@ -72,7 +69,7 @@ def open_feed(sampler: Sampler, device: torch.device, *, resident: float) -> Ite
 
 
 def to_device(images: Pixels, device: torch.device) -> Tensor:
-    """Turn (n, h, w, 3) uint8 into float32 (n, 3, h, w) in [0, 1], channels last in memory."""
+    """Move (n, h, w, 3) uint8 to ``device`` and apply `to_float`."""
     return to_float(torch.from_numpy(images).to(device))
 
 
@@ -138,10 +135,7 @@ class ResidentFeed:
 
 
 class ResidentPool:
-    """A pool's images in the memory of the device.
-
-    A cutter of its own beside `bspa.data.crops.crop_pairs`: a GPU gathers all patches at once.
-    """
+    """A pool's images on the device, which gathers all patches of a batch at once."""
 
     def __init__(self, pool: PatchPool, device: torch.device):
         self._lr = _ResidentImages(pool.lr_images, pool.lr_patch, device)

@@ -15,15 +15,6 @@ from bspa.sampling.selections import Selection, read_selection
 class InformativeSampler(PoolSampler):
     """Draws an image uniformly, then one of its chosen offsets uniformly.
 
-    Each patch is flipped horizontally, flipped vertically and transposed with probability 1/2 each.
-
-    Args:
-        images: packed images.
-        selection: the offsets to crop at.
-        patch: side of the HR patch in pixels, that of the selection.
-        batch: samples in a batch.
-        seed: of the random numbers, 0 or more.
-
     Raises:
         ValueError: the selection is for other images, another scale or another patch size.
     """
@@ -47,7 +38,7 @@ class InformativeSampler(PoolSampler):
         self._counts = np.diff(selection.bounds)
 
     def draw(self, iteration: int) -> Draw:
-        """Return which patches of ``pool`` the batch of ``iteration`` holds."""
+        """See `bspa.sampling.sampler.Sampler`."""
         numbers = self._random.table(iteration, self._batch, 3)
         image = pick(numbers[:, 0], len(self.pool))
         chosen = self._starts[image] + pick(numbers[:, 1], self._counts[image])
@@ -58,6 +49,6 @@ class InformativeSampler(PoolSampler):
 def open_sampler(
     images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
 ) -> InformativeSampler:
-    """Open a sampler of the patches in the selection file ``source``; see `InformativeSampler`."""
+    """Open a sampler of the patches in the selection file ``source``."""
     assert source is not None
     return InformativeSampler(images, read_selection(source), patch=patch, batch=batch, seed=seed)

@@ -19,25 +19,14 @@ from bspa.sampling.sampler import PoolSampler, whole_images
 class InverseSampler(PoolSampler):
     """Draws a class with probability P_k proportional to 1 / N_k, then a member of it uniformly.
 
-    Each patch is flipped horizontally, flipped vertically and transposed with probability 1/2 each.
-
-    Args:
-        shards: one for each class, of one scale and one patch size.
-        images: the packed images to cut windows from; without them, the shards must hold pixels.
-        batch: samples in a batch.
-        seed: of the random numbers, 0 or more.
+    Windows are cut from ``images``; without them, the shards must hold pixels.
 
     Raises:
-        ValueError: there is no shard, their sizes differ, or their windows do not fit the images.
+        ValueError: the shards' windows do not fit the images.
     """
 
     def __init__(
-        self,
-        shards: Sequence[ClassShard],
-        *,
-        images: PackedImages | None = None,
-        batch: int,
-        seed: int,
+        self, shards: Sequence[ClassShard], *, images: PackedImages | None = None, batch: int, seed: int
     ):
         pool, corners = _pool_of_pixels(shards) if images is None else _pool_of_windows(shards, images)
         super().__init__(pool, batch=batch, seed=seed, stream="inverse")
@@ -47,7 +36,7 @@ class InverseSampler(PoolSampler):
         self._borders = np.cumsum(inverse_probabilities(self._members))[:-1]
 
     def draw(self, iteration: int) -> Draw:
-        """Return which patches of ``pool`` the batch of ``iteration`` holds."""
+        """See `bspa.sampling.sampler.Sampler`."""
         numbers = self._random.table(iteration, self._batch, 3)
         k = np.searchsorted(self._borders, numbers[:, 0], side="right")
         n = self._starts[k] + pick(numbers[:, 1], self._members[k])
@@ -58,11 +47,7 @@ class InverseSampler(PoolSampler):
 def open_sampler(
     images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
 ) -> InverseSampler:
-    """Open a sampler of the class shards in the folder ``source``; see `InverseSampler`.
-
-    Raises:
-        ValueError: the shards hold sub-images of another size than ``patch``, and as `InverseSampler`.
-    """
+    """Open a sampler of the class shards in the folder ``source``."""
     assert source is not None
     shards = open_shards(source)
     if shards[0].size != patch:
@@ -77,10 +62,7 @@ Corners = tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
 
 def _pool_of_pixels(shards: Sequence[ClassShard]) -> tuple[PatchPool, Corners]:
     """Treat each shard as one tall image: its sub-images, one below the other."""
-    sides = {(shard.lr.shape[1], shard.hr.shape[1]) for shard in shards}
-    if len(sides) != 1:
-        raise ValueError(f"class shards must have one size, but LR and HR sides are {sorted(sides)}")
-    ((side, patch),) = sides
+    side, patch = shards[0].lr.shape[1], shards[0].hr.shape[1]
     columns = (
         [shard.lr.reshape(-1, side, 3) for shard in shards],
         [shard.hr.reshape(-1, patch, 3) for shard in shards],
@@ -93,13 +75,9 @@ def _pool_of_pixels(shards: Sequence[ClassShard]) -> tuple[PatchPool, Corners]:
 
 def _pool_of_windows(shards: Sequence[ClassShard], images: PackedImages) -> tuple[PatchPool, Corners]:
     """Take the whole photographs; the shards say where to cut."""
-    sizes = {(shard.size, shard.scale) for shard in shards}
-    if len(sizes) != 1 or {scale for _, scale in sizes} != {images.scale}:
-        raise ValueError(
-            f"class shards must have one size and scale {images.scale}, "
-            f"but sizes and scales are {sorted(sizes)}"
-        )
-    ((patch, scale),) = sizes
+    patch, scale = shards[0].size, images.scale
+    if shards[0].scale != scale:
+        raise ValueError(f"the class shards are for scale {shards[0].scale}, the images for scale {scale}")
     image, top, left = (
         np.concatenate([getattr(shard, name) for shard in shards]) for name in ("image", "top", "left")
     )

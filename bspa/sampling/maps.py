@@ -12,11 +12,7 @@ from bspa.system.hdf5 import memory_map, open_hdf5
 
 
 class ErrorMaps:
-    """Error maps of n images, memory-mapped: nothing is read before it is touched.
-
-    Raises:
-        ValueError: the file is damaged, of another kind or of another format version.
-    """
+    """Error maps of n images, memory-mapped: nothing is read before it is touched."""
 
     patch: int
     """Side of a patch, HR pixels."""

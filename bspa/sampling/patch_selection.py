@@ -11,6 +11,7 @@ Shape legend: h and w rows and columns of a map, p the side of a patch in LR pix
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,8 @@ from bspa.system.progress import Progress
 
 log = logging.getLogger("bspa")
 
-SELECTIONS = ("greedy", "nms", "darts")
-
+Way = Literal["greedy", "nms", "darts"]
 Offsets = NDArray[np.int32]
-
-
-def candidate_count(offsets: int, share: float) -> int:
-    """Return the number of candidates: the ``share`` of the offsets, rounded, and at least 1."""
-    return max(1, round(share * offsets))
 
 
 def hardest(mse: NDArray[np.float32], count: int) -> Offsets:
@@ -52,13 +47,8 @@ def overlaps(side: int) -> NDArray[np.float64]:
 def thin_out(candidates: Offsets, side: int, overlap: float) -> Offsets:
     """Keep each candidate in turn, unless its overlap with one kept before exceeds ``overlap``.
 
-    Args:
-        candidates: (k, 2) offsets, in the order of preference.
-        side: p, of a patch in LR pixels.
-        overlap: largest intersection over union allowed, in [0, 1].
-
-    Returns:
-        (m, 2) the candidates kept, in the same order.
+    The (k, 2) candidates come in the order of preference, as do the (m, 2) kept; ``side`` is p, ``overlap``
+    an intersection over union.
     """
     # A kept window excludes the same displacements wherever it lies. A margin avoids clipping.
     excluded = overlaps(side) > overlap
@@ -72,7 +62,7 @@ def thin_out(candidates: Offsets, side: int, overlap: float) -> Offsets:
     return candidates[kept]
 
 
-def select_patches(maps: ErrorMaps, *, share: float, selection: str, overlap: float, seed: int) -> Selection:
+def select_patches(maps: ErrorMaps, *, share: float, selection: Way, overlap: float, seed: int) -> Selection:
     """Choose patches of every image from its hardest.
 
     ``greedy`` chooses every candidate. ``nms`` (non-maximum suppression) goes through the candidates from the
@@ -81,24 +71,15 @@ def select_patches(maps: ErrorMaps, *, share: float, selection: str, overlap: fl
     Args:
         maps: error maps of the images.
         share: share of an image's offsets that are candidates, in (0, 1].
-        selection: one of `SELECTIONS`.
+        selection: how to choose.
         overlap: largest intersection over union of two chosen patches, in [0, 1] (``nms``, ``darts``).
         seed: of the random order, 0 or more (``darts``).
 
     Returns:
         At least one patch of each image.
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share is {share}; it must be more than 0 and at most 1")
-    if selection not in SELECTIONS:
-        raise ValueError(f"selection is {selection!r}; it must be one of {', '.join(SELECTIONS)}")
-    if not 0 <= overlap <= 1:
-        raise ValueError(f"overlap is {overlap}; it must be from 0 to 1")
     random = RandomNumbers(seed, "darts")
-    counts = [candidate_count(int(offsets), share) for offsets in maps.shapes.prod(axis=1)]
+    counts = [max(1, round(share * int(offsets))) for offsets in maps.shapes.prod(axis=1)]
     chosen = np.empty((sum(counts), 2), np.int32)  # the part not filled takes no memory
     bounds = np.zeros(len(maps) + 1, np.int64)
     progress = Progress("images searched", len(maps))

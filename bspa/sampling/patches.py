@@ -31,14 +31,7 @@ class Draw(NamedTuple):
 
 
 class PatchPool:
-    """LR and HR images to cut patches of one size from.
-
-    Args:
-        lr: (h, w, 3) uint8 each.
-        hr: (s h, s w, 3) uint8 each.
-        scale: s.
-        patch: P, a multiple of the scale.
-    """
+    """LR (h, w, 3) and HR (s h, s w, 3) uint8 images to cut patches of ``patch`` HR pixels from."""
 
     def __init__(self, lr: Sequence[Pixels], hr: Sequence[Pixels], *, scale: int, patch: int):
         # Plain arrays, since slicing an np.memmap costs more than copying a patch.

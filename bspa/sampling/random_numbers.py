@@ -9,17 +9,10 @@ from numpy.typing import NDArray
 class RandomNumbers:
     """Uniform random numbers that are a pure function of (seed, stream, iteration).
 
-    Args:
-        seed: 0 or more.
-        stream: name of the sequence; the same seed gives unrelated numbers in each stream.
-
-    Raises:
-        ValueError: the seed is negative.
+    The same seed gives unrelated numbers in each ``stream``.
     """
 
     def __init__(self, seed: int, stream: str):
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be 0 or more")
         self._key = np.random.SeedSequence(seed, spawn_key=tuple(stream.encode())).generate_state(
             2, np.uint64
         )

@@ -2,7 +2,8 @@
 
 A batch is a pure function of seed, stream and iteration: the random numbers come from a counter-based
 generator whose counter is the iteration, so a stage that resumes at step n needs nothing but n. `draw` says
-which patches a batch holds; the pool holds the images they are cut from.
+which patches a batch holds; the pool holds the images they are cut from. Each patch is flipped horizontally,
+flipped vertically and transposed with probability 1/2 each.
 
 Each way of sampling is a module with a class and a function ``open_sampler(images, source, *, patch, batch,
 seed)``, where ``source`` is the file or folder that says what to sample.
@@ -37,52 +38,31 @@ class Sampler(Protocol):
 
 
 class PoolSampler:
-    """Base of the samplers: a pool, a batch size and random numbers.
-
-    Args:
-        pool: the images to crop.
-        batch: samples in a batch.
-        seed: of the random numbers, 0 or more.
-        stream: name of the sequence; samplers with the same seed and different names are independent.
-
-    Raises:
-        ValueError: the batch or the seed is out of its range.
-    """
+    """Base of the samplers; ones with the same ``seed`` and different ``stream`` are independent."""
 
     def __init__(self, pool: PatchPool, *, batch: int, seed: int, stream: str):
-        if batch < 1:
-            raise ValueError(f"batch is {batch}; it must be 1 or more")
         self.pool = pool
         self._batch = batch
         self._random = RandomNumbers(seed, stream)
 
     def draw(self, iteration: int) -> Draw:
-        """Return which patches of ``pool`` the batch of ``iteration`` holds."""
+        """See `Sampler`; each way of sampling has its own."""
         raise NotImplementedError
 
     def batch(self, iteration: int, out: Batch | None = None) -> Batch:
-        """Return LR (n, p, p, 3) and HR (n, P, P, 3) uint8, C-contiguous; written into ``out`` if given."""
+        """See `Sampler`; the batch is written into ``out`` if given."""
         return self.pool.crop(self.draw(iteration), out)
 
 
 def whole_images(images: PackedImages, patch: int) -> tuple[PatchPool, NDArray[np.int64]]:
-    """Return the images as a pool, and how many windows fit along the sides of each.
-
-    Args:
-        images: packed images.
-        patch: P, a multiple of the scale.
-
-    Returns:
-        The pool, and (images, 2) counts of window positions, vertical and horizontal, in LR pixels.
+    """Return the images as a pool, and the (images, 2) numbers of windows, vertical and horizontal.
 
     Raises:
-        ValueError: there is no image, the patch is not a multiple of the scale, or an image is smaller.
+        ValueError: the patch is not a multiple of the scale, or an image is smaller.
     """
     scale = images.scale
-    if patch < 1 or patch % scale:
+    if patch % scale:
         raise ValueError(f"patch is {patch} HR pixels; it must be a multiple of the scale, {scale}")
-    if not len(images):
-        raise ValueError("there are no images to sample from")
     numbers = range(len(images))
     pool = PatchPool(
         [images.lr(i) for i in numbers], [images.hr(i) for i in numbers], scale=scale, patch=patch

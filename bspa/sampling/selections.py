@@ -52,11 +52,7 @@ def write_selection(path: str | os.PathLike[str], selection: Selection, *, key: 
 
 
 def read_selection(path: str | os.PathLike[str]) -> Selection:
-    """Read what `write_selection` wrote; the offsets are memory-mapped.
-
-    Raises:
-        ValueError: the file is damaged, of another kind or of another format version.
-    """
+    """Read what `write_selection` wrote; the offsets are memory-mapped."""
     with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="select_patches") as file:
         offsets, bounds = memory_map(path, file["offset"], np.int32), file["bound"][:]
         if bounds[0] != 0 or bounds[-1] != len(offsets) or (np.diff(bounds) < 0).any():

@@ -12,18 +12,7 @@ from bspa.sampling.sampler import PoolSampler, whole_images
 class UniformSampler(PoolSampler):
     """Draws an image uniformly, then a window of it uniformly.
 
-    Windows lie on the LR pixel grid. Each is flipped horizontally, flipped vertically and transposed with
-    probability 1/2 each.
-
-    Args:
-        images: packed images.
-        patch: side of the HR patch in pixels, a multiple of the scale.
-        batch: samples in a batch.
-        seed: of the random numbers, 0 or more.
-        stream: name of the sequence; samplers with the same seed and different names are independent.
-
-    Raises:
-        ValueError: the patch is not a multiple of the scale, or larger than an image.
+    Windows lie on the LR pixel grid.
     """
 
     def __init__(self, images: PackedImages, *, patch: int, batch: int, seed: int, stream: str = "uniform"):
@@ -31,7 +20,7 @@ class UniformSampler(PoolSampler):
         super().__init__(pool, batch=batch, seed=seed, stream=stream)
 
     def draw(self, iteration: int) -> Draw:
-        """Return which patches of ``pool`` the batch of ``iteration`` holds."""
+        """See `bspa.sampling.sampler.Sampler`."""
         numbers = self._random.table(iteration, self._batch, 4)
         image = pick(numbers[:, 0], len(self.pool))
         top, left = pick(numbers[:, 1:3], self._positions[image]).T
@@ -41,6 +30,6 @@ class UniformSampler(PoolSampler):
 def open_sampler(
     images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
 ) -> UniformSampler:
-    """Open a sampler of whole images; ``source`` is not used. For the rest, see `UniformSampler`."""
+    """Open a sampler of whole images; ``source`` is not used."""
     del source
     return UniformSampler(images, patch=patch, batch=batch, seed=seed)
