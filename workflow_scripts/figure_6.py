@@ -1,4 +1,4 @@
-"""Figure 6: regions of benchmark images; HR, bicubic interpolation and every method side by side.
+"""Figure 6: regions of benchmark images; HR, LR, bicubic interpolation and every method side by side.
 
 In: the packed benchmarks; the delivered weights of each method. Out: the figure as PDF and PNG. Whole images
 are super-resolved, then cut.

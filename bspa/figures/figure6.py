@@ -69,7 +69,7 @@ def hardest_regions(photos: Sequence[Photo], upscale: Upscale, *, size: int, cou
 def figure_6(
     rows: Sequence[Comparison], methods: Sequence[str], *, label: str, sources: Mapping[str, str]
 ) -> Figure:
-    """Draw each region: the whole image, and beside it HR and every method's crop (Figure 6).
+    """Draw each region: the whole image, and beside it HR, LR and every method's crop (Figure 6).
 
     Args:
         rows: the regions.
@@ -78,7 +78,7 @@ def figure_6(
         sources: what readers call each source of photographs.
     """
     margin, gap, head, caption, between, foot = 0.02, 0.06, 0.37, 0.27, 0.08, 0.17
-    columns = math.ceil((1 + len(methods)) / 2)
+    columns = math.ceil((2 + len(methods)) / 2)
     side = PAGE_INCHES / (columns + 2.8) - gap
     width = PAGE_INCHES - 2 * margin - columns * (side + gap)
     block = 2 * (side + caption)
@@ -90,7 +90,8 @@ def figure_6(
             top = head + number * (block + between)
             name = f"{row.photo.name} ({sources[row.photo.source]})"
             _draw_whole(figure, row, name, margin, top, width, block - caption)
-            cells = [("HR", "PSNR / SSIM", row.hr), *zip(methods, _scores(row), row.sr, strict=True)]
+            references = [("HR", "PSNR / SSIM", row.hr), ("LR", "input", row.lr)]
+            cells = [*references, *zip(methods, _scores(row), row.sr, strict=True)]
             for cell, (title, scores, pixels) in enumerate(cells):
                 x = margin + width + gap + cell % columns * (side + gap)
                 y = top + cell // columns * (side + caption)

@@ -151,6 +151,12 @@ class Comparison:
         return self.region.cut(self.photo.hr)
 
     @property
+    def lr(self) -> Pixels:
+        """(P, P, 3) with every LR pixel repeated to HR size."""
+        scale = self.photo.packed.scale
+        return self.region.cut(self.photo.lr.repeat(scale, axis=0).repeat(scale, axis=1))
+
+    @property
     def psnr(self) -> list[float]:
         """PSNR of each network's region in dB, on Y; inf where nothing differs."""
         return [psnr_y(sr, self.hr, 0) for sr in self.sr]
