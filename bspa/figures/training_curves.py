@@ -169,6 +169,10 @@ def _set_scale(axes: Axes, shown: NDArray[np.float64]) -> None:
     axes.set_yscale("log")
     if shown.size:
         axes.set_ylim(0.93 * shown.min(), 1.07 * shown.max())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 6, 8), numticks=20))
+    lower, upper = axes.get_ylim()
+    if upper < 2 * lower:  # hardly any of the usual multiples of powers of ten lie in it
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 6, 8), numticks=20))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bspa.figures.training_curves import Run, figure_training, read_curves, running_mean
+from bspa.figures.training_curves import Curve, Run, figure_training, read_curves, running_mean
 from tests.support.figure_files import assert_nothing_is_cut_off, run_script
 
 
@@ -110,6 +110,15 @@ def test_each_kind_of_loss_has_its_row_and_each_network_its_column(runs: list[Ru
     assert lines_of(figure, 4) == {"UDN": [[30, 40, nan], [0.2, 0.18, nan]]}
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["baseline", "BSPA", "UDN"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.92, 0.85), (0.07, 0.06), (0.5, 0.2), (0.3, 0.003)])
+def test_several_losses_are_labelled_however_narrow_the_range(first: float, last: float) -> None:
+    curve = Curve(phase="uniform", step=np.arange(1, 81), loss=np.geomspace(first, last, 80))
+    run = Run(model="net", method="a", curves=[curve])
+    axes = figure_training([run], label="").axes[0]
+    lower, upper = axes.get_ylim()
+    assert sum(lower <= tick <= upper for tick in axes.get_yticks()) >= 3
 
 
 def test_a_method_keeps_its_colour_in_every_panel(runs: list[Run]) -> None:
