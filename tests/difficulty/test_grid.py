@@ -66,6 +66,11 @@ def test_grid_is_row_major(height: int, width: int) -> None:
     assert count_windows([(height, width)] * 3, size=20, step=8, threshold=5) == 3 * len(windows)
 
 
+def test_grid_of_a_2k_image() -> None:
+    # 30 regular columns leave 56 pixels over and get one more, and so do 20 rows that leave 60 over.
+    assert len(grid(1404, 2040, size=128, step=64, threshold=48)) == 21 * 31
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -18,7 +18,7 @@ from PIL import Image
 from bspa.data.resize import imresize
 from bspa.sampling.error_maps import error_map, shave_width, write_maps
 from bspa.sampling.maps import ErrorMaps
-from bspa.sampling.patch_selection import hardest, overlaps, select_patches, thin_out
+from bspa.sampling.patch_selection import hardest, select_patches, thin_out
 from bspa.sampling.selections import Selection, read_selection, write_selection
 from tests.support.noise import noise, pack_noise
 
@@ -128,14 +128,6 @@ def test_the_maps_of_all_images_in_one_file(tmp_path: Path, threads: int) -> Non
     with h5py.File(tmp_path / "maps.h5") as file:
         assert file["mse"].chunks is None
         assert file.attrs["key"] == "k"
-
-
-def test_overlaps_are_those_of_counted_pixels() -> None:
-    for side in (1, 2, 3, 6):
-        found = overlaps(side)
-        for dy in range(1 - side, side):
-            for dx in range(1 - side, side):
-                assert found[side - 1 + dy, side - 1 + dx] == pixel_overlap((dy, dx), (0, 0), side), (dy, dx)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))

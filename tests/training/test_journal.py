@@ -20,8 +20,3 @@ def test_what_is_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
     assert head.split(",") == [*COLUMNS]
     assert [[float(value) for value in line.split(",")] for line in lines] == [[*r.values()] for r in rows]
     assert [line.split(",")[0] for line in lines] == ["50", "100", "150"]
-
-
-def test_a_stage_without_an_epoch_has_the_names_alone(tmp_path: Path) -> None:
-    write_journal([], tmp_path / "uniform.csv")
-    assert (tmp_path / "uniform.csv").read_text() == ",".join(COLUMNS) + "\n"
