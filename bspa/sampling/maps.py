@@ -18,14 +18,12 @@ class ErrorMaps:
     """Side of a patch, HR pixels."""
     scale: int
     """HR pixels to an LR pixel along each side."""
-    shave: int
-    """HR pixels left out along each side of a patch."""
     shapes: NDArray[np.int64]
     """(n, 2) rows and columns of each map."""
 
     def __init__(self, path: str | os.PathLike[str]):
         with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="map_informativeness") as file:
-            self.patch, self.scale, self.shave = (int(file.attrs[k]) for k in ("patch", "scale", "shave"))
+            self.patch, self.scale = int(file.attrs["patch"]), int(file.attrs["scale"])
             self.shapes, self._offsets = file["shape"][:], file["offset"][:]
             self._mse = memory_map(path, file["mse"], np.float32)
 

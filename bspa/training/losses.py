@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bspa.models.precision import Precision
-from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import Task, build_seeded
+from bspa.training.task import Task, build_seeded, continue_from
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,9 +33,5 @@ def l1_objective(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision)
 def prepare_l1(stage: Stage, previous: str | None, device: torch.device) -> Task:
     """Train the network alone, from the snapshot ``previous`` or from the seed's weights."""
     del device
-    return Task(
-        model=build_seeded(stage.arch, stage.scale, stage.options, stage.seed),
-        objective=l1_objective,
-        initial=load_snapshot(previous)[0] if previous else None,
-        initial_path=previous or "",
-    )
+    model = build_seeded(stage.arch, stage.scale, stage.options, stage.seed)
+    return continue_from(previous, model, l1_objective)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bspa.models.layers import Network
 from bspa.models.precision import Precision
 from bspa.models.registry import build
-from bspa.training.snapshot import Snapshot
+from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import Stage
 
 
@@ -42,6 +42,12 @@ class Task:
 
 PrepareTask = Callable[[Stage, str | None, torch.device], Task]
 """(stage, file of the previous snapshot or None, device of helper networks) -> task."""
+
+
+def continue_from(previous: str | None, model: nn.Module, objective: Objective) -> Task:
+    """Train all of ``model``, from the snapshot ``previous`` or else from its initial weights."""
+    initial = load_snapshot(previous)[0] if previous else None
+    return Task(model=model, objective=objective, initial=initial, initial_path=previous or "")
 
 
 def build_seeded(arch: str, scale: int, options: Mapping[str, int | float], seed: int) -> Network:

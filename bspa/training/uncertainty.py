@@ -19,7 +19,7 @@ from bspa.models.registry import build
 from bspa.models.weights import load_into
 from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import Task, build_seeded
+from bspa.training.task import Task, build_seeded, continue_from
 
 # Step 1 depends on the unit of the error; its authors use grey levels. The last ELU keeps s above -1, and s
 # rises only where the error exceeds 2 exp(s) > 0.73. In [0, 1] almost no error does: s would sink to -1
@@ -124,12 +124,7 @@ class WeightedByUncertainty:
 def prepare_uncertainty(stage: Stage, previous: str | None, device: torch.device) -> Task:
     """Step 1: train network and head, from a snapshot of step 1 or from the seed's weights."""
     del device
-    return Task(
-        model=build_uncertainty(stage),
-        objective=estimate_uncertainty,
-        initial=load_snapshot(previous)[0] if previous else None,
-        initial_path=previous or "",
-    )
+    return continue_from(previous, build_uncertainty(stage), estimate_uncertainty)
 
 
 def prepare_weighted(stage: Stage, previous: str | None, device: torch.device) -> Task:

@@ -120,7 +120,7 @@ def test_the_maps_of_all_images_in_one_file(tmp_path: Path, threads: int) -> Non
     images = pack_noise(tmp_path, (60, 42), (31, 90), (24, 24), scale=2)
     write_maps(tmp_path / "maps.h5", images, patch=24, threads=threads, key="k")
     maps = ErrorMaps(tmp_path / "maps.h5")
-    assert (maps.patch, maps.scale, maps.shave) == (24, 2, 8)
+    assert (maps.patch, maps.scale) == (24, 2)
     assert maps.shapes.tolist() == [[19, 10], [4, 34], [1, 1]]
     assert len(maps) == 3
     for i in range(3):
