@@ -21,12 +21,12 @@ log = logging.getLogger("bspa")
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     file, network = settings["file"], {name: settings[name] for name in ("arch", "scale", "options")}
-    # The suffix tells safetensors from PyTorch's own format; an address may go on with ?download=1.
+    # The suffix tells the format; an address may end in ?download=1.
     suffix = PurePosixPath(urlsplit(file).path).suffix
     local = Path(snakemake.output[0]).with_name(f".given_x{network['scale']}{suffix}")
     digest = fetch([file], local, sha256=settings["sha256"])
     if settings["sha256"] is None:
-        log.info("to pin this file: reference.weights.x%d.sha256: %s", network["scale"], digest)
+        log.info("to pin this file, set reference.weights.x%d.sha256: %s", network["scale"], digest)
     try:
         tensors, metadata = load_released(local)
     except ValueError as error:

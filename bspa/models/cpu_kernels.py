@@ -1,6 +1,6 @@
-"""PReLU and transposed convolution, faster than torch's own on a CPU; elsewhere they are torch's own.
+"""Faster CPU versions of PReLU and of transposed convolution; on other devices, torch's own.
 
-Both differ from torch's by rounding only.
+The results equal torch's up to rounding.
 Shape legend: n samples, c and o channels, h and w LR pixels, k side of a kernel.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """Multiply negative ``x`` by ``slope``, (1,), the same for the whole layer."""
+    """Multiply the negative elements of ``x`` (any shape) by ``slope``, (1,)."""
     if x.device.type != "cpu":
         return functional.prelu(x, slope.to(x.dtype))
     return _LeakyByParameter.apply(x, slope)  # type: ignore[no-untyped-call]
@@ -30,7 +30,7 @@ def upscale(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
 
 
 class _LeakyByParameter(torch.autograd.Function):
-    """A leaky ReLU whose slope is trained. Torch's PReLU takes four times as long: it goes by elements."""
+    """Leaky ReLU with a trained slope; torch's PReLU takes four times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
@@ -46,9 +46,9 @@ class _LeakyByParameter(torch.autograd.Function):
 
 
 class _SubPixelUpscale(torch.autograd.Function):
-    """A transposed convolution as a convolution and a pixel shuffle (Shi et al. 2016).
+    """Transposed convolution as a convolution and a pixel shuffle (Shi et al. 2016).
 
-    Torch has no fast forward kernel on a CPU: this takes a third of the time. The backward pass is torch's.
+    The forward pass takes a third of the time of torch's; the backward pass is torch's.
     """
 
     @staticmethod
@@ -72,17 +72,17 @@ class _SubPixelUpscale(torch.autograd.Function):
 
 
 def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Rearrange a transposed convolution's weight (c, o, k, k) for the LR grid: (o * stride^2, c, q, q).
+    """Turn a transposed convolution's weight (c, o, k, k) into a convolution's: (o * stride^2, c, q, q).
 
-    LR pixel i reaches output pixel ``stride * i - padding + t`` through the weight's element t. So the output
-    pixels ``stride * j + r`` see the LR pixel ``j - d`` through ``t = r + padding + stride * d``.
+    Weight element t connects LR pixel i with output pixel ``stride * i - padding + t``. Hence output pixel
+    ``stride * j + r`` sees LR pixel ``j - d`` through element ``t = r + padding + stride * d``.
     """
     inputs, outputs, size, _ = weight.shape
-    # The farthest d on either side; elements outside the weight are zeros.
+    # The largest |d|; the weight is padded with zeros to reach as far on both sides.
     reach = max((stride - 1 + padding) // stride, (size - 1 - padding) // stride)
     before = stride * reach - padding
     after = (2 * reach + 1) * stride - before - size
-    padded = torch.nn.functional.pad(weight, (before, after, before, after))
+    padded = functional.pad(weight, (before, after, before, after))
     span = 2 * reach + 1
     return (
         padded.view(inputs, outputs, span, stride, span, stride)

@@ -11,16 +11,17 @@ from bspa.models.layers import HeadBodyTail, conv3x3
 
 
 class EDSR(HeadBodyTail):
-    """EDSR; the defaults are EDSR_baseline: 1,369,859/1,554,499/1,517,571 trainable parameters at x2/x3/x4.
+    """EDSR; the defaults give EDSR_baseline (1,369,859/1,554,499/1,517,571 parameters at x2/x3/x4).
 
-    The published EDSR has 32 blocks, 256 channels and res_scale 0.1. Weights are initialised as torch does.
+    The large EDSR has 32 blocks, 256 channels and res_scale 0.1. Initialisation: torch's defaults.
     """
 
     def __init__(self, *, scale: int, blocks: int = 16, channels: int = 64, res_scale: float = 1.0):
-        if isinstance(res_scale, bool) or not isinstance(res_scale, int | float):
-            raise ValueError(f"EDSR: res_scale is {res_scale!r}; it must be a number")
-        if not (math.isfinite(res_scale) and res_scale > 0):
-            raise ValueError(f"EDSR: res_scale is {res_scale!r}; it must be above 0 (1 or 0.1 are usual)")
+        number = isinstance(res_scale, int | float) and not isinstance(res_scale, bool)
+        if not (number and math.isfinite(res_scale) and res_scale > 0):
+            raise ValueError(
+                f"EDSR: res_scale is {res_scale!r}; allowed: a number above 0 (usually 1 or 0.1)"
+            )
         super().__init__(
             scale,
             {"blocks": blocks, "channels": channels},
@@ -32,7 +33,7 @@ class EDSR(HeadBodyTail):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions inside a skip, scaled by ``res_scale``; no batch normalisation."""
+    """Two convolutions scaled by ``res_scale``, with a skip connection; no batch normalisation."""
 
     def __init__(self, channels: int, res_scale: float):
         super().__init__()

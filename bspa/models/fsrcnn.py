@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from bspa.models.cpu_kernels import prelu, upscale
 from bspa.models.layers import Network
 
-PRELU_SLOPE = 0.25  # of a new PReLU
+PRELU_SLOPE = 0.25  # initial
 
 
 class FSRCNN(Network):
-    """FSRCNN(d, s, m): extract d features, shrink to s, map m times, expand to d, upsample by deconvolution.
+    """FSRCNN(d, s, m): extract d features, shrink to s, map m times, expand to d, deconvolve.
 
-    Every convolution but the last is followed by a PReLU of one parameter; 24,518 parameters at every scale.
-    Initial weights: He et al. 2015 for PReLUs; N(0, 0.001^2) for the deconvolution (Dong et al., Sec. 4.1).
+    Every convolution but the last is followed by a PReLU with one parameter; 24,518 parameters at each scale.
+    Initialisation: He et al. 2015 for PReLUs; N(0, 0.001^2) for the deconvolution (Dong et al., Sec. 4.1).
     """
 
     def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
@@ -36,17 +36,17 @@ class FSRCNN(Network):
                 nn.init.zeros_(layer.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the expanded features: (n, d, h, w)."""
+        """Return the expanded features (n, d, h, w)."""
         return self.body_conv(self.head_conv(x))
 
     def upscale(self, features: Tensor, x: Tensor) -> Tensor:
-        """Upsample the features; ``x`` itself is not needed."""
+        """Upsample the features; ``x`` is not used."""
         del x
         return self.tail_conv(features)
 
 
 class ActivatedConvolution(nn.Sequential):
-    """A convolution that keeps the image size, and its PReLU."""
+    """A convolution that keeps the image size, followed by a PReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int):
         super().__init__(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.PReLU(init=PRELU_SLOPE))
@@ -59,9 +59,9 @@ class ActivatedConvolution(nn.Sequential):
 
 
 class Deconvolution(nn.ConvTranspose2d):
-    """A transposed convolution to ``scale`` times the size, in float32 under autocast too.
+    """A transposed convolution to ``scale`` times the size, in float32 also under autocast.
 
-    The kernel is centred on the s x s output pixels of an LR pixel as well as the scale allows.
+    The kernel is centred on the s x s output pixels of an LR pixel, up to half a pixel.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, scale: int):

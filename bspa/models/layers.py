@@ -1,4 +1,4 @@
-"""What the networks share: the frame of a network, its receptive field, and layers that stay in float32.
+"""What the networks share: their interface, receptive field, and layers that stay in float32.
 
 Shape legend: n samples, c channels, h and w LR pixels, s scale.
 """
@@ -11,46 +11,37 @@ import torch
 from torch import Tensor, nn
 
 SCALES = (2, 3, 4)
-SHUFFLES = {2: [2], 3: [3], 4: [2, 2]}  # pixel shuffles that make a scale
+SHUFFLES = {2: [2], 3: [3], 4: [2, 2]}  # factors of the pixel shuffles for a scale
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class Network(nn.Module):
     """A super-resolution network: float RGB (n, 3, h, w) in [0, 1] -> (n, 3, s*h, s*w), not clipped.
 
-    Any h and w from 1 on. The output is float32 under autocast too, since the last convolution is computed
+    h and w may be as small as 1. The output is float32 also under autocast: the last convolution is computed
     in the precision of its weights. Modules are registered in the order of the forward pass.
     """
 
     def __init__(self, scale: int, sizes: dict[str, int], *, feature_channels: int):
-        """Check and keep the options.
-
-        Args:
-            scale: 2, 3 or 4.
-            sizes: the architecture's options that count something.
-            feature_channels: channels of `features`.
-
-        Raises:
-            ValueError: the scale is not supported, or a size is not a positive whole number.
-        """
+        """Check and store the options; ``sizes`` holds those that are whole numbers from 1."""
         super().__init__()
         if not isinstance(scale, int) or scale not in SCALES:
-            raise ValueError(f"{type(self).__name__}: scale is {scale!r}; allowed are 2, 3 and 4")
+            raise ValueError(f"{type(self).__name__}: scale is {scale!r}; allowed: 2, 3, 4")
         for name, value in sizes.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(
-                    f"{type(self).__name__}: {name} is {value!r}; it must be a whole number from 1 on"
+                    f"{type(self).__name__}: {name} is {value!r}; allowed: a whole number from 1"
                 )
         self.scale = scale
         self.options: dict[str, int | float] = dict(sizes)
         self.feature_channels = feature_channels
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the body makes of ``x``, before upsampling: (n, feature_channels, h, w)."""
+        """Return the body's output for ``x``, before upsampling: (n, feature_channels, h, w)."""
         raise NotImplementedError
 
     def upscale(self, features: Tensor, x: Tensor) -> Tensor:
-        """Turn the features of ``x`` into its super-resolved image (n, 3, s*h, s*w)."""
+        """Turn the features of ``x`` into the super-resolved image (n, 3, s*h, s*w)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,9 +50,9 @@ class Network(nn.Module):
 
     @property
     def receptive_radius(self) -> int | None:
-        """LR pixels on each side of a pixel that its s x s output pixels depend on; None: the whole image.
+        """How many LR pixels on each side of an LR pixel its s x s output pixels depend on; None: all.
 
-        Counted back from the output through every layer; skip connections never reach further.
+        Counted from the output back through every layer; skip connections do not extend it.
         """
         layers = list(self.modules())
         if any(isinstance(layer, nn.AdaptiveAvgPool2d) for layer in layers):
@@ -84,7 +75,7 @@ class Network(nn.Module):
 
 
 class ExactConv2d(nn.Conv2d):
-    """A convolution in the precision of its weights (float32), also under autocast."""
+    """A convolution in the precision of its weights (float32) also under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Cast ``x`` up and convolve."""
@@ -93,7 +84,7 @@ class ExactConv2d(nn.Conv2d):
 
 
 class MeanShift(ExactConv2d):
-    """Adds ``sign`` times DIV2K's mean colour to an image in [0, 255]; fixed, but part of the state dict."""
+    """Adds ``sign`` times DIV2K's mean colour to an image in [0, 255]; not trained, but in the state dict."""
 
     def __init__(self, sign: int):
         super().__init__(3, 3, 1)
@@ -117,12 +108,12 @@ def upsampler(scale: int, channels: int) -> nn.Sequential:
 
 
 class HeadBodyTail(Network):
-    """The frame of EDSR and RCAN: head, body inside a long skip, upsampling tail, in colours of [0, 255]."""
+    """The structure of EDSR and RCAN: head, body with a skip connection, upsampling tail; range [0, 255]."""
 
     def __init__(
         self, scale: int, sizes: dict[str, int], *, channels: int, parts: int, part: Callable[[], nn.Module]
     ):
-        """Build the body as ``parts`` times ``part()``, closed by a convolution."""
+        """Build the body from ``parts`` calls of ``part`` and a convolution."""
         super().__init__(scale, sizes, feature_channels=channels)
         self.sub_mean = MeanShift(-1)
         self.head = nn.Sequential(conv3x3(3, channels))
@@ -136,6 +127,6 @@ class HeadBodyTail(Network):
         return x + self.body(x)
 
     def upscale(self, features: Tensor, x: Tensor) -> Tensor:
-        """Upsample the features and add the mean colour; ``x`` itself is not needed."""
+        """Upsample the features and add the mean colour; ``x`` is not used."""
         del x
         return self.add_mean(self.tail(features)) / 255

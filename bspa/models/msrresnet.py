@@ -1,4 +1,4 @@
-"""MSRResNet (Wang et al., ECCVW 2018), the SRResNet without batch normalisation, with BasicSR's names."""
+"""MSRResNet (Wang et al., ECCVW 2018): SRResNet without batch normalisation, with BasicSR's names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bspa.models.layers import SHUFFLES, ExactConv2d, Network, conv3x3
 
 
 class MSRResNet(Network):
-    """MSRResNet; 1,517,571 parameters at x4 by default. It adds to the bilinearly upsampled input.
+    """MSRResNet; it predicts the residual to bilinear upsampling. 1,517,571 parameters at x4 by default.
 
-    Weights: He et al. 2015 times 0.1, biases 0, in every convolution.
+    Initialisation: He et al. 2015 times 0.1, biases 0.
     """
 
     def __init__(self, *, scale: int, blocks: int = 16, channels: int = 64):
@@ -49,7 +49,7 @@ class MSRResNet(Network):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions inside a skip."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -8,10 +8,10 @@ from bspa.models.layers import HeadBodyTail, conv3x3
 
 
 class RCAN(HeadBodyTail):
-    """RCAN; the defaults are the published one: 15,444,643/15,629,283/15,592,355 trainable at x2/x3/x4.
+    """RCAN; the defaults are the paper's (15,444,643/15,629,283/15,592,355 trainable parameters at x2/x3/x4).
 
-    Its channel attention averages over the whole image, so every output pixel depends on every input pixel.
-    Weights are initialised as torch does.
+    Channel attention averages over the whole image, so every output pixel depends on every input pixel.
+    Initialisation: torch's defaults.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class RCAN(HeadBodyTail):
 
 
 class ResidualGroup(nn.Module):
-    """Attention blocks and a convolution inside a skip."""
+    """Attention blocks and a convolution, with a skip connection."""
 
     def __init__(self, blocks: int, channels: int, reduction: int):
         super().__init__()
@@ -40,7 +40,7 @@ class ResidualGroup(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Two convolutions and channel attention inside a skip (RCAB)."""
+    """Two convolutions and channel attention, with a skip connection (RCAB)."""
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
@@ -57,12 +57,12 @@ class AttentionBlock(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Scale each channel by a sigmoid of all channels' means over the image."""
+    """Scale each channel by a gate in (0, 1), computed from the means of all channels over the image."""
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
         if channels % reduction:
-            raise ValueError(f"RCAN: reduction {reduction} does not divide channels {channels}")
+            raise ValueError(f"RCAN: reduction is {reduction}; allowed: a divisor of channels, {channels}")
         self.avg_pool = nn.AdaptiveAvgPool2d(1)
         self.conv_du = nn.Sequential(
             nn.Conv2d(channels, channels // reduction, 1),

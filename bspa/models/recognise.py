@@ -1,4 +1,4 @@
-"""Which of the networks a state dict belongs to, told from its names and shapes, for error messages."""
+"""Tell the network of a state dict from its names and shapes, for error messages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor
 def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
     """Describe the network of ``state_dict``, e.g. ``EDSR(scale=4, blocks=16, channels=64)``.
 
-    The description reads as the networks describe themselves. FSRCNN has the same shapes at every scale, so
-    its scale is left out, and so is EDSR's res_scale. None: not one of ours, or not whole.
+    What the shapes do not tell is left out: FSRCNN's scale, EDSR's res_scale. None: unknown or incomplete.
     """
 
     def count(pattern: str) -> int:

@@ -1,4 +1,4 @@
-"""The networks: float RGB (n, 3, h, w) in [0, 1] -> (n, 3, s*h, s*w), not clipped."""
+"""The networks by name: float RGB (n, 3, h, w) in [0, 1] -> (n, 3, s*h, s*w), not clipped."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ def build(arch: str, scale: int, **options: int | float) -> Network:
     Args:
         arch: a name in `ARCHITECTURES`.
         scale: 2, 3 or 4.
-        options: the keyword arguments of the architecture's class.
+        options: keyword arguments of the architecture's class.
+
+    Returns:
+        The network on the CPU, in training mode: float RGB (n, 3, h, w) in [0, 1] -> (n, 3, s*h, s*w).
 
     Raises:
         ValueError: the architecture or an option is unknown, or a value is not allowed.
     """
     if arch not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {_known(arch, ARCHITECTURES)}")
-    known = [name for name in inspect.signature(ARCHITECTURES[arch]).parameters if name != "scale"]
+        raise ValueError(f"unknown architecture {_with_known(arch, ARCHITECTURES)}")
+    make: Callable[..., Network] = ARCHITECTURES[arch]
+    known = [name for name in inspect.signature(make).parameters if name != "scale"]
     for name in options:
         if name not in known:
-            raise ValueError(f"{arch}: unknown option {_known(name, known)}")
-    make: Callable[..., Network] = ARCHITECTURES[arch]
+            raise ValueError(f"{arch}: unknown option {_with_known(name, known)}")
     return make(scale=scale, **options)
 
 
@@ -48,7 +51,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _known(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    hint = f", did you mean {nearest[0]!r}?" if nearest else ";"
-    return f"{name!r}{hint} Known are: {', '.join(sorted(known))}"
+def _with_known(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, known := sorted(known), n=1, cutoff=0.5)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    return f"{name!r}{hint}; allowed: {', '.join(known)}"

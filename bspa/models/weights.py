@@ -17,18 +17,17 @@ from bspa.models.registry import build
 from bspa.system.files import atomic_path
 
 FORMAT = "bspa-weights-1"
-NAMES_SHOWN = 4
 
 
 def save_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors as one safetensors file; equal content gives equal bytes.
+    """Write tensors to one safetensors file; equal content gives equal bytes.
 
     Args:
         path: the file, ``.safetensors``.
-        tensors: by name; of any device and memory layout.
-        metadata: text by key, kept in the header.
+        tensors: by name, on any device, in any memory layout.
+        metadata: text by key, stored in the header.
     """
     assert Path(path).suffix == ".safetensors", path
     assert all(isinstance(value, str) for value in metadata.values()), metadata
@@ -47,7 +46,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         The tensors by name, on the CPU, and the metadata.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no file at ``path``.
         ValueError: the file is of another kind, damaged or empty.
     """
     try:
@@ -68,7 +67,7 @@ def load_into(
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Load ``tensors`` into ``model``: every name, every shape.
+    """Load ``tensors`` into ``model``, where names and shapes must all agree.
 
     Args:
         model: the network; its device, precision and memory layout stay.
@@ -81,26 +80,26 @@ def load_into(
     """
     expected = f"{type(model).__name__}({model.extra_repr()})"
     scale = (metadata or {}).get("scale")
-    if scale is not None and hasattr(model, "scale") and scale != str(model.scale):
+    if scale is not None and scale != str(getattr(model, "scale", scale)):
         raise ValueError(f"{path}: weights for scale {scale} cannot be loaded into {expected}")
     own = model.state_dict()
-    missing = [name for name in own if name not in tensors]
-    unexpected = [name for name in tensors if name not in own]
-    reshaped = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if missing or unexpected or reshaped:
+    problems = {
+        "missing": [name for name in own if name not in tensors],
+        "unexpected": [name for name in tensors if name not in own],
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+            for name, value in own.items()
+            if name in tensors and tensors[name].shape != value.shape
+        ],
+    }
+    if any(problems.values()):
         from bspa.models.recognise import recognise
 
         found = recognise(tensors)
         raise ValueError(
-            f"{path}: these weights are not of {expected}"
+            f"{path}: these weights do not fit {expected}"
             + (f"; they look like {found}" if found else "")
-            + _some("missing", missing)
-            + _some("unexpected", unexpected)
-            + _some("of another shape", reshaped)
+            + "".join(f"; {len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
         )
     model.load_state_dict(tensors)
 
@@ -115,13 +114,13 @@ def save_network(
     key: str,
     **metadata: str,
 ) -> None:
-    """Write a network's weights as one safetensors file whose header says how to build the network.
+    """Write a network's weights to one safetensors file whose header says how to build the network.
 
     Args:
         path: the file, ``.safetensors``.
         tensors: state dict.
-        arch: architecture.
-        scale: of the network.
+        arch: architecture, see `bspa.models.registry`.
+        scale: 2, 3 or 4.
         options: of the architecture.
         key: of the product.
         metadata: further text for the header.
@@ -138,39 +137,41 @@ def save_network(
 
 
 def load_model(path: str | os.PathLike[str]) -> Network:
-    """Build the network that a file of `save_network` describes, with its weights.
+    """Build the network that a file of `save_network` describes, and load its weights.
 
     Returns:
         The network on the CPU, in evaluation mode: float RGB (n, 3, h, w) in [0, 1] to (n, 3, s h, s w), with
-        ``s`` as its ``scale``.
+        s as its ``scale``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, its header does not say how to build the network, or the weights do
-            not fit that network.
+        FileNotFoundError: there is no file at ``path``.
+        ValueError: the file is damaged, its header does not describe a network, or the weights do not fit it.
     """
     tensors, metadata = load_weights(path)
-    try:
-        arch, scale = metadata["architecture"], int(metadata["scale"])
-        options = json.loads(metadata["options"])
-    except (KeyError, ValueError) as error:
+    if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{path}: its header does not name architecture, scale and options; weights of other programs "
-            "are imported by `reference.weights` of the config"
-        ) from error
-    model = build(arch, scale, **options)
+            f"{path}: format is {metadata.get('format')!r}; allowed: {FORMAT!r}, as written by this workflow "
+            "(`reference.weights` of the config imports MSRResNet's weights from other programs)"
+        )
+    try:
+        options = json.loads(metadata["options"])
+        model = build(metadata["architecture"], int(metadata["scale"]), **options)
+    except KeyError as error:
+        raise ValueError(f"{path}: its header has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its header describes no network: {error}") from error
     load_into(model, tensors, path=path)
     return model.eval()
 
 
-def _some(what: str, names: list[str]) -> str:
-    shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-    return f"; {len(names)} {what}: {shown}" if names else ""
+def some(names: list[str], shown: int = 4) -> str:
+    """Join the first names for a message."""
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def _with_metadata(serialised: bytes, metadata: Mapping[str, str]) -> bytes:
-    # safetensors orders metadata differently in each process, so it is put in here, sorted.
-    # The format: length of the header (8 bytes), header (JSON, padded to 8 bytes with spaces), tensors.
+    # safetensors writes metadata in another order in each process, so it is inserted here, sorted.
+    # The format: length of the header (8 bytes), header (JSON, padded with spaces to 8 bytes), tensors.
     end = 8 + int.from_bytes(serialised[:8], "little")
     header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(serialised[8:end])}
     text = json.dumps(header, separators=(",", ":")).encode()

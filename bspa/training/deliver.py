@@ -54,7 +54,6 @@ def deliver(
         scale=scale,
         options=options,
         key=key,
-        format="bspa-weights-1",
         model=model,
         method=method,
         seed=str(seed),
@@ -62,7 +61,6 @@ def deliver(
         precision=header["precision"],
         weights="last" if ema is None else f"average, decay {ema:g}",
         trained_on=trained_on,
-        input="RGB in [0, 1], (n, 3, h, w)",
     )
     content = {
         "key": key,

@@ -1,0 +1,185 @@
+"""Weights from other programs: read safely, in any wrapping, and imported as the reference."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import pickle
+import re
+import runpy
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from bspa.models.released import load_released
+from bspa.models.weights import load_model, load_weights, save_weights
+from tests.support.networks import SMALL, small
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("wrapper", [None, "params_ema", "params", "state_dict", "model"])
+@pytest.mark.parametrize(("suffix", "prefix"), [(".pth", ""), (".pt", "module."), (".pkl", ""), (".PTH", "")])
+def test_pytorch_files_are_read(
+    tmp_path: Path, suffix: str, zipped: bool, wrapper: str | None, prefix: str
+) -> None:
+    weights = {"a.weight": torch.rand(2, 3), "a.bias": torch.rand(2)}
+    content: dict[str, Any] = {prefix + name: value for name, value in weights.items()}
+    if wrapper:
+        content = {"iteration": 7, wrapper: content}
+    path = tmp_path / f"released{suffix}"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    tensors, metadata = load_released(path)
+    assert metadata == {}
+    assert tensors.keys() == weights.keys()
+    assert all(torch.equal(tensors[name], weights[name]) for name in weights)
+
+
+def test_averaged_weights_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "both.pth"
+    torch.save({"params": {"w": torch.zeros(1)}, "params_ema": {"w": torch.ones(1)}}, path)
+    assert load_released(path)[0]["w"] == 1
+
+
+def test_only_a_prefix_of_every_name_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.pth"
+    torch.save({"module.w": torch.ones(1), "w": torch.zeros(1)}, path)
+    assert set(load_released(path)[0]) == {"module.w", "w"}
+
+
+class RunsCode:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.marker,))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+    path, marker = tmp_path / "evil.pth", tmp_path / "ran"
+    content = {"params": {"w": torch.ones(1)}, "x": RunsCode(marker)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match=r"evil\.pth: refused"):
+        load_released(path)
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists(), "the pickle was not dangerous, so the test says nothing"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"args": argparse.Namespace(scale=4), "w": torch.ones(1)}, "refused"),
+        (nn.Linear(2, 2), "refused"),
+        ([torch.ones(1)], "list"),
+        (torch.ones(1), "Tensor"),
+        ({"epoch": 3, "net": {"w": torch.ones(1)}}, r"'epoch', 'net'.*params_ema, params, state_dict, model"),
+        ({3: torch.ones(1)}, r": 3: .*params_ema, params, state_dict, model"),
+        ({}, "no weights"),
+        ({"params": {}}, "no weights"),
+    ],
+)
+def test_other_content_is_refused(tmp_path: Path, content: object, message: str) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.*{message}"):
+        load_released(path)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_missing_file_is_an_oserror(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=name):
+        load_released(tmp_path / name)
+
+
+def test_an_unknown_suffix_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"w\.onnx: .*'\.onnx'.*\.safetensors, \.pth, \.pt, \.pkl"):
+        load_released(tmp_path / "w.onnx")
+
+
+@functools.cache
+def whole_file(suffix: str) -> bytes:
+    weights = small("fsrcnn").state_dict()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"w{suffix}"
+        if suffix == ".safetensors":
+            save_weights(path, weights, {"scale": "4"})
+        else:
+            torch.save(weights, path, _use_new_zipfile_serialization=suffix == ".pth")
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+@given(share=st.floats(0, 1, exclude_max=True), junk=st.binary(max_size=64), cut=st.booleans())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_are_named(tmp_path: Path, suffix: str, share: float, junk: bytes, cut: bool) -> None:
+    """Cut anywhere, or junk from the first byte on."""
+    whole = whole_file(suffix)
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(whole[: int(share * len(whole))] if cut else junk)
+    with pytest.raises(ValueError, match=r"damaged\.\w+: (not a|refused)"):
+        load_released(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"PK\x03\x04", pickle.dumps("text", protocol=2), b""]
+)
+def test_files_of_other_kinds_are_named(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"wrong{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"wrong\."):
+        load_released(path)
+
+
+# ---- the script ----------------------------------------------------------------------------------------
+
+
+def import_reference(
+    root: Path, folder: Path, file: Path, *, scale: int = 4, sha256: str | None = None
+) -> Path:
+    output = folder / "reference.safetensors"
+    network = {"arch": "msrresnet", "scale": scale, "options": SMALL["msrresnet"]}
+    params = SimpleNamespace(settings={**network, "file": str(file), "sha256": sha256}, key="k")
+    script = runpy.run_path(str(root / "workflow_scripts" / "import_reference.py"))
+    script["main"](SimpleNamespace(output=[str(output)], params=params))
+    return output
+
+
+def test_a_released_reference_becomes_a_model(tmp_path: Path, root: Path) -> None:
+    model, file = small("msrresnet"), tmp_path / "MSRResNet.pth"
+    torch.save({"params": model.state_dict()}, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    output = import_reference(root, tmp_path / "made", file, sha256=digest)
+    x = torch.rand(1, 3, 4, 5)
+    assert torch.equal(load_model(output)(x), model(x))
+    metadata = load_weights(output)[1]
+    assert metadata["key"] == "k"
+    assert metadata["sha256_of_source"] == digest
+    assert list(output.parent.iterdir()) == [output], "the fetched copy is removed"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (small("msrresnet", 2).state_dict(), r"MSRResNet\(scale=4.*MSRResNet\(scale=2"),
+        (small("edsr").state_dict(), "MSRResNet.*EDSR"),
+        ({"epoch": 3}, "'epoch'"),
+    ],
+)
+def test_a_reference_that_does_not_fit_is_refused_by_its_own_name(
+    tmp_path: Path, root: Path, content: object, message: str
+) -> None:
+    file = tmp_path / "given.pth"
+    torch.save(content, file)
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}: .*{message}"):
+        import_reference(root, tmp_path / "made", file)
+    assert list((tmp_path / "made").iterdir()) == []
