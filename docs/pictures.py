@@ -1,6 +1,6 @@
 """Make the pictures of the documentation from the default run.
 
-    snakemake --cores 8 results/tables/table4.csv && python docs/pictures.py
+snakemake --cores 8 results/tables/table4.csv && python docs/pictures.py
 """
 
 from __future__ import annotations

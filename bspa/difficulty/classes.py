@@ -108,10 +108,15 @@ def assign_classes(scores: ArrayLike, sizes: ArrayLike) -> NDArray[np.int64]:
 def classify(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.int64]:
     """Classify other sub-images (validation) by thresholds: the first class with score <= t_k, else K.
 
-    Scores (N,) and ascending thresholds (K,) give the (N,) classes, 1..K.
+    Scores (N,) and thresholds (K,) give the (N,) classes, 1..K.
+
+    Raises:
+        ValueError: a score is NaN, or the thresholds are not ascending.
     """
     scores, thresholds = np.asarray(scores), np.asarray(thresholds)
     _refuse_nan(scores)
+    if thresholds.size == 0 or not (np.diff(thresholds) >= 0).all():
+        raise ValueError(f"thresholds are {thresholds.tolist()}; they must be ascending, and at least one")
     return np.searchsorted(thresholds[:-1], scores, side="left").astype(np.int64) + 1
 
 

@@ -148,6 +148,7 @@ NAN = r"1 of 3 scores are NaN \(the first is number 1\)"
         (lambda: assign_classes([0.1, math.nan, 0.2], [2, 1]), NAN),
         (lambda: classify([0.1, math.nan, 0.2], [0.5, 1.0]), NAN),
         (lambda: thresholds([0.1, 0.2, 0.3], [2, 2]), r"\[2, 2\] \(sum 4\) .* 3 scores"),
+        (lambda: classify([0.1], [0.3, 0.2]), r"\[0.3, 0.2\]; .*ascending"),
     ],
 )
 def test_impossible_sizes_scores_and_thresholds_are_refused(call: Callable[[], object], message: str) -> None:
