@@ -18,7 +18,7 @@ def fails(project: Project, values: dict[str, object], *arguments: str) -> str:
     assert done.returncode == 1, done.stdout[-3000:]
     made = [p for p in project.results.rglob("*") if p.suffix == ".safetensors"]
     assert not made
-    assert "Traceback" not in done.stdout
+    assert "Traceback (most recent call last)" not in done.stdout
     return done.stdout
 
 
