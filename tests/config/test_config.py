@@ -86,7 +86,7 @@ def test_the_default_config_is_valid(values: dict[str, Any]) -> None:
         ("methods.alternating.extends", "bspa", ["circle"]),
         ("methods.baseline.attribution", {}, ["methods.baseline.attribution", "alternating"]),
         ("compute.tile", "big", ["compute.tile", "'big'", "auto or a whole number"]),
-        ("models.rcan_mini.options.reduction", 7, ["reduction 7", "channels 32"]),
+        ("models.rcan_mini.options.reduction", 7, ["reduction 7", "channels 16"]),
         ("models.fsrcnn.arch", "vdsr", ["models.fsrcnn", "'edsr'"]),
         ("reference.weights", {"x4": {"file": "none.pth"}}, ["reference.weights.x4.file", "'none.pth'"]),
         ("methods.Bad", {"sampling": "uniform"}, ["methods.Bad", "should match pattern"]),
