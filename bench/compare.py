@@ -42,7 +42,8 @@ def measure(checkout: Path, part: str, arguments: Sequence[str]) -> dict[str, fl
         if ran.returncode:
             raise RuntimeError(f"{part} of {checkout} failed:\n{ran.stderr[-2000:]}")
         values = json.loads(result.read_text())[part]
-    return {way: values[way] for way in ("ours", "limit")}
+    # As measured: before 0.5, `ours` of stage_overhead was extrapolated to stages of 2,500 steps.
+    return {"ours": values["medians"]["ours"], "limit": values["medians"][values["limit_is"]]}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

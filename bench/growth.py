@@ -165,7 +165,8 @@ def lay_out(records: Sequence[Record]) -> str:
         of_part = sorted((r for r in records if r["part"] == part), key=lambda r: r["number"])
         times = [f"{record['us_each']:.4g}" for record in of_part]
         memory = ", ".join(f"{record['private_mib']:.0f}" for record in of_part)
-        rows.append([part, *times, memory, f"{of_part[-1]['bytes'] / of_part[-1]['number']:.4g}"])
+        size = of_part[-1]["bytes"] / of_part[-1]["number"]
+        rows.append([part, *times, memory, "" if part.startswith("train") else f"{size:.4g}"])
     head = ["µs a sub-image or step", *(f"{number:,}" for number in numbers), "private MiB", "bytes on disk"]
     sides = ["left", *["right"] * (len(head) - 1)]
     return tabulate(rows, head, tablefmt="pipe", colalign=sides, disable_numparse=True)
