@@ -20,9 +20,7 @@ from pathlib import Path
 from run import add_parts, bench_parser
 from tabulate import tabulate
 
-PARTS = [
-    "train_step_fsrcnn_x4", "train_step_edsr_x4", "train_step_rcan_x4", "score", "stage_overhead", "dag",
-]  # fmt: skip
+PARTS = ["train_step_fsrcnn_x4", "train_step_edsr_x4", "train_step_rcan_x4", "score", "stage_overhead", "dag"]
 HERE = Path(__file__).resolve().parents[1]
 
 

@@ -42,8 +42,6 @@ from bspa.training.stage import Stage
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow_scripts"
 SIZES = {"photo": (1356, 2040), "networks": {"fsrcnn": {}, "msrresnet": {"blocks": 1, "channels": 8}}}
-
-
 FILES = {
     "manifest": "manifest.csv", "packed": "packed.h5", "windows": "windows.h5",
     "reference": "reference.safetensors", "scores": "scores.h5", "thresholds": "thresholds.csv",
@@ -83,6 +81,7 @@ def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
     """List the jobs in order."""
     source = {"kind": "folder", "path": str(bench.folder / "photographs")}
     sides = {"minimum_side": bench.patch, "minimum_side_reason": "a patch"}
+    scoring = {"batch": "auto", "precision": "float32"}
     stage = replace(
         STAGE, phase="inverse", sampling="inverse", arch="fsrcnn", scale=SCALE, patch=bench.patch,
         batch=bench.batch, epochs=1, repeat=max(1, bench.stage_steps * bench.batch // photographs),
@@ -91,12 +90,7 @@ def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
         Part("make_manifest", "", "manifest", {"source": source, "scales": [SCALE], **sides}),
         Part("pack_images", "manifest", "packed", {"scale": SCALE, "border": "clamp"}),
         Part("crop_sub_images", "packed", "windows", bench.grid),
-        Part(
-            "score_difficulty",
-            "packed windows reference",
-            "scores",
-            {"batch": "auto", "precision": "float32"},
-        ),
+        Part("score_difficulty", "packed windows reference", "scores", scoring),
         Part("compute_thresholds", "scores", "thresholds", {"classes": 10, "imbalance": 10}),
     ]
     found = {part.script: part for part in parts}
@@ -151,9 +145,8 @@ def measure(number: int, bench: Bench) -> Iterator[Record]:
         with ProcessPoolExecutor(1, context) as pool:
             record = pool.submit(do_part, part, bench).result()
         number = photographs * each
-        units = (
-            Stage(**part.settings).steps_per_epoch(photographs) if part.script == "train_stage" else number
-        )
+        trains = part.script == "train_stage"
+        units = Stage(**part.settings).steps_per_epoch(photographs) if trains else number
         yield {"number": number, "part": name, "us_each": 1e6 * record["seconds"] / units, **record}
 
 

@@ -64,8 +64,7 @@ WAYS = ("float32", "bfloat16", "float32, other rounding")
 class Reversed(UniformSampler):
     """Uniform batches with their samples in reverse: sums over them are rounded otherwise."""
 
-    def draw(self, iteration: int) -> Draw:
-        """Return which patches of ``pool`` the batch of ``iteration`` holds."""
+    def draw(self, iteration: int) -> Draw:  # noqa: D102
         return Draw(*(column[::-1].copy() for column in super().draw(iteration)))
 
 
@@ -74,14 +73,13 @@ def train_and_score(
     way: str,
     seed: int,
     *,
-    patch: int,
     images: PackedImages,
     test: PackedImages,
     folder: Path,
     device: torch.device,
 ) -> Record:
     """Train a network; return the mean PSNR (dB) of the ``average`` of its weights, and of the ``last``."""
-    sampler = (Reversed if way == WAYS[2] else UniformSampler)(images, patch=patch, batch=BATCH, seed=seed)
+    sampler = (Reversed if way == WAYS[2] else UniformSampler)(images, patch=PATCH, batch=BATCH, seed=seed)
     stage = replace(
         STAGE, epochs=EPOCHS, halve_every=HALVE_EVERY, learning_rate=LEARNING_RATE,
         ema=max(0.01, 1 - 1 / (AVERAGED * network.steps)),
@@ -138,9 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if any(run.items() <= record.items() for record in records):
                 continue
             where = {"images": images, "test": test, "folder": folder, "device": device}
-            scores = train_and_score(NETWORKS[network], way, seed, patch=PATCH, **where)
-            records.append(run | scores)
-            print(f"{network}, seed {seed}, {way}: {scores['last']:.3f} dB", file=sys.stderr, flush=True)
+            records.append(run | train_and_score(NETWORKS[network], way, seed, **where))
+            print(f"{network}, seed {seed}, {way}: {records[-1]['last']:.3f} dB", file=sys.stderr, flush=True)
             if chosen.json:
                 chosen.json.write_text(json.dumps(records, indent=1) + "\n")
     print(lay_out(records))
