@@ -68,11 +68,7 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-
-
-# A report shows what there is.
-def wanted(path):
-    return "--report" not in sys.argv or Path(settings.results, path).exists()
+include: "rules/inputs.smk"
 
 
 localrules:

@@ -21,12 +21,6 @@ rule fetch_archive:
         "../workflow_scripts/fetch_archive.py"
 
 
-def archive_of(wildcards):
-    """The unpacked archive that a source lies in; other photographs count by content, in the key."""
-    source = settings.sources[wildcards.source]
-    return [f"<results>/data/archives/{source.archive}"] if source.kind == "archive" else []
-
-
 # Every image is decoded to its end and every source is checked before long jobs begin: these jobs go first.
 rule make_manifest:
     input:

@@ -1,15 +1,9 @@
 """The difficulty of sub-images, their classes, and the shards that inverse sampling draws from (Section 3.2)."""
 
 
-def given_weights(wildcards):
-    """The given file; an address is no input."""
-    file = settings.reference.weights[f"x{wildcards.scale}"].file
-    return [] if "://" in file else [os.path.expanduser(file)]
-
-
 rule import_reference:
     input:
-        ancient(given_weights),
+        ancient(lambda w: given(settings.reference.weights[f"x{w.scale}"].file)),
     output:
         "<results>/reference/x{scale}.safetensors",
     log:

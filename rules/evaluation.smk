@@ -1,16 +1,6 @@
 """Scores on the benchmarks (Section 4.1), and the trained networks' error on sub-images (Figures 3 to 5)."""
 
 
-def niqe_model(wildcards):
-    return {"niqe": "<results>/perceptual/niqe_model.npz"} if settings.perceptual.niqe else {}
-
-
-def given_niqe_model(wildcards):
-    """The given file; an address is no input."""
-    file = settings.perceptual.niqe.file
-    return [] if "://" in file else [os.path.expanduser(file)]
-
-
 rule evaluate:
     input:
         packed="<results>/data/{benchmark}/x{scale}.h5",
@@ -58,7 +48,7 @@ rule evaluate_bicubic:
 
 rule fetch_niqe_model:
     input:
-        ancient(given_niqe_model),
+        ancient(lambda w: given(settings.perceptual.niqe.file)),
     output:
         "<results>/perceptual/niqe_model.npz",
     log:

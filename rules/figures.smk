@@ -5,16 +5,6 @@ FIGURE_PACKED = f"<results>/data/{{}}/x{FIGURE_SCALE}.h5"
 DIFFICULTY = f"<results>/difficulty/{{}}/x{FIGURE_SCALE}"
 
 
-def figure_weights(name):
-    """The delivered weights of the runs that a figure shows."""
-    return [f"<results>/models/{run.name}.safetensors" for run in planned(plan.figure_runs, name)]
-
-
-def figure_scores(name, source):
-    """The scores of a source's sub-images under the networks that a figure shows."""
-    return [f"<results>/sub_image_scores/{run.name}/{source}.h5" for run in planned(plan.figure_runs, name)]
-
-
 rule figure_1:
     input:
         scores=f"{DIFFICULTY.format(settings.data.train)}/scores.h5",

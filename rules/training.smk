@@ -1,18 +1,6 @@
 """Training: stages and the attribution between them, chained by cycle (Section 3, Algorithm 1); the compared methods."""
 
 
-def start_of(phase):
-    """What a stage starts from: the previous snapshot, and the mask that holds in it; nothing for the first."""
-
-    def files(wildcards):
-        run, cycle = run_of(wildcards), int(wildcards.cycle)
-        previous, mask = planned(plan.previous, run, cycle, phase), plan.mask_in(run, cycle, phase)
-        found = {"previous": f"<results>/{previous.path}.safetensors"} if previous else {}
-        return {**found, "mask": f"<results>/{plan.mask_path(run, mask)}.safetensors"} if mask else found
-
-    return files
-
-
 rule train_uniform:
     input:
         unpack(start_of("uniform")),
@@ -124,13 +112,6 @@ use rule train_uniform as train_weighted with:
         "cycle {wildcards.cycle}, UDN's second step"
 
 
-def kept_mask(wildcards):
-    """With `update: cumulative`, the mask that the next one extends."""
-    run = run_of(wildcards)
-    kept = plan.kept_mask(run, int(wildcards.cycle))
-    return {"keep": f"<results>/{plan.mask_path(run, kept)}.safetensors"} if kept else {}
-
-
 rule attribute_parameters:
     input:
         unpack(kept_mask),
@@ -158,15 +139,6 @@ rule attribute_parameters:
         "seed {wildcards.seed}: cycle {wildcards.cycle}"
     script:
         "../workflow_scripts/attribute_parameters.py"
-
-
-def stage_paths(wildcards):
-    return [stage.path for stage in planned(plan.stages, run_of(wildcards))]
-
-
-def mask_paths(wildcards):
-    run = run_of(wildcards)
-    return [plan.mask_path(run, cycle) for cycle in plan.used_masks(run)]
 
 
 rule deliver_weights:
