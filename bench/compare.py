@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     more = ["--seconds", str(chosen.seconds), "--threads", str(chosen.threads), *["--tiny"] * chosen.tiny]
     rows = []
     for part in chosen.only:
-        turns: dict[Path, list[dict[str, float]]] = {chosen.old.resolve(): [], HERE: []}
+        pairs = []
         for number in range(chosen.rounds):
-            for checkout in [*turns][:: 1 if number % 2 else -1]:
-                turns[checkout].append(measure(checkout, part, more))
-        pairs = [*zip(*turns.values(), strict=True)]
-        times = [f"{statistics.median(turn['ours'] for turn in of_one):.4g}" for of_one in turns.values()]
+            order = 1 if number % 2 else -1
+            turns = [measure(checkout, part, more) for checkout in (chosen.old.resolve(), HERE)[::order]]
+            pairs.append(turns[::order])
+        times = [f"{statistics.median(turn['ours'] for turn in one):.4g}" for one in zip(*pairs, strict=True)]
         ratios = {way: sorted(new[way] / old[way] for old, new in pairs) for way in ("ours", "limit")}
         medians = [f"{statistics.median(values):.3f}" for values in ratios.values()]
         rows.append([part, *times, *medians, f"{ratios['ours'][0]:.3f} to {ratios['ours'][-1]:.3f}"])
