@@ -129,7 +129,8 @@ def test_niqe_is_computed_with_a_pristine_model(project: Project, data: Path) ->
     expected = {"fetch_niqe_model": 1, "evaluate_perceptual": 2, "evaluate_perceptual_bicubic": 1, "table": 1}
     assert job_counts(output) == expected
     table = pd.read_csv(project.results / "tables/table6.csv")
-    assert table["tiny_test_niqe"].between(1, 60).all()
+    assert table["tiny_test_niqe"].gt(1).all()
+    assert table.loc[table["method"] == "bicubic", "tiny_test_niqe"].between(1, 60).all()
 
 
 def test_the_attribution_of_a_run_is_drawn(project: Project) -> None:
@@ -139,8 +140,8 @@ def test_the_attribution_of_a_run_is_drawn(project: Project) -> None:
 
 
 def test_the_report_holds_the_tables_and_figures_that_there_are(project: Project) -> None:
-    (project.results / "tables/rcan.csv").unlink()
-    (project.results / "tables/rcan.html").unlink()
+    for file in project.results.glob("tables/rcan.*"):
+        file.unlink()
     project.run("--report", "report.zip")
     with zipfile.ZipFile(project.folder / "report.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
