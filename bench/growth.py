@@ -44,7 +44,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "workflow_scripts"
 SIZES = {"photo": (1356, 2040), "networks": {"fsrcnn": {}, "msrresnet": {"blocks": 1, "channels": 8}}}
 FILES = {
     "manifest": "manifest.csv", "packed": "packed.h5", "windows": "windows.h5",
-    "reference": "reference.safetensors", "scores": "scores.h5", "thresholds": "thresholds.csv",
+    "weights": "reference.safetensors", "scores": "scores.h5", "thresholds": "thresholds.csv",
     "source": "shards", "snapshot": "stage.safetensors", "journal": "stage.csv",
 }  # fmt: skip
 """Names of the scripts' files -> paths in the bench's folder."""
@@ -90,7 +90,7 @@ def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
         Part("make_manifest", "", "manifest", {"source": source, "scales": [SCALE], **sides}),
         Part("pack_images", "manifest", "packed", {"scale": SCALE, "border": "clamp"}),
         Part("crop_sub_images", "packed", "windows", bench.grid),
-        Part("score_difficulty", "packed windows reference", "scores", scoring),
+        Part("score_sub_images", "packed windows weights", "scores", scoring),
         Part("compute_thresholds", "scores", "thresholds", {"classes": 10, "imbalance": 10}),
     ]
     found = {part.script: part for part in parts}
@@ -108,8 +108,8 @@ def prepare(bench: Bench, photographs: int) -> None:
         image = make_photograph(read_photo(source.path), bench.photo, seed=n)
         Image.fromarray(image).save(bench.folder / "photographs" / f"{n:06}.bmp")
     network = {"arch": "msrresnet", "scale": SCALE, "options": bench.networks["msrresnet"]}
-    state = bench.build("msrresnet").state_dict()
-    save_network(bench.folder / "reference.safetensors", state, **network, key="")
+    weights = bench.folder / FILES["weights"]
+    save_network(weights, bench.build("msrresnet").state_dict(), **network, key="")
 
 
 def do_part(part: Part, bench: Bench) -> Record:

@@ -64,7 +64,8 @@ WAYS = ("float32", "bfloat16", "float32, other rounding")
 class Reversed(UniformSampler):
     """Uniform batches with their samples in reverse: sums over them are rounded otherwise."""
 
-    def draw(self, iteration: int) -> Draw:  # noqa: D102
+    def draw(self, iteration: int) -> Draw:
+        """See `Reversed`."""
         return Draw(*(column[::-1].copy() for column in super().draw(iteration)))
 
 

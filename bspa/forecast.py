@@ -12,6 +12,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from bspa.models.layers import place_model
 from bspa.models.precision import choose_precision
 from bspa.system.cuda_graphs import capture
 from bspa.system.progress import duration
@@ -110,7 +111,7 @@ def _clock(step: Callable[[], object], device: torch.device) -> float:
 def prepare_step(work: Stage | Attribution, samples: int, device: torch.device) -> Callable[[], object]:
     """Return a function that takes a step of ``work`` on noise, as its job does; the learning rate is 0."""
     task = prepare_task(work, device)
-    model = task.model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = place_model(task.model, device).train()
     precision, ema = (work.precision, work.ema) if isinstance(work, Stage) else ("float32", None)
     step = TrainingStep(
         model=model,
@@ -135,7 +136,7 @@ def prepare_task(work: Stage | Attribution, device: torch.device) -> Task:
         if work.objective != "weighted":
             return OBJECTIVES[work.objective](work, None, device)
         # UDN's second step, without the snapshot of the first.
-        estimator = build_uncertainty(work).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        estimator = place_model(build_uncertainty(work), device)
         objective = WeightedByUncertainty(estimator)
     model = build_seeded(work.arch, work.scale, work.options, work.seed)
     return Task(model=model, objective=objective, initial=None)

@@ -57,7 +57,7 @@ rule score_difficulty:
     input:
         packed="<results>/data/{source}/x{scale}.h5",
         windows="<results>/sub_images/{source}/x{scale}.h5",
-        reference="<results>/reference/x{scale}.safetensors",
+        weights="<results>/reference/x{scale}.safetensors",
     output:
         "<results>/difficulty/{source}/x{scale}/scores.h5",
     log:
@@ -77,7 +77,7 @@ rule score_difficulty:
     message:
         "Score the sub-images of {wildcards.source} x{wildcards.scale}"
     script:
-        "../workflow_scripts/score_difficulty.py"
+        "../workflow_scripts/score_sub_images.py"
 
 
 rule compute_thresholds:

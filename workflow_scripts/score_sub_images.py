@@ -22,7 +22,7 @@ def main(snakemake: Any) -> None:
     settings, weights = snakemake.params.settings, snakemake.input.weights
     use_threads(snakemake.threads)
     device = choose_device(snakemake.params.compute["device"])
-    precision = choose_precision("float32", device)
+    precision = choose_precision(settings["precision"], device)
     images, windows = PackedImages(snakemake.input.packed), read_windows(snakemake.input.windows)
     model = load_model(weights)
     mse = score_sub_images(

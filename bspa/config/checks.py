@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bspa.config.schema import Config, Method
+from bspa.config.schema import Config, Method, scale_key
 
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
@@ -107,7 +107,7 @@ def _lists(config: Config) -> Iterator[tuple[Key, Sequence[Any]]]:
 
 def _grid_problems(config: Config) -> Iterator[Problem]:
     for scale in config.scales:
-        grid = config.sub_images.get(f"x{scale}")  # type: ignore[call-overload]
+        grid = config.sub_images.get(scale_key(scale))
         if grid is None:
             yield ("sub_images",), f"x{scale} is missing, but scales has {scale}"
             continue

@@ -17,7 +17,7 @@ from bspa.config.code import PACKAGE, code_digest
 from bspa.config.contents import Contents
 from bspa.config.product import Product, digest, remembered
 from bspa.config.runs import MASK, Run, Runs
-from bspa.config.schema import ArchiveSource, Config
+from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import lpips_available
 from bspa.training.stage import OBJECTIVE_MODULES, Stage
@@ -128,7 +128,7 @@ class Products(Runs):
     @remembered
     def import_reference(self, scale: int) -> Product:
         """The given reference network; a file counts by content."""
-        weights = self.config.reference.weights[f"x{scale}"]  # type: ignore[index]
+        weights = self.config.reference.weights[scale_key(scale)]
         network = self._network(self.config.reference.model, scale)
         settings = {**network, "file": weights.file, "sha256": weights.sha256}
         counted = {**network, "weights": self._content_of(weights.file, weights.sha256)}
@@ -162,6 +162,7 @@ class Products(Runs):
             f"difficulty/{source}/x{scale}/scores.h5",
             settings,
             needs,
+            script="score_sub_images",
             modules=modules,
         )
 
@@ -359,7 +360,7 @@ class Products(Runs):
     def score_sub_images(self, run: Run, source: str) -> Product:
         """The error of a run's network on a source's sub-images."""
         needs = [self.crop_sub_images(source, run.scale), self.deliver_weights(run)]
-        settings = {"batch": self.config.reference.batch}
+        settings = {"batch": self.config.reference.batch, "precision": "float32"}
         return self._product(
             "score_sub_images",
             f"sub_image_scores/{run.name}/{source}.h5",

@@ -7,7 +7,7 @@ from typing import Any
 
 from bspa.config.product import remembered
 from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
-from bspa.config.schema import Config, SubImages, Table
+from bspa.config.schema import Config, SubImages, Table, scale_key
 from bspa.training.stage import PHASES, Attribution, Stage
 
 MASK = "mask"
@@ -221,7 +221,7 @@ class Runs:
 
     def grid(self, scale: int) -> SubImages:
         """Return the grid of sub-images of a scale."""
-        return self.config.sub_images[f"x{scale}"]  # type: ignore[index]
+        return self.config.sub_images[scale_key(scale)]
 
     def model_label(self, model: str) -> str:
         """Return what a network is called in tables and figures."""

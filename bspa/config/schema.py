@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,11 @@ Scale = Literal[2, 3, 4]
 ScaleKey = Literal["x2", "x3", "x4"]
 Sampling = Literal["uniform", "inverse"]
 Metric = Literal["psnr", "ssim", "niqe", "lpips"]
+
+
+def scale_key(scale: int) -> ScaleKey:
+    """Return the key of a scale in the config."""
+    return cast(ScaleKey, f"x{scale}")
 
 
 class Section(BaseModel):

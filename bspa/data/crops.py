@@ -21,11 +21,14 @@ class Images(Protocol):
     """LR images and the HR images ``scale`` times as large, (h, w, 3) uint8."""
 
     @property
-    def scale(self) -> int: ...  # noqa: D102
+    def scale(self) -> int:
+        """HR pixels to an LR pixel along each side."""
 
-    def hr(self, index: int, /) -> Pixels: ...  # noqa: D102
+    def hr(self, index: int, /) -> Pixels:
+        """HR image."""
 
-    def lr(self, index: int, /) -> Pixels: ...  # noqa: D102
+    def lr(self, index: int, /) -> Pixels:
+        """LR image."""
 
 
 def check_windows(images: PackedImages, image: Positions, top: Positions, left: Positions, size: int) -> None:

@@ -17,6 +17,7 @@ from bspa.data.crops import check_windows, crop_pairs
 from bspa.data.packed import PackedImages
 from bspa.data.prefetch import Arrays, Prefetch, to_float
 from bspa.difficulty.windows import Windows
+from bspa.models.layers import place_model
 from bspa.models.precision import Precision
 from bspa.system.progress import Progress
 
@@ -61,7 +62,7 @@ def score_sub_images(
     """
     batch = choose_batch(batch, windows.size, device)
     check_windows(images, windows.image, windows.top, windows.left, windows.size)
-    model = model.to(device=device, dtype=torch.float32, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = place_model(model.float(), device).eval()
     kernels = torch.backends.cudnn.flags
     total, size = len(windows), windows.size
     # Sizes of batches differ by one at most: cuDNN would search its kernels again for a small last one.

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bspa.models.layers import place_model
+
 log = logging.getLogger("bspa")
 
 TILE_BUDGET = 2048 * 2048
@@ -72,7 +74,7 @@ def super_resolve(
         raise ValueError(f"image: {image.dtype} of shape {image.shape}; allowed: uint8 of shape (h, w, 3)")
     scale = int(model.scale)  # type: ignore[arg-type]
     where = next(model.parameters()).device if device is None else torch.device(device)
-    model = model.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = place_model(model, where).eval()
     height, width = image.shape[:2]
     tile, overlap = _plan_tiles(model, height, width, scale, tile, overlap)
     sr = np.empty((height * scale, width * scale, 3), np.uint8)

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bspa.models.layers import place_model
 from bspa.system.cuda_graphs import capture
 
 log = logging.getLogger("bspa")
@@ -68,7 +69,7 @@ def integrated_gradients(
         raise ValueError(f"steps: {steps}, batches: {len(batches)}; allowed are numbers from 1")
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     _check_snapshots(parameters, baseline=baseline, target=target)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place_model(model)
     original = {name: p.detach().clone() for name, p in parameters.items()}
     start = {name: torch.empty_like(p).copy_(baseline[name]) for name, p in original.items()}
     change = {name: torch.empty_like(p).copy_(target[name]).sub_(start[name]) for name, p in original.items()}

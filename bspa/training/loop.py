@@ -13,6 +13,7 @@ from types import FrameType
 import torch
 from torch import Tensor
 
+from bspa.models.layers import place_model
 from bspa.models.precision import Precision
 from bspa.sampling.feeds import open_feed
 from bspa.sampling.sampler import Sampler
@@ -136,7 +137,7 @@ class StageState:
         stage, initial = schedule.stage, task.initial
         self._schedule, self._checkpoints = schedule, checkpoints
         self._steps_before = initial.optimiser_steps if initial else 0
-        self.model = task.model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.model = place_model(task.model, device).train()
         self.adam = Adam(self.model, betas=stage.betas, epsilon=stage.epsilon)
         if initial:
             restore_snapshot(initial, self.model, self.adam, path=task.initial_path)

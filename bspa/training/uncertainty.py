@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bspa.models.layers import Network, conv3x3
+from bspa.models.layers import Network, conv3x3, place_model
 from bspa.models.precision import Precision
 from bspa.models.registry import build
 from bspa.models.weights import load_into
@@ -133,7 +133,7 @@ def prepare_weighted(stage: Stage, previous: str | None, device: torch.device) -
     step1, _ = load_snapshot(previous)
     estimator = build_uncertainty(stage)
     load_into(estimator, step1.weights, path=previous)
-    estimator.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place_model(estimator, device)
     return Task(
         model=build_seeded(stage.arch, stage.scale, stage.options, stage.seed),
         objective=WeightedByUncertainty(estimator),

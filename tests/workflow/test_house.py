@@ -69,7 +69,8 @@ def test_every_rule_has_its_script_and_every_script_its_rule() -> None:
     named = {name: sections["script"] for name, sections in rules().items() if "script" in sections}
     scripts = {re.search(r"workflow_scripts/(\w+)\.py", script)[1] for script in named.values()}  # type: ignore[index]
     assert scripts == {script.stem for script in SCRIPTS}
-    assert {name for name in named if f"/{name}.py" not in named[name]} == {"train_uniform"}
+    shared = {"train_uniform", "score_difficulty"}
+    assert {name for name in named if f"/{name}.py" not in named[name]} == shared
     inherited = set(rules()) - set(named)
     assert inherited == {f"train_{p}" for p in ("inverse", "informative", "uncertainty", "weighted")}
 
