@@ -16,7 +16,7 @@ import bspa.config.code as code
 from bspa.config.contents import Contents
 from bspa.config.load import load_config
 from bspa.config.plan import Plan
-from bspa.config.product import Product
+from bspa.config.products import Product
 from bspa.config.runs import Run
 
 Change = dict[str, Any]
@@ -55,7 +55,7 @@ def behind(plan: Plan, starts: set[str]) -> set[str]:
     """Return ``starts`` and everything that is made of them."""
     found = set(starts)
     for path, product in plan.products().items():
-        if any(need.path in found for need in product.needs):
+        if any(need.path in found for need in product.reads):
             found.add(path)
     return found
 
@@ -85,7 +85,7 @@ def test_every_product_stands_after_what_it_needs(plan_of: Callable[[Change], Pl
     seen: set[str] = set()
     for path, product in plan_of({}).products().items():
         assert path == product.path
-        assert {need.path for need in product.needs} <= seen
+        assert {need.path for need in product.reads} <= seen
         seen.add(path)
 
 
@@ -116,7 +116,7 @@ def test_a_setting_changes_what_it_decides_and_everything_behind_it(
     before, after = plan_of({}), plan_of(change)
     changed = changed_paths(before, after)
     products = after.products()
-    roots = {p for p in changed if not any(need.path in changed for need in products[p].needs)}
+    roots = {p for p in changed if not any(need.path in changed for need in products[p].reads)}
     # check_data looks at grids and numbers of classes itself.
     rules = {products[path].rule for path in roots} - {"check_data"}
     assert rules
