@@ -69,11 +69,6 @@ def configuration() -> str:
     return "\n".join([PREFACE, *sections, PHOTOS.format(rules=rules.split("\n\n", 1)[1].replace("``", "`"))])
 
 
-def _resolve(schema: Schema, value: Schema) -> Schema:
-    """Follow a reference to a definition."""
-    return schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
-
-
 def _sections(schema: Schema, section: Schema, path: str) -> Iterator[tuple[str, Schema]]:
     """Yield a section and those inside it with their paths, in the order of the config."""
     yield path, section
@@ -85,10 +80,9 @@ def _sections(schema: Schema, section: Schema, path: str) -> Iterator[tuple[str,
 
 def _inner(schema: Schema, value: Schema, suffix: str = "") -> Iterator[tuple[Schema, str]]:
     """Yield the sections that a value may hold, and what their path ends with."""
-    found = _resolve(schema, value)
-    if "properties" in found:
-        yield found, suffix
-    for branch in (*value.get("anyOf", []), *value.get("oneOf", [])):
+    if "$ref" in value:
+        yield schema["$defs"][value["$ref"].rpartition("/")[2]], suffix
+    for branch in _branches(value):
         yield from _inner(schema, branch, suffix)
     named = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), None)
     if isinstance(named, dict):
@@ -96,19 +90,23 @@ def _inner(schema: Schema, value: Schema, suffix: str = "") -> Iterator[tuple[Sc
         yield from _inner(schema, named, f"{suffix}.{'SCALE' if scales else 'NAME'}")
 
 
+def _branches(value: Schema) -> list[Schema]:
+    return [*value.get("anyOf", []), *value.get("oneOf", [])]
+
+
 def _section(path: str, section: Schema) -> str:
     rows = [
-        f"| `{name}` | {_type(value)} | {_default(section, name, value)} | {_meaning(value)} |"
+        f"| `{name}` | {_type(value)} | {_default(section, name, value)} | {_text(value)} |"
         for name, value in section["properties"].items()
     ]
     kind = next((v["const"] for v in section["properties"].values() if "const" in v), None)
     heading = (f"`{path}`" if path else "Sections") + (f", {kind}" if kind else "")
     head = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([f"## {heading}", "", " ".join(section["description"].split()), "", *head, *rows, ""])
+    return "\n".join([f"## {heading}", "", _text(section), "", *head, *rows, ""])
 
 
-def _meaning(value: Schema) -> str:
-    return " ".join(value.get("description", "See its section.").split())
+def _text(described: Schema) -> str:
+    return " ".join(described.get("description", "See its section.").split())
 
 
 def _default(section: Schema, name: str, value: Schema) -> str:
@@ -120,8 +118,7 @@ def _default(section: Schema, name: str, value: Schema) -> str:
 
 def _type(value: Schema) -> str:
     """Describe a type and its limits in words."""
-    branches = [*value.get("anyOf", []), *value.get("oneOf", [])]
-    if branches:
+    if branches := _branches(value):
         return " or ".join(dict.fromkeys(map(_type, branches)))
     if "const" in value or "enum" in value:
         return ", ".join(f"`{allowed}`" for allowed in value.get("enum", [value.get("const")]))
