@@ -47,7 +47,7 @@ class Job:
     def steps(self, images: int | None) -> int:
         """Count optimiser steps, or gradients of an attribution; without ``images``, epochs of a stage."""
         if isinstance(self.work, Attribution):
-            return self.work.steps * self.work.batches
+            return self.work.gradient_count(images or 0)
         return self.work.epochs if images is None else Schedule(stage=self.work, images=images).steps
 
 

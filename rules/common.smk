@@ -1,6 +1,7 @@
 """Wildcards, threads, and the way from a job's wildcards to the plan."""
 
 RUN = "{model}_x{scale}_{method}_seed{seed}"
+DELIVERED = RUN + "{weights}"
 CYCLE = f"<results>/training/{RUN}/cycle{{cycle}}"
 TRAIN_PACKED = f"<results>/data/{settings.data.train}/x{{scale}}.h5"
 
@@ -19,13 +20,15 @@ wildcard_constraints:
     model=any_of(settings.models),
     method=any_of(settings.methods),
     seed="0|[1-9][0-9]*",
+    weights="(_(last|average|best))?",
     cycle="[1-9][0-9]*",
     table=any_of(plan.tables),
 
 
 def run_of(wildcards):
     """The training run that a job belongs to."""
-    return Run(wildcards.model, int(wildcards.scale), wildcards.method, int(wildcards.seed))
+    weights = wildcards.get("weights", "").removeprefix("_")
+    return Run(wildcards.model, int(wildcards.scale), wildcards.method, int(wildcards.seed), weights)
 
 
 def product(rule, wildcards, **more):

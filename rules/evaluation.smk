@@ -4,13 +4,13 @@
 rule evaluate:
     input:
         packed="<results>/data/{benchmark}/x{scale}.h5",
-        weights=f"<results>/models/{RUN}.safetensors",
+        weights=f"<results>/models/{DELIVERED}.safetensors",
     output:
-        f"<results>/evaluation/{RUN}/{{benchmark}}.csv",
+        f"<results>/evaluation/{DELIVERED}/{{benchmark}}.csv",
     log:
-        f"<results>/logs/evaluate/{RUN}_{{benchmark}}.log",
+        f"<results>/logs/evaluate/{DELIVERED}_{{benchmark}}.log",
     benchmark:
-        f"<results>/benchmarks/evaluate/{RUN}_{{benchmark}}.tsv"
+        f"<results>/benchmarks/evaluate/{DELIVERED}_{{benchmark}}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
@@ -70,11 +70,11 @@ rule evaluate_perceptual:
     input:
         unpack(needs_of("evaluate_perceptual")),
     output:
-        f"<results>/perceptual/{RUN}/{{benchmark}}.csv",
+        f"<results>/perceptual/{DELIVERED}/{{benchmark}}.csv",
     log:
-        f"<results>/logs/evaluate_perceptual/{RUN}_{{benchmark}}.log",
+        f"<results>/logs/evaluate_perceptual/{DELIVERED}_{{benchmark}}.log",
     benchmark:
-        f"<results>/benchmarks/evaluate_perceptual/{RUN}_{{benchmark}}.tsv"
+        f"<results>/benchmarks/evaluate_perceptual/{DELIVERED}_{{benchmark}}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
@@ -115,13 +115,13 @@ rule score_sub_images:
     input:
         packed="<results>/data/{source}/x{scale}.h5",
         windows="<results>/sub_images/{source}/x{scale}.h5",
-        weights=f"<results>/models/{RUN}.safetensors",
+        weights=f"<results>/models/{DELIVERED}.safetensors",
     output:
-        f"<results>/sub_image_scores/{RUN}/{{source}}.h5",
+        f"<results>/sub_image_scores/{DELIVERED}/{{source}}.h5",
     log:
-        f"<results>/logs/score_sub_images/{RUN}_{{source}}.log",
+        f"<results>/logs/score_sub_images/{DELIVERED}_{{source}}.log",
     benchmark:
-        f"<results>/benchmarks/score_sub_images/{RUN}_{{source}}.tsv"
+        f"<results>/benchmarks/score_sub_images/{DELIVERED}_{{source}}.tsv"
     conda:
         "../envs/bspa.yaml"
     threads: GPU_THREADS

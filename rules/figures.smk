@@ -132,6 +132,34 @@ rule figure_6:
         "../workflow_scripts/figure_6.py"
 
 
+rule figure_7:
+    input:
+        files=lambda w: [
+            in_results(product, ".json" if product.rule == "attribute_parameters" else ".csv")
+            for product in planned(plan.figure_7).needs["chains"]
+        ],
+    output:
+        pdf="<results>/figures/figure7.pdf",
+        png=report(
+            "<results>/figures/figure7.png",
+            caption="../report/figure7.rst",
+            category="Figures",
+            labels={"figure": "7", "shows": "PSNR during training"},
+        ),
+    log:
+        "<results>/logs/figure_7.log",
+    conda:
+        "../envs/bspa.yaml"
+    threads: 1
+    params:
+        settings=settings_of("figure_7"),
+        key=key_of("figure_7"),
+    message:
+        "Draw Figure 7: PSNR during training"
+    script:
+        "../workflow_scripts/figure_7.py"
+
+
 rule figure_training:
     input:
         journals=needed("figure_training", "stages", ".csv"),

@@ -135,10 +135,10 @@ rule deliver_weights:
         journals=needed("deliver_weights", "stages", ".csv"),
         attributions=needed("deliver_weights", "masks", ".json"),
     output:
-        weights=f"<results>/models/{RUN}.safetensors",
-        summary=f"<results>/models/{RUN}.json",
+        weights=f"<results>/models/{DELIVERED}.safetensors",
+        summary=f"<results>/models/{DELIVERED}.json",
     log:
-        f"<results>/logs/deliver_weights/{RUN}.log",
+        f"<results>/logs/deliver_weights/{DELIVERED}.log",
     conda:
         "../envs/bspa.yaml"
     threads: 1

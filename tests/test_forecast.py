@@ -10,17 +10,11 @@ import torch
 
 from bspa.forecast import Job, measure_step, runs_table, shown_table, step_kind
 from bspa.training.stage import Attribution, Stage
+from tests.support.training import make_attribution, make_stage
 
-STAGE = Stage(
-    phase="uniform", sampling="uniform", objective="l1", arch="fsrcnn", scale=2,
-    options={"d": 4, "s": 2, "m": 1}, seed=0, patch=16, batch=4, repeat=2, learning_rate=1e-3, halve_every=2,
-    betas=(0.9, 0.999), epsilon=1e-8, ema=None, precision="float32", first_epoch=0, epochs=5, counts=True,
-    total_epochs=5,
-)  # fmt: skip
-ATTRIBUTION = Attribution(
-    arch="fsrcnn", scale=2, options={"d": 4, "s": 2, "m": 1}, seed=0, objective="l1", patch=16, batch=4,
-    unit="weight", beta=0.1, steps=3, batches=2, update="replace", cycle=1, epoch=1, total_epochs=5,
-)  # fmt: skip
+TINY: dict[str, Any] = {"scale": 2, "options": {"d": 4, "s": 2, "m": 1}, "seed": 0, "patch": 16, "batch": 4, "repeat": 2}
+STAGE = make_stage(**TINY, epochs=5, total_epochs=5)
+ATTRIBUTION = make_attribution(**TINY, steps=3, batches=2)
 
 
 def job(work: Stage | Attribution = STAGE, made: bool = False, **run: Any) -> Job:

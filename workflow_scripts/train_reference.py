@@ -27,7 +27,7 @@ def main(snakemake: Any) -> None:
         threads=snakemake.threads,
         **snakemake.params.compute,
     )
-    weights = load_snapshot(snakemake.output.snapshot)[0].delivered
+    weights = load_snapshot(snakemake.output.snapshot)[0].delivered("last" if stage.ema is None else "average")
     save_network(
         snakemake.output.weights, weights, arch=stage.arch, scale=stage.scale, options=stage.options, key=key
     )

@@ -4,10 +4,12 @@ For the rules train_uniform (Eq. 1), train_inverse (Eq. 4), train_informative (S
 and train_weighted (the two steps of UDN).
 
 In: packed training images; the previous snapshot, unless the run begins here; the mask that holds, if any;
-what is sampled (class shards, or chosen patches), unless it is the photographs.
+what is sampled (class shards, or chosen patches), unless it is the photographs; the packed images of the
+validation curve, if any; with match_seconds, the other run's summary, and what this run spent before.
 Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
 """
 
+from pathlib import Path
 from typing import Any
 
 from bspa.system.log import run_job
@@ -22,12 +24,22 @@ def main(snakemake: Any) -> None:
         source=snakemake.input.get("source"),
         previous=snakemake.input.get("previous"),
         mask=snakemake.input.get("mask"),
+        validation=snakemake.input.get("validation"),
+        matched=beside(snakemake.input.get("matched"), ".json"),
+        spent=[
+            *(beside(file, ".csv") for file in snakemake.input.get("spent_stages", [])),
+            *(beside(file, ".json") for file in snakemake.input.get("spent_masks", [])),
+        ],
         snapshot=snakemake.output.snapshot,
         journal=snakemake.output.journal,
         key=snakemake.params.key,
         threads=snakemake.threads,
         **snakemake.params.compute,
     )
+
+
+def beside(file: str | None, suffix: str) -> str | None:
+    return str(Path(file).with_suffix(suffix)) if file else None
 
 
 if __name__ == "__main__":

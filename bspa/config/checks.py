@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bspa.config.schema import Config, Method, scale_key
+from pydantic import ValidationError
+
+from bspa.config.schema import Config, Method, Training, scale_key
 
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
@@ -19,6 +22,9 @@ REFERENCES = {
     "sources.*.archive": "archives",
     "reference.model": "models",
     "methods.*.match_steps": "methods",
+    "methods.*.match_seconds": "methods",
+    "training.validation.source": "sources",
+    "models.*.training.validation.source": "sources",
     "tables.*.models.*": "models",
     "tables.*.methods.*": "methods",
     "tables.*.benchmarks.*": "sources",
@@ -71,6 +77,10 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
             yield from _unknown(("methods", name, "patch_selection"), chosen, "patch_selections", values)
         for own, text in _recipe_problems(config, name, method):
             yield ("methods", name, own), text
+    for name in config.models:
+        with suppress(ValidationError):  # a mistake of its own, which is told elsewhere
+            for own, text in _training_problems(config, config.training_of(name), name):
+                yield ("models", name, "training", own), text
     if "maps" in config.patch_selections:
         yield ("patch_selections", "maps"), "'maps' is taken by the file of error maps; use another name"
     figure = config.figures.attribution
@@ -118,6 +128,40 @@ def _recipe_problems(config: Config, name: str, method: Method) -> Iterator[tupl
         yield "attribution", f"needs sampling: alternating, but sampling is {method.sampling}"
     if method.loss == "uncertainty" and method.sampling != "uniform":
         yield "loss", f"uncertainty needs sampling: uniform, but sampling is {method.sampling}"
-    other = config.methods.get(method.match_steps or "")
-    if other is not None and (other.match_steps is not None or method.match_steps == name):
-        yield "match_steps", f"{method.match_steps!r} itself matches another recipe; name one that does not"
+    if method.inverse_steps is not None and method.count_inverse:
+        yield "inverse_steps", "needs count_inverse: false, since steps do not count in epochs"
+    if method.stretch_schedule and method.match_steps is None:
+        yield "stretch_schedule", "needs match_steps"
+    if method.stretch_schedule and (method.sampling == "alternating" or method.loss == "uncertainty"):
+        yield "stretch_schedule", "needs a recipe of one phase; alternating recipes and UDN have several"
+    if method.restart_second_step and method.loss != "uncertainty":
+        yield "restart_second_step", f"needs loss: uncertainty, but loss is {method.loss}"
+    if method.match_steps is not None and method.match_seconds is not None:
+        yield "match_seconds", "match_steps is given, too; give one of them"
+    for field in ("match_steps", "match_seconds"):
+        matched = getattr(method, field)
+        other = config.methods.get(matched or "")
+        if other is not None and (getattr(other, field) is not None or matched == name):
+            yield field, f"{matched!r} itself matches another recipe; name one that does not"
+
+
+def _training_problems(config: Config, training: Training, model: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the training values of a network, by their key."""
+    tables = [(name, table) for name, table in config.tables.items() if table and model in table.models]
+    asked = [("", training.select), *((f" (tables.{name})", table.weights) for name, table in tables)]
+    for where, select in asked:
+        if select == "average" and training.ema is None:
+            yield "ema", f"is null, but the average of the weights is asked for{where}; give a decay"
+        if select == "best" and training.validation is None:
+            yield "validation", f"is null, but the best weights are asked for{where}; name a source"
+        if select == "best" and training.validation and not training.validation.allow_benchmark:
+            source = training.validation.source
+            if source in config.data.benchmarks:
+                yield (
+                    "validation",
+                    f"the best weights{where} would be chosen on {source!r}, one of data.benchmarks; use "
+                    "other photographs, or set allow_benchmark: true, and tables will say so",
+                )
+    figure = config.figures.figure7
+    if figure and model in figure.models and training.validation is None:
+        yield "validation", "is null, but figures.figure7 shows this network's validation; name a source"

@@ -151,6 +151,29 @@ class Plan(Products):
         packed = [self.pack_images(name, self.figure_scale) for name in benchmarks]
         return Job(settings, {"packed": packed, "weights": self._weights("figure6")})
 
+    @made("figures/figure7.pdf")
+    def figure_7(self) -> Job:
+        """PSNR on validation photographs against steps and device seconds."""
+        runs = self.figure_runs("figure7")
+        sources = sorted({v.source for run in runs if (v := self.config.training_of(run.model).validation)})
+        names = " and ".join(self._source_in_words(source) for source in sources)
+        seeds = ", ".join(map(str, self.config.seeds))
+        trained_on = self._source_in_words(self.config.data.train)
+        parts = [f"x{self.figure_scale}", f"seed{'s' * (len(self.config.seeds) > 1)} {seeds}"]
+        parts += [f"trained on {trained_on}", f"validated on {names}"]
+        settings = {
+            "label": ", ".join(parts),
+            "runs": [
+                {
+                    "model": self.model_label(run.model),
+                    "method": self.method_label(run.method),
+                    "files": len(self.chain(run)),
+                }
+                for run in runs
+            ],
+        }
+        return Job(settings, {"chains": [product for run in runs for product in self.chain(run).values()]})
+
     @made("figures/training.pdf")
     def figure_training(self) -> Job:
         """Training curves."""
@@ -212,7 +235,9 @@ class Plan(Products):
         """List what the config is for: stages, masks, weights, tables and figures."""
         targets = []
         for run in self.runs():
-            targets += [*self.chain(run).values(), self.deliver_weights(run)]
+            targets += self.chain(run).values()
+        shown = [run for runs in self.shown_runs().values() for run in runs]
+        targets += [self.deliver_weights(run) for run in dict.fromkeys([*shown, *self.runs()])]
         targets += [self.table_classes(), *map(self.table, self.tables)]
         return targets + [getattr(self, _figure_rule(name))() for name in self.figures]
 
@@ -256,8 +281,12 @@ class Plan(Products):
             "images": self._training_images(),
             "jobs": [
                 {
-                    "run": asdict(run),
-                    "shown_in": [name for name, runs in self.shown_runs().items() if run in runs],
+                    "run": {name: value for name, value in asdict(run).items() if name != "weights"},
+                    "shown_in": [
+                        name
+                        for name, runs in self.shown_runs().items()
+                        if run in {shown.trained for shown in runs}
+                    ],
                     "settings": product.settings,
                     "path": product.path,
                     "key": product.key,

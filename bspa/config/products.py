@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeAlias
 
 from bspa.config.code import code_digest
 from bspa.config.contents import Contents
-from bspa.config.recipes import Phase
+from bspa.config.recipes import Phase, used_masks
 from bspa.config.runs import Run, Runs, remembered
 from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
@@ -150,7 +150,7 @@ class Products(Runs):
             if source in (self.config.data.train, self.config.data.validation):
                 size = self.grid(scale).size
                 sides.append((size, f"sub-images of {size} pixels"))
-            if source in self.config.data.benchmarks:
+            if source in {*self.config.data.benchmarks, *self.validation_sources}:
                 needed = 11 + 2 * scale
                 side = needed + -needed % scale  # the image is cut to a multiple of the scale first
                 sides.append((side, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
@@ -273,7 +273,9 @@ class Products(Runs):
     @remembered
     def chain(self, run: Run) -> dict[tuple[int, str], Product]:
         """The products of a run's stages and attributions, by cycle and phase, in the order they are made."""
-        attribution, cycles = self.config.methods[run.method].attribution, self.cycles(run)
+        method, cycles, matched = self.config.methods[run.method], self.cycles(run), self.matched_run(run)
+        attribution, attributed = method.attribution, used_masks(method, cycles)
+        validation = self.config.training_of(run.model).validation
         packed = self.pack_images(self.config.data.train, run.scale)
         chain: dict[tuple[int, str], Product] = {}
         previous: Needs = {}
@@ -285,6 +287,12 @@ class Products(Runs):
                 needs = {**previous, "packed": packed, **self._drawn_from(run, stage.sampling)}
                 if attribution and mask and phase.name in attribution.phases:
                     needs["mask"] = mask
+                if validation:
+                    needs["validation"] = self.pack_images(validation.source, run.scale)
+                if matched and phase is cycles[-1].phases[-1]:
+                    needs["matched"] = self.deliver_weights(matched)
+                    needs["spent_stages"] = [made for (_, name), made in chain.items() if name != MASK]
+                    needs["spent_masks"] = [made for (_, name), made in chain.items() if name == MASK]
                 product = self._product(
                     f"train_{phase.name}",
                     f"{folder}/{phase.name}.safetensors",
@@ -293,8 +301,7 @@ class Products(Runs):
                 )
                 previous = {"previous": product}
                 chain[number, phase.name] = product
-            # The last cycle's mask would hold for nothing.
-            if attribution and number < len(cycles):
+            if attribution and number in attributed:
                 needs = {
                     "baseline": chain[number, "uniform"],
                     "target": chain[number, "inverse"],
@@ -326,14 +333,17 @@ class Products(Runs):
     @made("models/{run.name}.safetensors")
     def deliver_weights(self, run: Run) -> Job:
         """The delivered weights of a run."""
+        training = self.config.training_of(run.model)
         settings = {
             **self.network(run.model, run.scale),
+            "select": run.weights or training.select or ("last" if training.ema is None else "average"),
+            "validated_on": training.validation.source if training.validation else None,
             "model": run.model,
             "method": run.method,
             "seed": run.seed,
             "trained_on": self.config.data.train,
         }
-        return Job(settings, {"stages": self.stages(run), "masks": self.masks(run)})
+        return Job(settings, {"stages": self.stages(run.trained), "masks": self.masks(run.trained)})
 
     # ---- evaluation ----------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bspa.config.schema import Config, Method
 
@@ -16,8 +16,12 @@ class Phase:
     first_epoch: int
     """Counted epochs before it."""
     epochs: int
+    extra_steps: int = 0
+    """Steps after its epochs."""
     counts: bool = True
     """Whether its epochs count towards T."""
+    fresh_optimiser: bool = False
+    """Whether it starts with Adam's moments at zero and the full learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,28 +42,35 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
         ValueError: there are too few epochs for both steps of UDN.
     """
     recipe = config.methods[method]
-    total = config.training_of(model).epochs
+    total, extra_steps = config.training_of(model).epochs, 0
     if recipe.match_steps is not None:
         matched = _lay_out(config.methods[recipe.match_steps], total)
-        total = sum(phase.epochs for cycle in matched for phase in cycle.phases)
+        phases = [phase for cycle in matched for phase in cycle.phases]
+        total = sum(phase.epochs for phase in phases)
+        extra_steps = sum(phase.extra_steps for phase in phases)
     if recipe.loss == "uncertainty" and total <= (recipe.uncertainty_epochs or 1):
         first = recipe.uncertainty_epochs or "half of them"
         raise ValueError(
             f"methods.{method}.uncertainty_epochs: {first} leaves no epoch for the second step: "
             f"{model} has {total} in all"
         )
-    return _lay_out(recipe, total)
+    *before, last = _lay_out(recipe, total)
+    *earlier, phase = last.phases
+    phase = replace(phase, extra_steps=phase.extra_steps + extra_steps)
+    return [*before, replace(last, phases=(*earlier, phase))]
 
 
 def _lay_out(recipe: Method, total: int) -> list[Cycle]:
+    total -= recipe.leave_out_last_epoch
     if recipe.sampling == "alternating":
         return _alternate(recipe, total)
     phases = [Phase(name=recipe.sampling, first_epoch=0, epochs=total)]
     if recipe.loss == "uncertainty":
-        first = recipe.uncertainty_epochs or total // 2
+        first, restart = recipe.uncertainty_epochs or total // 2, recipe.restart_second_step
+        start = 0 if restart else first
         phases = [
             Phase(name="uncertainty", first_epoch=0, epochs=first),
-            Phase(name="weighted", first_epoch=first, epochs=total - first),
+            Phase(name="weighted", first_epoch=start, epochs=total - first, fresh_optimiser=restart),
         ]
     return [Cycle(phases=tuple(phases), end_epoch=total)]
 
@@ -67,13 +78,29 @@ def _lay_out(recipe: Method, total: int) -> list[Cycle]:
 def _alternate(recipe: Method, total: int) -> list[Cycle]:
     cycles, epoch, counts = [], 0, recipe.count_inverse
     while epoch < total:
+        length = recipe.uniform_epochs + (recipe.inverse_epochs if counts else 0)
+        if recipe.end == "uniform" and total - epoch <= length:
+            last = Phase(name="uniform", first_epoch=epoch, epochs=total - epoch)
+            return [*cycles, Cycle(phases=(last,), end_epoch=total)]
         uniform = Phase(name="uniform", first_epoch=epoch, epochs=min(recipe.uniform_epochs, total - epoch))
         epoch += uniform.epochs
-        length = min(recipe.inverse_epochs, total - epoch) if counts else recipe.inverse_epochs
-        inverse = Phase(name="inverse", first_epoch=epoch, epochs=length, counts=counts)
-        epoch += length if counts else 0
-        cycles.append(Cycle(phases=(uniform, inverse) if length else (uniform,), end_epoch=epoch))
+        if recipe.inverse_steps is not None:
+            epochs, steps = 0, recipe.inverse_steps
+        else:
+            epochs, steps = min(recipe.inverse_epochs, total - epoch) if counts else recipe.inverse_epochs, 0
+        inverse = Phase(name="inverse", first_epoch=epoch, epochs=epochs, extra_steps=steps, counts=counts)
+        epoch += epochs if counts else 0
+        cycles.append(Cycle(phases=(uniform, inverse) if epochs or steps else (uniform,), end_epoch=epoch))
     return cycles
+
+
+def used_masks(recipe: Method, cycles: list[Cycle]) -> list[int]:
+    """List the cycles, from 1, whose mask a later phase or a later mask uses."""
+    if recipe.attribution is None:
+        return []
+    held = set(recipe.attribution.phases)
+    used = [n for n, after in enumerate(cycles[1:], 1) if held & {phase.name for phase in after.phases}]
+    return list(range(1, used[-1] + 1)) if used and recipe.attribution.update == "cumulative" else used
 
 
 def without_effect(recipe: Method, cycles: list[Cycle]) -> str | None:
@@ -89,8 +116,9 @@ def without_effect(recipe: Method, cycles: list[Cycle]) -> str | None:
         )
     if recipe.attribution is None:
         return None
-    if len(cycles) == 1:
-        return f"no mask is ever used: {total} epochs are one cycle, so it trains as without attribution"
-    if recipe.attribution.update == "cumulative" and len(cycles) == 2:
-        return f"one mask only: {total} epochs are two cycles, so update: cumulative is the same as replace"
+    masks = used_masks(recipe, cycles)
+    if not masks:
+        return f"no mask is ever used within {total} epochs, so it trains as without attribution"
+    if recipe.attribution.update == "cumulative" and len(masks) == 1:
+        return f"one mask only within {total} epochs, so update: cumulative is the same as replace"
     return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
-from bspa.config.schema import Config, SubImages, Table, scale_key
+from bspa.config.schema import Config, Method, SubImages, Table, scale_key
 from bspa.training.stage import PHASES, Attribution, Stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,17 +22,25 @@ def remembered(method: F) -> F:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A training run: one network, scale, recipe and seed."""
+    """A training run: one network, scale, recipe and seed; and which of its weights are delivered."""
 
     model: str
     scale: int
     method: str
     seed: int
+    weights: str = ""
+    """last, average or best; empty: as `training.select` says."""
 
     @property
     def name(self) -> str:
         """Its name in paths."""
-        return f"{self.model}_x{self.scale}_{self.method}_seed{self.seed}"
+        weights = self.weights and f"_{self.weights}"
+        return f"{self.model}_x{self.scale}_{self.method}_seed{self.seed}{weights}"
+
+    @property
+    def trained(self) -> Run:
+        """The run as it is trained, whichever weights are delivered."""
+        return replace(self, weights="")
 
 
 class Runs:
@@ -65,7 +74,13 @@ class Runs:
     def sources(self) -> list[str]:
         """The sources that are used."""
         data = self.config.data
-        return sorted({data.train, data.validation, *data.benchmarks})
+        return sorted({data.train, data.validation, *data.benchmarks, *self.validation_sources})
+
+    @property
+    def validation_sources(self) -> set[str]:
+        """The sources of validation curves."""
+        validations = [self.config.training_of(run.model).validation for run in self.runs()]
+        return {validation.source for validation in validations if validation}
 
     def scales_of(self, table: Table) -> list[int]:
         """List the scales of a table that are computed."""
@@ -79,7 +94,7 @@ class Runs:
     def table_runs(self, table: Table) -> list[Run]:
         """List the runs of a table."""
         return [
-            Run(model, scale, method, seed)
+            Run(model, scale, method, seed, table.weights or "")
             for scale in self.scales_of(table)
             for model in table.models
             for method in table.methods
@@ -87,12 +102,16 @@ class Runs:
         ]
 
     def figure_runs(self, figure: str) -> list[Run]:
-        """List the runs that a figure shows, network by network: at one scale, with the first seed."""
+        """List the runs that a figure shows, network by network: at one scale, with the first seed.
+
+        Figure 7 shows all seeds.
+        """
         section = self._figure(figure)
         models = getattr(section, "models", None) or [section.model]
         methods = getattr(section, "methods", None) or [section.method]
-        seed = self.config.seeds[0]
-        return [Run(model, self.figure_scale, method, seed) for model in models for method in methods]
+        seeds = self.config.seeds if figure == "figure7" else self.config.seeds[:1]
+        scale = self.figure_scale
+        return [Run(*run) for run in itertools.product(models, [scale], methods, seeds)]
 
     @remembered
     def shown_runs(self) -> dict[str, list[Run]]:
@@ -102,8 +121,15 @@ class Runs:
 
     @remembered
     def runs(self) -> list[Run]:
-        """List every run that a table or a figure shows, each once."""
-        return list(dict.fromkeys(run for shown in self.shown_runs().values() for run in shown))
+        """List every run that a table or a figure shows, each once, and those whose seconds they match."""
+        shown = [run.trained for runs in self.shown_runs().values() for run in runs]
+        matched = [other for run in shown if (other := self.matched_run(run))]
+        return list(dict.fromkeys(shown + matched))
+
+    def matched_run(self, run: Run) -> Run | None:
+        """Return the run that a run takes as many device seconds as."""
+        other = self.config.methods[run.method].match_seconds
+        return replace(run.trained, method=other) if other else None
 
     @remembered
     def class_splits(self) -> list[str]:
@@ -131,8 +157,11 @@ class Runs:
         """Return what a training stage computes."""
         values = self.config.training_of(run.model)
         sampling, objective = PHASES[phase.name]
+        # The reference network has no recipe and no validation.
+        method = self.config.methods.get(run.method, Method(sampling="uniform"))
+        validation = values.validation if run.method in self.config.methods else None
         return Stage(
-            **values.model_dump(exclude={"epochs"}),
+            **values.model_dump(exclude={"epochs", "validation", "select"}),
             **self.network(run.model, run.scale),
             phase=phase.name,
             sampling=sampling,
@@ -142,24 +171,34 @@ class Runs:
             precision=self.config.compute.precision,
             first_epoch=phase.first_epoch,
             epochs=phase.epochs,
+            extra_steps=phase.extra_steps,
             counts=phase.counts,
             total_epochs=values.epochs,
+            image_order=method.image_order,
+            stretch_schedule=method.stretch_schedule,
+            fresh_optimiser=phase.fresh_optimiser,
+            validate_every=validation.every if validation else None,
+            validate_images=validation.images if validation else None,
+            frozen_moments=method.attribution.moments if method.attribution else "fade",
         )
 
     def attribution(self, run: Run, cycle: int) -> Attribution:
         """Return what the attribution after a cycle, from 1, computes."""
         method, cycles = self.config.methods[run.method], self.cycles(run)
+        training = self.config.training_of(run.model)
         assert method.attribution, f"{run.method} has an attribution"
         return Attribution(
-            **method.attribution.model_dump(exclude={"phases"}),
+            **method.attribution.model_dump(exclude={"phases", "moments"}),
             **self.network(run.model, run.scale),
             seed=run.seed,
             objective=method.loss,
             patch=self.grid(run.scale).size,
-            batch=self.config.training_of(run.model).batch,
+            batch=training.batch,
+            repeat=training.repeat,
+            image_order=method.image_order,
             cycle=cycle,
             epoch=cycles[cycle - 1].end_epoch,
-            total_epochs=cycles[-1].end_epoch,
+            total_epochs=max(training.epochs, cycles[-1].end_epoch),
         )
 
     def reference_run(self, scale: int) -> Run:

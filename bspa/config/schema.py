@@ -144,6 +144,19 @@ class Weights(Section):
     """Digest of the file; null: not checked, the run prints what it saw."""
 
 
+class Validation(Section):
+    """PSNR on whole photographs while a network is trained."""
+
+    source: Name
+    """One of `sources`."""
+    every: int = Field(default=10, ge=1)
+    """Epochs between two measurements."""
+    images: int | None = Field(default=None, ge=1)
+    """Measure on the first n photographs only; null: on all."""
+    allow_benchmark: bool = False
+    """Whether the source may be one of `data.benchmarks` with `select: best`; tables then say that it was."""
+
+
 class Training(Section):
     """Optimisation (Section 4.1)."""
 
@@ -162,7 +175,11 @@ class Training(Section):
     epsilon: float = Field(default=1e-8, gt=0)
     """Of Adam."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of a moving average of the weights to deliver, e.g. 0.999; null: the last weights."""
+    """Decay of a moving average of the weights, e.g. 0.999; null: no average."""
+    validation: Validation | None = None
+    """Measure PSNR while training, for curves (Figure 7) and `select: best`; null: no."""
+    select: Literal["last", "average", "best"] | None = None
+    """Weights to deliver; best: those of the highest validation PSNR; null: average where `ema` is set, else last."""
 
 
 class Network(Section):
@@ -183,6 +200,10 @@ class FsrcnnOptions(Section):
     """Channels of mapping."""
     m: int = Field(default=4, gt=0)
     """Mapping layers."""
+    value_range: Literal[1, 255] = 1
+    """Largest value of the colours inside the network; the released code of the paper: 255."""
+    initial: Literal["he", "torch", "kaiming_small"] = "he"
+    """Initial weights; he: FSRCNN's paper; torch: PyTorch's defaults, as in the released code; kaiming_small: ClassSR's."""
 
 
 class Fsrcnn(Network):
@@ -271,16 +292,26 @@ class Reference(Section):
 
 
 class Attribution(Section):
-    """Integrated gradients and the mask (Section 3.3)."""
+    """The importance of weights and the mask (Section 3.3)."""
 
+    criterion: Literal["ig", "taylor", "fisher", "snip", "magnitude", "change", "random"] = "ig"
+    """What makes a weight important; ig: integrated gradients. The others are controls."""
     unit: Literal["weight", "filter"] = "weight"
     """weight (WIG) ranks single weights, filter (FIG) ranks 2-D kernels."""
     beta: float = Field(default=0.1, ge=0, le=1)
     """The share of frozen units is beta * e / T (Eq. 11)."""
-    steps: int = Field(default=100, ge=1)
-    """M, points on the path (Eq. 10)."""
-    batches: int = Field(default=1, ge=1)
-    """Uniformly sampled batches that the loss is taken on."""
+    steps: int = Field(default=20, ge=1)
+    """M, points on the path of ig (Eq. 10)."""
+    riemann: Literal["left", "right"] = "left"
+    """End of the path that the points of ig include; the released code: right, the weights after inverse sampling."""
+    batches: Annotated[int, Field(ge=1)] | Literal["epoch"] = 20
+    """Uniformly sampled batches that the loss is taken on; epoch: as many as an epoch has, as in the released code."""
+    aggregate: Literal["mean_loss", "each_batch"] = "mean_loss"
+    """mean_loss: size for the batches' mean loss; each_batch: sum of sizes for each batch, as in the released code."""
+    freeze: Literal["most", "least"] = "most"
+    """Which weights are frozen: the most important ones, or, as a control, the least important ones."""
+    moments: Literal["fade", "keep"] = "fade"
+    """Adam's moments of frozen weights; fade: their gradients are zeroed; keep: they are not, as in the released code."""
     update: Literal["replace", "cumulative"] = "replace"
     """How the next mask joins the last: replace releases it, cumulative keeps and extends it."""
     phases: list[Sampling] = Field(default=["uniform", "inverse"], min_length=1)
@@ -300,18 +331,32 @@ class Method(Section):
     """Which of `class_splits`, for inverse sampling."""
     patch_selection: Name = "default"
     """Which of `patch_selections`, for informative sampling."""
+    image_order: Literal["independent", "shuffled"] = "independent"
+    """How uniform and informative samples choose images; shuffled: each once before any comes again."""
     uniform_epochs: int = Field(default=50, ge=1)
     """Length of a uniform phase, for alternating."""
     inverse_epochs: int = Field(default=50, ge=1)
     """Length of an inverse phase, for alternating."""
+    inverse_steps: int | None = Field(default=None, ge=1)
+    """Length of an inverse phase in steps, instead of `inverse_epochs`; needs `count_inverse: false`."""
     count_inverse: bool = True
     """Whether inverse epochs count towards `epochs` and the learning rate's decay."""
+    end: Literal["inverse", "uniform"] = "inverse"
+    """Phase that an alternating run ends in; uniform: the last cycle has no inverse phase."""
+    leave_out_last_epoch: bool = False
+    """Whether epoch T is not trained, as in the loop of the released code."""
     uncertainty_epochs: int | None = Field(default=None, ge=1)
     """Length of UDN's first step, out of `epochs`; null: half of them."""
+    restart_second_step: bool = False
+    """Whether UDN's second step starts with a fresh Adam at the full learning rate, as its authors' does."""
     attribution: Attribution | None = None
     """Freeze important weights after each cycle; null: never."""
     match_steps: Name | None = None
     """Train as many steps as this other recipe takes."""
+    stretch_schedule: bool = False
+    """With match_steps: stretch the learning rate's decay over all steps; false: added steps take the last rate."""
+    match_seconds: Name | None = None
+    """Train on after the last epoch until the run has taken as many device seconds as this other recipe's."""
 
 
 class Table(Section):
@@ -329,6 +374,8 @@ class Table(Section):
     """Columns, as far as they are in `data.benchmarks`; null: all."""
     metrics: list[Metric] = Field(default=["psnr", "ssim"], min_length=1)
     """Scores in each column."""
+    weights: Literal["last", "average", "best"] | None = None
+    """Which weights of each run are scored; null: as `training.select` says."""
     paper: Annotated[int, Field(ge=1, le=6)] | None = None
     """The paper's table whose values stand beside ours, where names of rows and columns agree; null: none."""
 
@@ -408,6 +455,15 @@ class TrainingCurves(Section):
     """Out of `methods`."""
 
 
+class ValidationCurves(Section):
+    """Figure 7: PSNR against optimiser steps and device seconds, with all seeds; needs `training.validation`."""
+
+    models: list[Name] = Field(min_length=1)
+    """Out of `models`."""
+    methods: list[Name] = Field(min_length=1)
+    """Out of `methods`."""
+
+
 class AttributionMaps(Section):
     """Importance and frozen share of each layer, cycle by cycle."""
 
@@ -418,12 +474,16 @@ class AttributionMaps(Section):
 
 
 class Figures(Section):
-    """What the figures show, at the largest of `scales` and the first of `seeds`; null: no such figure."""
+    """What the figures show, at the largest of `scales` and the first of `seeds`; null: no such figure.
+
+    Figure 7 shows all seeds.
+    """
 
     figure3: ClassPsnr | None = None
     figure4: ErrorMaps | None = None
     figure5: Histograms | None = None
     figure6: Crops | None = None
+    figure7: ValidationCurves | None = None
     training: TrainingCurves | None = None
     attribution: AttributionMaps | None = None
 

@@ -15,11 +15,34 @@ class FSRCNN(Network):
     """FSRCNN(d, s, m): extract d features, shrink to s, map m times, expand to d, deconvolve.
 
     Every convolution but the last is followed by a PReLU with one parameter; 24,518 parameters at each scale.
-    Initialisation: He et al. 2015 for PReLUs; N(0, 0.001^2) for the deconvolution (Dong et al., Sec. 4.1).
+
+    Args:
+        scale: 2, 3 or 4.
+        d, s, m: as above.
+        value_range: largest value of the colours inside the network, 1 or 255.
+        initial: initial weights; ``he``: He et al. 2015 for PReLUs, and N(0, 0.001^2) for the deconvolution
+            (Dong et al., Sec. 4.1); ``torch``: PyTorch's defaults; ``kaiming_small``: He et al. 2015 times
+            0.1 for every layer, as in BasicSR and ClassSR.
     """
 
-    def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
+    def __init__(
+        self,
+        *,
+        scale: int,
+        d: int = 56,
+        s: int = 12,
+        m: int = 4,
+        value_range: int = 1,
+        initial: str = "he",
+    ):
         super().__init__(scale, {"d": d, "s": s, "m": m}, feature_channels=d)
+        if value_range not in (1, 255) or initial not in ("he", "torch", "kaiming_small"):
+            raise ValueError(
+                f"FSRCNN: value_range {value_range!r}, initial {initial!r}; "
+                "allowed: 1, 255; he, torch, kaiming_small"
+            )
+        self.options |= {"value_range": value_range, "initial": initial}
+        self.value_range = value_range
         self.head_conv = ActivatedConvolution(3, d, kernel=5)
         self.body_conv = nn.Sequential(
             ActivatedConvolution(d, s, kernel=1),
@@ -27,22 +50,32 @@ class FSRCNN(Network):
             ActivatedConvolution(s, d, kernel=1),
         )
         self.tail_conv = Deconvolution(d, 3, kernel=9, scale=scale)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, a=PRELU_SLOPE)
-            elif isinstance(layer, nn.ConvTranspose2d):
-                nn.init.normal_(layer.weight, std=0.001)
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        if initial != "torch":
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                    self._initialise(layer, initial)
+
+    @staticmethod
+    @torch.no_grad()
+    def _initialise(layer: nn.Conv2d | nn.ConvTranspose2d, initial: str) -> None:
+        if initial == "kaiming_small":
+            nn.init.kaiming_normal_(layer.weight).mul_(0.1)
+        elif isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, a=PRELU_SLOPE)
+        else:
+            nn.init.normal_(layer.weight, std=0.001)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the expanded features (n, d, h, w)."""
-        return self.body_conv(self.head_conv(x))
+        return self.body_conv(self.head_conv(x * self.value_range if self.value_range != 1 else x))
 
     def upscale(self, features: Tensor, x: Tensor) -> Tensor:
         """Upsample the features; ``x`` is not used."""
         del x
-        return self.tail_conv(features)
+        output = self.tail_conv(features)
+        return output / self.value_range if self.value_range != 1 else output
 
 
 class ActivatedConvolution(nn.Sequential):

@@ -41,7 +41,7 @@ class Network(nn.Module):
                     f"{type(self).__name__}: {name} is {value!r}; allowed: a whole number from 1"
                 )
         self.scale = scale
-        self.options: dict[str, int | float] = dict(sizes)
+        self.options: dict[str, int | float | str] = dict(sizes)
         self.feature_channels = feature_channels
 
     def features(self, x: Tensor) -> Tensor:

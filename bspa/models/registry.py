@@ -22,7 +22,7 @@ ARCHITECTURES: dict[str, type[Network]] = {
 }
 
 
-def build(arch: str, scale: int, **options: int | float) -> Network:
+def build(arch: str, scale: int, **options: int | float | str) -> Network:
     """Build a freshly initialised network.
 
     Args:

@@ -110,7 +110,7 @@ def save_network(
     *,
     arch: str,
     scale: int,
-    options: Mapping[str, int | float],
+    options: Mapping[str, int | float | str],
     key: str,
     **metadata: str,
 ) -> None:

@@ -19,9 +19,18 @@ class InformativeSampler(PoolSampler):
         ValueError: the selection is for other images, another scale or another patch size.
     """
 
-    def __init__(self, images: PackedImages, selection: Selection, *, patch: int, batch: int, seed: int):
+    def __init__(
+        self,
+        images: PackedImages,
+        selection: Selection,
+        *,
+        patch: int,
+        batch: int,
+        seed: int,
+        shuffle_from: int | None = None,
+    ):
         pool, positions = whole_images(images, patch)
-        super().__init__(pool, batch=batch, seed=seed, stream="informative")
+        super().__init__(pool, batch=batch, seed=seed, stream="informative", shuffle_from=shuffle_from)
         advice = "remove its file and let select_patches make it again"
         if (selection.patch, selection.scale) != (patch, images.scale):
             raise ValueError(
@@ -40,15 +49,18 @@ class InformativeSampler(PoolSampler):
     def draw(self, iteration: int) -> Draw:
         """See `bspa.sampling.sampler.Sampler`."""
         numbers = self._random.table(iteration, self._batch, 3)
-        image = pick(numbers[:, 0], len(self.pool))
+        image = self.images(iteration, numbers[:, 0])
         chosen = self._starts[image] + pick(numbers[:, 1], self._counts[image])
         top, left = self._offsets[chosen].T.astype(np.int64)
         return Draw(image, top, left, pick(numbers[:, 2], TRANSFORMS))
 
 
 def open_sampler(
-    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
+    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int, shuffle_from: int | None
 ) -> InformativeSampler:
     """Open a sampler of the patches in the selection file ``source``."""
     assert source is not None
-    return InformativeSampler(images, read_selection(source), patch=patch, batch=batch, seed=seed)
+    selection = read_selection(source)
+    return InformativeSampler(
+        images, selection, patch=patch, batch=batch, seed=seed, shuffle_from=shuffle_from
+    )

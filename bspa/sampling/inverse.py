@@ -45,9 +45,10 @@ class InverseSampler(PoolSampler):
 
 
 def open_sampler(
-    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
+    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int, shuffle_from: int | None
 ) -> InverseSampler:
-    """Open a sampler of the class shards in the folder ``source``."""
+    """Open a sampler of the class shards in the folder ``source``; its draws are always independent."""
+    del shuffle_from
     assert source is not None
     shards = open_shards(source)
     if shards[0].size != patch:

@@ -24,6 +24,10 @@ class RandomNumbers:
         bits = generator.random_raw(rows * columns)
         return (bits >> np.uint64(11)).astype(np.float64).reshape(rows, columns) * 2.0**-53
 
+    def permutation(self, iteration: int, length: int) -> NDArray[np.int64]:
+        """Return 0 .. ``length`` - 1 in random order."""
+        return np.argsort(self.table(iteration, length, 1)[:, 0], kind="stable")
+
 
 def pick(numbers: NDArray[np.float64], choices: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Turn numbers in [0, 1) into equally likely integers 0 .. ``choices`` - 1."""

@@ -15,21 +15,30 @@ class UniformSampler(PoolSampler):
     Windows lie on the LR pixel grid.
     """
 
-    def __init__(self, images: PackedImages, *, patch: int, batch: int, seed: int, stream: str = "uniform"):
+    def __init__(
+        self,
+        images: PackedImages,
+        *,
+        patch: int,
+        batch: int,
+        seed: int,
+        stream: str = "uniform",
+        shuffle_from: int | None = None,
+    ):
         pool, self._positions = whole_images(images, patch)
-        super().__init__(pool, batch=batch, seed=seed, stream=stream)
+        super().__init__(pool, batch=batch, seed=seed, stream=stream, shuffle_from=shuffle_from)
 
     def draw(self, iteration: int) -> Draw:
         """See `bspa.sampling.sampler.Sampler`."""
         numbers = self._random.table(iteration, self._batch, 4)
-        image = pick(numbers[:, 0], len(self.pool))
+        image = self.images(iteration, numbers[:, 0])
         top, left = pick(numbers[:, 1:3], self._positions[image]).T
         return Draw(image, top, left, pick(numbers[:, 3], TRANSFORMS))
 
 
 def open_sampler(
-    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int
+    images: PackedImages, source: str | None, *, patch: int, batch: int, seed: int, shuffle_from: int | None
 ) -> UniformSampler:
     """Open a sampler of whole images; ``source`` is not used."""
     del source
-    return UniformSampler(images, patch=patch, batch=batch, seed=seed)
+    return UniformSampler(images, patch=patch, batch=batch, seed=seed, shuffle_from=shuffle_from)

@@ -8,6 +8,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,6 +20,14 @@ log = logging.getLogger("bspa")
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
+
+
+def device_clock(device: torch.device) -> Callable[[], float]:
+    """Return a clock of the seconds that work takes on ``device``, whatever else runs beside it.
+
+    On a CPU this is the processor time of the process, summed over its threads.
+    """
+    return time.process_time if device.type == "cpu" else time.monotonic
 
 
 def use_threads(threads: int) -> int:

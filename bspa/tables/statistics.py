@@ -1,13 +1,14 @@
-"""The confidence interval of a mean difference over photographs and seeds."""
+"""A mean difference over photographs and seeds: its interval, its p-value, and what a design can see."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 
 NUMBERS_AT_ONCE = 4_000_000
 """Numbers of 8 bytes in a batch of resamples."""
@@ -35,16 +36,79 @@ def mean_interval(
         The lower and the upper end; NaN for fewer than two seeds or images, and where a difference is not
         finite.
     """
+    found = _bootstrap(differences, level=level, resamples=resamples, seed=seed)
+    if found is None:
+        return math.nan, math.nan
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def p_value(differences: NDArray[np.float64], *, resamples: int = 9999, seed: int = 0) -> float:
+    """Return the two-sided p-value of a mean difference of zero, by the resamples of `mean_interval`.
+
+    It is below 0.05 where the 95 % interval excludes zero, and at least 2 / (resamples + 1).
+
+    Args:
+        differences: (seeds, images), as in `mean_interval`.
+        resamples, seed: as in `mean_interval`.
+
+    Returns:
+        From 0 to 1; NaN where there is no interval.
+    """
+    found = _bootstrap(differences, level=0.95, resamples=resamples, seed=seed)
+    if found is None:
+        return math.nan
+    means = found.bootstrap_distribution
+    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (len(means) + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for the number of comparisons (Holm 1979); those that are NaN are no comparisons."""
+    order = sorted((p, number) for number, p in enumerate(p_values) if not math.isnan(p))
+    corrected = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, (p, number) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        corrected[number] = largest
+    return corrected
+
+
+def detectable_difference(
+    differences: Sequence[NDArray[np.float64]], *, level: float = 0.05, power: float = 0.8
+) -> float:
+    """Return the smallest true mean difference that such a design would probably have found.
+
+    A paired t-test over the seeds, with the spread of the seeds' mean differences, pooled over comparisons.
+
+    Args:
+        differences: (seeds, images) of each comparison, in the score's unit; all of as many seeds.
+        level: of the two-sided test.
+        power: probability to find it.
+
+    Returns:
+        In the score's unit; NaN for fewer than two seeds, and where no comparison is finite.
+    """
+    means = [part.mean(axis=1) for part in differences if np.isfinite(part).all()]
+    if not means or len(means[0]) < 2:
+        return math.nan
+    seeds = len(means[0])
+    spread = math.sqrt(np.mean([part.var(ddof=1) for part in means]))
+    quantiles = t.ppf([1 - level / 2, power], seeds - 1)
+    return float(quantiles.sum() * spread / math.sqrt(seeds))
+
+
+def _bootstrap(differences: NDArray[np.float64], *, level: float, resamples: int, seed: int) -> Any:
+    """Resample the means; None for fewer than two seeds or images, and where a difference is not finite."""
     seeds, images = differences.shape
     if min(seeds, images) < 2 or not np.isfinite(differences).all():
-        return math.nan, math.nan
+        return None
 
     def mean(seed_draws: NDArray[Any], image_draws: NDArray[Any], axis: int) -> NDArray[np.float64]:
         assert axis == -1
         of_images = differences[seed_draws].mean(axis=-2)
         return np.take_along_axis(of_images, image_draws, axis=-1).mean(axis=-1)
 
-    interval = bootstrap(
+    return bootstrap(
         (np.arange(seeds), np.arange(images)),
         mean,
         vectorized=True,
@@ -53,5 +117,4 @@ def mean_interval(
         n_resamples=resamples,
         batch=max(1, NUMBERS_AT_ONCE // differences.size),
         rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    )

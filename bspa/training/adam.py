@@ -36,6 +36,11 @@ class Adam:
         else:
             self._rate = rate
 
+    @property
+    def steps(self) -> int:
+        """Steps that led to the moments."""
+        return int(self._steps[0])
+
     def restore(self, moments: Mapping[str, Mapping[str, Tensor]], steps: int) -> None:
         """Continue after ``steps`` steps that led to ``moments``."""
         for count in self._steps:

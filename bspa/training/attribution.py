@@ -19,19 +19,6 @@ from bspa.system.cuda_graphs import capture
 log = logging.getLogger("bspa")
 
 Batch = tuple[Tensor, Tensor]
-Unit = Literal["weight", "filter"]
-
-
-def attributable(model: nn.Module) -> list[str]:
-    """Return the names of the weights that are ranked: trainable ones of (transposed) convolutions.
-
-    Biases and parameters of activations are not ranked.
-    """
-    return [
-        f"{name}.weight"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.requires_grad
-    ]
 
 
 def integrated_gradients(
@@ -42,11 +29,12 @@ def integrated_gradients(
     loss: Callable[[Tensor, Tensor], Tensor],
     *,
     steps: int = 100,
+    riemann: Literal["left", "right"] = "left",
 ) -> dict[str, Tensor]:
     """Attribute the change of the loss from ``baseline`` to ``target`` to every trainable parameter (Eq. 10).
 
-    This is the left Riemann sum over ``steps`` points of the straight path; the gradient at a point is that
-    of the mean loss over ``batches``, in float32. Memory does not grow with ``steps``: there is one copy of
+    This is the Riemann sum over ``steps`` points of the straight path; the gradient at a point is that of the
+    mean loss over ``batches``, in float32. Memory does not grow with ``steps``: there is one copy of
     the network and one sum of gradients. The sum of all values approaches ``loss(target) - loss(baseline)``
     as ``steps`` grows (completeness).
 
@@ -58,6 +46,7 @@ def integrated_gradients(
         batches: pairs of LR (n, 3, h, w) and HR (n, 3, s h, s w) float32 in [0, 1], on the model's device.
         loss: scalar loss of (output, HR).
         steps: M, at least 1.
+        riemann: ``left``: the points include ``baseline`` and not ``target``; ``right``: the reverse.
 
     Returns:
         Parameter name -> signed float32 tensor of the parameter's shape, on the model's device.
@@ -85,7 +74,8 @@ def integrated_gradients(
     recordable = one_shape and batches[0][0].device.type == "cuda"
     try:
         add = _recorded(accumulate, parameters.values(), batches[0]) if recordable else accumulate
-        for s in range(steps):
+        first = 0 if riemann == "left" else 1
+        for s in range(first, first + steps):
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     torch.add(start[name], change[name], alpha=s / steps, out=parameter)
@@ -100,16 +90,6 @@ def integrated_gradients(
             for name, parameter in parameters.items():
                 parameter.copy_(original[name])
         model.zero_grad(set_to_none=True)
-
-
-def importance(gradients: Mapping[str, Tensor], names: Sequence[str], unit: Unit) -> dict[str, Tensor]:
-    """Turn integrated gradients into importance: |IG| of each weight, or its sum over each 2-D kernel.
-
-    ``weight`` (WIG, the paper's choice) gives tensors of the weights' own shape (a, b, h, w), ``filter``
-    (FIG) gives (a, b, 1, 1), one value for each pair of channels. ``names``: see `attributable`.
-    """
-    sizes = {name: gradients[name].detach().abs() for name in names}
-    return sizes if unit == "weight" else {n: v.sum((2, 3), keepdim=True) for n, v in sizes.items()}
 
 
 def _check_snapshots(parameters: Mapping[str, Tensor], **snapshots: Mapping[str, Tensor]) -> None:

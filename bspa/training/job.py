@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from bspa.data.packed import PackedImages
@@ -10,12 +11,14 @@ from bspa.models.precision import choose_precision
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.progress import duration
 from bspa.training.checkpoint import identify, open_checkpoints
+from bspa.training.costs import device_seconds
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.masks import load_masks
 from bspa.training.registry import OBJECTIVES, SAMPLERS
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Schedule, Stage
+from bspa.training.validation import Validation
 
 log = logging.getLogger("bspa")
 
@@ -33,6 +36,9 @@ def run_stage(
     device: str,
     threads: int,
     save_every_seconds: float,
+    validation: str | None = None,
+    matched: str | None = None,
+    spent: Sequence[str] = (),
 ) -> None:
     """Train one stage, and write its snapshot and its journal.
 
@@ -48,6 +54,9 @@ def run_stage(
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads.
         save_every_seconds: time between two saves of the partial state.
+        validation: the packed images of the validation curve, or None.
+        matched: summary of the run whose device seconds this run is to take at least; None: no such run.
+        spent: journals and summaries of what this run did before, for the device seconds already taken.
 
     Raises:
         ValueError, SystemExit: as `bspa.training.loop.train_stage`.
@@ -55,7 +64,7 @@ def run_stage(
     use_threads(threads)
     torch_device = choose_device(device)
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
-    identity = identify(key, precision.name, [file for file in (packed, source, previous, mask) if file])
+    identity = identify(key, precision.name, [f for f in (packed, source, previous, mask, validation, matched) if f])
     with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
         written = Path(snapshot).exists() and Path(journal).exists()
@@ -64,15 +73,21 @@ def run_stage(
             checkpoints.remove()
             return
         images = PackedImages(packed)
+        task = OBJECTIVES[stage.objective](stage, previous, torch_device)
+        first_step = task.initial.optimiser_steps if task.initial else 0
+        shuffle_from = first_step if stage.image_order == "shuffled" else None
+        options = {"patch": stage.patch, "batch": stage.batch, "seed": stage.seed}
         end = train_stage(
-            OBJECTIVES[stage.objective](stage, previous, torch_device),
-            SAMPLERS[stage.sampling](images, source, patch=stage.patch, batch=stage.batch, seed=stage.seed),
+            task,
+            SAMPLERS[stage.sampling](images, source, **options, shuffle_from=shuffle_from),
             Schedule(stage=stage, images=len(images)),
             masks=load_masks(mask) if mask else {},
             precision=precision,
             device=torch_device,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
+            validation=_open_validation(validation, stage),
+            least_seconds=device_seconds([matched]) - device_seconds(spent) if matched else 0.0,
         )
         header = {"key": key, "identity": identity, "precision": precision.name, "device": torch_device.type}
         if stage.ema is not None:
@@ -81,3 +96,10 @@ def run_stage(
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
+
+
+def _open_validation(packed: str | None, stage: Stage) -> Validation | None:
+    if packed is None:
+        return None
+    assert stage.validate_every
+    return Validation(images=PackedImages(packed), every=stage.validate_every, count=stage.validate_images)

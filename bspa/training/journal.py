@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from bspa.system.files import atomic_path
 from bspa.training.checkpoint import Checkpoint
 from bspa.training.stage import Schedule
 
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "samples_per_second", "device_seconds")
+COLUMNS = (
+    "step", "epoch", "loss", "learning_rate", "samples_per_second", "device_seconds", "psnr", "psnr_average",
+)  # fmt: skip
 
 
 def write_journal(rows: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> None:
@@ -27,14 +28,19 @@ def write_journal(rows: Sequence[Mapping[str, float]], path: str | os.PathLike[s
 class Journal:
     """The rows of a stage: step and epoch (from 1) at its end, mean loss, learning rate, speed, time.
 
-    ``device_seconds`` is the time in the training loop, without start-up, loading of files, and saving.
+    ``device_seconds`` is the time in the training loop, without start-up, loading of files, validation, and
+    saving: of a CPU the processor time of the process, else the time that passed. ``psnr`` and
+    ``psnr_average`` are those of the weights and of their average on the validation images, in dB on Y, in
+    the rows that end at a validation.
 
     Args:
         schedule: of the stage.
+        clock: seconds; see `bspa.system.devices.device_clock`.
         checkpoint: where the stage continues; None at its start.
     """
 
-    def __init__(self, schedule: Schedule, checkpoint: Checkpoint | None):
+    def __init__(self, schedule: Schedule, clock: Callable[[], float], checkpoint: Checkpoint | None):
+        self._clock = clock
         self.rows = list(checkpoint.rows) if checkpoint else []
         self.losses = list(checkpoint.losses) if checkpoint else []
         self.device_seconds = checkpoint.device_seconds if checkpoint else 0.0
@@ -45,7 +51,7 @@ class Journal:
 
     def start_clock(self) -> None:
         """Begin to count time."""
-        self._started = time.monotonic()
+        self._started = self._clock()
 
     def stop_clock(self) -> None:
         """Stop counting time."""
@@ -57,8 +63,8 @@ class Journal:
         self.losses += losses
         self._samples += batch * len(losses)
 
-    def close_row(self, step: int) -> None:
-        """End an epoch after ``step`` steps of the stage."""
+    def close_row(self, step: int, validation: Mapping[str, float] | None = None) -> None:
+        """End an epoch after ``step`` steps of the stage, with the values of a validation if there was one."""
         self._count_time()
         self.rows.append(
             {
@@ -68,12 +74,13 @@ class Journal:
                 "learning_rate": self._schedule.learning_rate_at(step - 1),
                 "samples_per_second": round(self._samples / max(self._row_seconds, 1e-9), 2),
                 "device_seconds": round(self.device_seconds, 3),
+                **(validation or {}),
             }
         )
         self.losses, self._samples, self._row_seconds = [], 0, 0.0
 
     def _count_time(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self._started is not None:
             self.device_seconds += now - self._started
             self._row_seconds += now - self._started

@@ -17,6 +17,7 @@ from bspa.models.layers import place_model
 from bspa.models.precision import Precision
 from bspa.sampling.feeds import open_feed
 from bspa.sampling.sampler import Sampler
+from bspa.system.devices import device_clock
 from bspa.system.progress import Progress
 from bspa.training.adam import Adam
 from bspa.training.checkpoint import Checkpoint, CheckpointFolder
@@ -26,6 +27,7 @@ from bspa.training.snapshot import restore_snapshot, take_snapshot
 from bspa.training.stage import Schedule
 from bspa.training.step import MovingAverage, NonFiniteLossError, Step, TrainingStep, record_step
 from bspa.training.task import Task
+from bspa.training.validation import Validation
 
 log = logging.getLogger("bspa")
 
@@ -46,6 +48,8 @@ def train_stage(
     device: torch.device,
     checkpoints: CheckpointFolder,
     save_every_seconds: float,
+    validation: Validation | None = None,
+    least_seconds: float = 0.0,
 ) -> Checkpoint:
     """Train the network of ``task`` through a stage and return its end.
 
@@ -61,6 +65,8 @@ def train_stage(
         device: where to compute.
         checkpoints: where the stage is saved, and where an earlier attempt left it.
         save_every_seconds: time between two checkpoints.
+        validation: what the validation curve is measured on; None: no curve.
+        least_seconds: device seconds to train at least: the stage goes on, epoch by epoch, until it took them.
 
     Raises:
         ValueError: a loss or a weight is not finite; the last good checkpoint is kept.
@@ -84,11 +90,11 @@ def train_stage(
         )
         state.journal.start_clock()
         take_step: Step = step
-        if device.type == "cuda" and state.step < schedule.steps:
+        if device.type == "cuda" and not state.is_finished(least_seconds):
             feed.load(state.steps_of_run)
             take_step = record_step(step, device)
         saved = time.monotonic()
-        while state.step < schedule.steps:
+        while not state.is_finished(least_seconds):
             feed.load(state.steps_of_run)
             state.adam.set_learning_rate(schedule.learning_rate_at(state.step))
             try:
@@ -99,13 +105,13 @@ def train_stage(
                 raise state.diverged(str(error), at=state.step) from None
             state.step += 1
 
-            epoch_ends = state.step % schedule.steps_per_epoch == 0
+            epoch_ends = schedule.ends_row(state.step)
             if len(unread) == read_every or epoch_ends:
                 loss = state.read_losses(unread, batch=feed.samples)
                 unread.clear()
                 progress.report(state.step, extra=f"loss {loss:.4f}")
             if epoch_ends:
-                state.journal.close_row(state.step)
+                state.close_row(validation)
 
             # A checkpoint holds no step whose loss was not read.
             if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
@@ -141,8 +147,10 @@ class StageState:
         self.adam = Adam(self.model, betas=stage.betas, epsilon=stage.epsilon)
         if initial:
             restore_snapshot(initial, self.model, self.adam, path=task.initial_path)
+        if stage.fresh_optimiser:
+            self.adam = Adam(self.model, betas=stage.betas, epsilon=stage.epsilon)
         # The values to keep are those at the start of the stage, not those of the checkpoint.
-        self.frozen = FrozenWeights(self.model, masks)
+        self.frozen = FrozenWeights(self.model, masks, moments=stage.frozen_moments)
         checkpoint = checkpoints.load()
         if checkpoint:
             restore_snapshot(checkpoint.snapshot, self.model, self.adam, path=str(checkpoints.path))
@@ -154,12 +162,35 @@ class StageState:
             latest = checkpoint.snapshot if checkpoint else initial
             self.average = MovingAverage(self.model, stage.ema, latest.average if latest else {})
         self.step = checkpoint.step if checkpoint else 0
-        self.journal = Journal(schedule, checkpoint)
+        self.journal = Journal(schedule, device_clock(device), checkpoint)
+        latest_snapshot = checkpoint.snapshot if checkpoint else initial
+        self.best = latest_snapshot.best if latest_snapshot else None
+        self._delivered = task.delivered
 
     @property
     def steps_of_run(self) -> int:
         """Steps since the weights were initialised; the number of the next batch."""
         return self._steps_before + self.step
+
+    def is_finished(self, least_seconds: float) -> bool:
+        """Tell whether the stage took all its steps and, at the end of an epoch, ``least_seconds``."""
+        step, enough = self.step, self.journal.device_seconds >= least_seconds
+        return step >= self._schedule.steps and self._schedule.ends_row(step) and enough
+
+    def close_row(self, validation: Validation | None) -> None:
+        """End a row of the journal, with a point of the validation curve where one is due."""
+        epochs = math.ceil(self.step / self._schedule.steps_per_epoch)
+        if validation is None or (epochs % validation.every and self.step < self._schedule.steps):
+            self.journal.close_row(self.step)
+            return
+        self.journal.stop_clock()
+        averages = self.average.values if self.average else {}
+        prefix = f"{self._delivered}." if self._delivered else ""
+        average = {n.removeprefix(prefix): v for n, v in averages.items() if n.startswith(prefix)}
+        network = self.model.get_submodule(self._delivered)
+        values, self.best = validation.measure(network, average, self.steps_of_run, self.best)
+        self.journal.start_clock()
+        self.journal.close_row(self.step, values)
 
     def read_losses(self, losses: Sequence[Tensor], *, batch: int) -> float:
         """Add the losses of the last steps to the journal and return the last; raise if one is not finite."""
@@ -174,7 +205,7 @@ class StageState:
         """Copy the state to the CPU."""
         average = self.average.values if self.average else {}
         return Checkpoint(
-            snapshot=take_snapshot(self.model, self.adam, self.steps_of_run, average),
+            snapshot=take_snapshot(self.model, self.adam, self.steps_of_run, average, self.best),
             step=self.step,
             device_seconds=self.journal.device_seconds,
             rows=list(self.journal.rows),

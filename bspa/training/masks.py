@@ -20,7 +20,7 @@ def top_fraction_mask(
     position. Units marked in ``keep`` are marked first (``update: cumulative``).
 
     Args:
-        importance: name -> non-negative tensor, in layer order; every element is a unit.
+        importance: name -> tensor, in layer order; every element is a unit.
         fraction: p = beta * e / T, in [0, 1].
         keep: name -> bool tensor of the same shapes, or None.
 
@@ -59,14 +59,16 @@ def load_masks(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 class FrozenWeights:
     """Keeps the masked weights of a model bit-identical through optimiser steps.
 
-    A gradient of zero is not enough: Adam's momentum still moves the weight. So the gradients are zeroed,
-    which lets the moments decay, and the weights get their values back after each step.
+    A gradient of zero is not enough: Adam's momentum still moves the weight. So the weights get their values
+    back after each step. With ``moments: fade`` their gradients are zeroed, which lets Adam's moments decay;
+    with ``keep`` the moments go on as if the weights were trained.
 
     The values kept are those of ``model`` now. A mask is a bool tensor of its parameter's shape, True where
     the weight is frozen.
     """
 
-    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]):
+    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor], *, moments: str = "fade"):
+        self._fade = moments == "fade"
         parameters = dict(model.named_parameters())
         self._frozen: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         for name, mask in masks.items():
@@ -78,8 +80,8 @@ class FrozenWeights:
                 self._frozen.append((parameter, mask, parameter.detach().clone()))
 
     def zero_gradients(self) -> None:
-        """Zero the gradients of the frozen weights."""
-        for parameter, mask, _ in self._frozen:
+        """Zero the gradients of the frozen weights, if their moments are to fade."""
+        for parameter, mask, _ in self._frozen if self._fade else ():
             if parameter.grad is not None:
                 parameter.grad.masked_fill_(mask, 0.0)
 

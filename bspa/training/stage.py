@@ -40,7 +40,7 @@ class Stage:
 
     arch: str
     scale: int
-    options: Mapping[str, int | float]
+    options: Mapping[str, int | float | str]
     """Arguments of the architecture."""
     seed: int
     """Of the initial weights and of the samples."""
@@ -56,6 +56,8 @@ class Stage:
     """Patches in a step (16 in Section 4.1)."""
     repeat: int
     """Passes over the training images in an epoch."""
+    image_order: str
+    """How uniform and informative samples choose images: ``independent`` draws, or ``shuffled`` passes."""
     learning_rate: float
     """At epoch 0 (2e-4 in Section 4.1)."""
     halve_every: int
@@ -70,11 +72,23 @@ class Stage:
     first_epoch: int
     """Epochs that the run has counted before this stage; the learning rate follows this count."""
     epochs: int
-    """Length of this stage."""
+    """Length of this stage, without `extra_steps`."""
+    extra_steps: int
+    """Steps after these epochs."""
     counts: bool
     """Whether the run counts these epochs; if not, they all belong to the last epoch that it counted."""
     total_epochs: int
     """T of the run (400 in Section 4.1). A run that is made longer keeps the learning rate of epoch T."""
+    stretch_schedule: bool
+    """Whether the learning rate of T epochs is stretched over this stage, whatever its length."""
+    fresh_optimiser: bool
+    """Whether Adam's moments and step count start from zero, as for a new run."""
+    validate_every: int | None
+    """Epochs between two points of the validation curve; None: no validation."""
+    validate_images: int | None
+    """How many images, the first ones, are validated on; None: all."""
+    frozen_moments: str
+    """Adam's moments of frozen weights: ``fade`` (gradients are zeroed) or ``keep`` (they go on)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
@@ -102,11 +116,18 @@ class Schedule:
     @property
     def steps(self) -> int:
         """Optimiser steps of the stage."""
-        return self.stage.epochs * self.steps_per_epoch
+        return self.stage.epochs * self.steps_per_epoch + self.stage.extra_steps
 
     def epoch(self, step: int) -> int:
         """Return the run's epoch, from 0, in which ``step`` lies."""
+        if self.stage.stretch_schedule:
+            return step * self.stage.total_epochs // self.steps
         return self.stage.first_epoch + (step // self.steps_per_epoch if self.stage.counts else -1)
+
+    def ends_row(self, step: int) -> bool:
+        """Tell whether a row of the journal ends after ``step`` steps: at epochs, and at the stage's end."""
+        beyond = step - self.steps
+        return (step if beyond < 0 else beyond) % self.steps_per_epoch == 0
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of ``step``."""
@@ -120,7 +141,7 @@ class Attribution:
 
     arch: str
     scale: int
-    options: Mapping[str, int | float]
+    options: Mapping[str, int | float | str]
     """Arguments of the architecture."""
     seed: int
     """Of the samples."""
@@ -130,13 +151,25 @@ class Attribution:
     """Side of an HR patch in pixels."""
     batch: int
     """Patches in a batch."""
+    repeat: int
+    """Passes over the training images in an epoch."""
+    image_order: str
+    """As a stage's."""
+    criterion: str
+    """What makes a weight important: see `bspa.training.importance`."""
     unit: Literal["weight", "filter"]
     """What is ranked: single weights (``weight``, WIG) or 2-D kernels (``filter``, FIG)."""
     beta: float
     steps: int
     """M, points on the path (Eq. 10)."""
-    batches: int
-    """Batches over which the loss is averaged."""
+    riemann: Literal["left", "right"]
+    """Whether the points include the start of the path and not its end, or its end and not its start."""
+    batches: int | Literal["epoch"]
+    """Batches that the loss is taken on; ``epoch``: as many as an epoch has."""
+    aggregate: Literal["mean_loss", "each_batch"]
+    """Importance is the size for the batches' mean loss, or the sum of the sizes for each batch's loss."""
+    freeze: Literal["most", "least"]
+    """Which end of the ranking is frozen."""
     update: str
     """``replace``: a new mask; ``cumulative``: what is frozen stays frozen."""
     cycle: int
@@ -145,6 +178,15 @@ class Attribution:
     """e, the epochs that the run has counted at the end of the cycle."""
     total_epochs: int
     """T of the run."""
+
+    def batch_count(self, images: int) -> int:
+        """Return the number of batches for ``images`` training images."""
+        return math.ceil(images * self.repeat / self.batch) if self.batches == "epoch" else self.batches
+
+    def gradient_count(self, images: int) -> int:
+        """Return the number of gradients of a batch that it computes, for ``images`` training images."""
+        points = {"ig": self.steps, "taylor": 1, "fisher": 1, "snip": 1}.get(self.criterion, 0)
+        return points * self.batch_count(images)
 
     @property
     def fraction(self) -> float:

@@ -38,6 +38,8 @@ class Task:
     """What the stage starts from; None at the start of a run."""
     initial_path: str = ""
     """File of the initial state, for messages."""
+    delivered: str = ""
+    """Name of the model's part that is the network to deliver; empty: the whole model."""
 
 
 PrepareTask = Callable[[Stage, str | None, torch.device], Task]
@@ -50,7 +52,7 @@ def continue_from(previous: str | None, model: nn.Module, objective: Objective) 
     return Task(model=model, objective=objective, initial=initial, initial_path=previous or "")
 
 
-def build_seeded(arch: str, scale: int, options: Mapping[str, int | float], seed: int) -> Network:
+def build_seeded(arch: str, scale: int, options: Mapping[str, int | float | str], seed: int) -> Network:
     """Build a network with the initial weights of ``seed``; torch's own random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -8,6 +8,7 @@ Shape legend: n images, c colours, h and w HR pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -124,7 +125,8 @@ class WeightedByUncertainty:
 def prepare_uncertainty(stage: Stage, previous: str | None, device: torch.device) -> Task:
     """Step 1: train network and head, from a snapshot of step 1 or from the seed's weights."""
     del device
-    return continue_from(previous, build_uncertainty(stage), estimate_uncertainty)
+    task = continue_from(previous, build_uncertainty(stage), estimate_uncertainty)
+    return replace(task, delivered="network")
 
 
 def prepare_weighted(stage: Stage, previous: str | None, device: torch.device) -> Task:
@@ -153,5 +155,7 @@ def network_part(snapshot: Snapshot) -> Snapshot:
         weights=part(snapshot.weights),
         moments={moment: part(values) for moment, values in snapshot.moments.items()},
         optimiser_steps=snapshot.optimiser_steps,
+        adam_steps=snapshot.adam_steps,
         average=part(snapshot.average),
+        best=snapshot.best,
     )

@@ -66,7 +66,7 @@ def test_the_default_config_is_valid(values: dict[str, Any]) -> None:
         ("tables.table4.methods", ["bspa", "bspa"], ["tables.table4.methods.1", "twice"]),
         ("tables.table4.metric", ["psnr"], ["tables.table4.metric", "did you mean 'metrics'?"]),
         ("tables.mine", {"models": ["fsrcnn"]}, ["tables.mine.methods", "required"]),
-        ("figures.figure7", {}, ["figures.figure7", "did you mean 'figure"]),
+        ("figures.figure8", {}, ["figures.figure8", "did you mean 'figure"]),
         ("figures.figure3.model", "edsr", ["figures.figure3.model", "did you mean 'edsr_mini'?"]),
         ("figures.figure3.class_split", "none", ["figures.figure3.class_split", "'none'", "classes5"]),
         ("figures.figure4.methods", ["bspa"], ["figures.figure4.methods"]),

@@ -224,7 +224,7 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
     ("a lock's text", "system/locks.py", "is working on this", "has this", nothing),
     ("a docstring", "training/losses.py", '"""', '"""Changed. ', nothing),
     (
-        "SamplingAug's sampler", "sampling/informative.py", "pick(numbers[:, 0], len(self.pool))",
+        "SamplingAug's sampler", "sampling/informative.py", "self.images(iteration, numbers[:, 0])",
         "pick(1 - numbers[:, 0], len(self.pool))", made_by("train_informative"),
     ),
     (
@@ -234,7 +234,7 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
     ("RCAN", "models/rcan.py", "return x * self.conv_du", "return x + self.conv_du", runs_network("rcan")),
     ("the L1 loss", "training/losses.py", "l1_loss(", "mse_loss(", minimises_l1),
     (
-        "the uniform sampler", "sampling/uniform.py", "pick(numbers[:, 0], len(self.pool))",
+        "the uniform sampler", "sampling/uniform.py", "self.images(iteration, numbers[:, 0])",
         "pick(1 - numbers[:, 0], len(self.pool))", samples_uniformly,
     ),
     (

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bspa.config.load import load_config
-from bspa.config.recipes import lay_out_cycles, without_effect
+from bspa.config.recipes import lay_out_cycles, used_masks, without_effect
 from bspa.config.schema import Config
 
 
@@ -130,3 +130,82 @@ def test_a_recipe_without_effect_is_told(root: Path, method: dict[str, Any], say
     settings = config(root, **method)
     told = without_effect(settings.methods["tested"], lay_out_cycles(settings, "fsrcnn", "tested"))
     assert (told is None) if says is None else (told is not None and says in told)
+
+
+RELEASED = {
+    "uniform_epochs": 50,
+    "inverse_steps": 2501,
+    "count_inverse": False,
+    "end": "uniform",
+    "leave_out_last_epoch": True,
+}
+
+
+def steps(settings: Config, method: str, images: int = 800) -> int:
+    (model, *_) = settings.models
+    per_epoch = -(-images // 16)
+    phases = [p for c in lay_out_cycles(settings, model, method) for p in c.phases]
+    return sum(phase.epochs * per_epoch + phase.extra_steps for phase in phases)
+
+
+def test_the_released_recipe_takes_37457_steps(root: Path) -> None:
+    settings = config(root, **RELEASED)
+    cycles = lay_out_cycles(settings, "fsrcnn", "tested")
+    assert [[phase.name for phase in cycle.phases] for cycle in cycles] == [["uniform", "inverse"]] * 7 + [["uniform"]]
+    assert [cycle.end_epoch for cycle in cycles] == [50, 100, 150, 200, 250, 300, 350, 399]
+    assert steps(settings, "tested") == 399 * 50 + 7 * 2501 == 37457
+    values = settings.model_dump()
+    values["methods"]["matched"] = {"sampling": "uniform", "match_steps": "tested"}
+    assert steps(load_config(values), "matched") == 37457
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ({}, [(50, 50, 100), (50, 50, 200), (50, 50, 300), (100, None, 400)]),
+        ({"uniform_epochs": 60, "inverse_epochs": 80}, [(60, 80, 140), (60, 80, 280), (120, None, 400)]),
+        ({"uniform_epochs": 50, "inverse_epochs": 70}, [(50, 70, 120), (50, 70, 240), (50, 70, 360), (40, None, 400)]),
+        ({"inverse_epochs": 1, "count_inverse": False}, [(50, 1, 50 * k) for k in range(1, 8)] + [(50, None, 400)]),
+    ],
+)
+def test_a_recipe_can_end_in_a_uniform_phase(root: Path, method: dict[str, Any], expected: list[Any]) -> None:
+    assert epochs(config(root, end="uniform", **method)) == expected
+
+
+def test_the_authors_udn_starts_its_second_step_afresh(root: Path) -> None:
+    recipe = {"loss": "uncertainty", "uncertainty_epochs": 92, "restart_second_step": True}
+    (cycle,) = lay_out_cycles(config(root, sampling="uniform", **recipe), "fsrcnn", "tested")
+    first, second = cycle.phases
+    assert (first.epochs, second.epochs, second.first_epoch) == (92, 308, 0)
+    assert (first.fresh_optimiser, second.fresh_optimiser) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "masks"),
+    [
+        ({}, [1, 2, 3]),
+        ({"phases": ["inverse"]}, [1, 2]),
+        ({"phases": ["inverse"], "update": "cumulative"}, [1, 2]),
+        ({"phases": ["uniform"]}, [1, 2, 3]),
+    ],
+)
+def test_a_mask_is_made_where_a_later_phase_uses_it(root: Path, method: dict[str, Any], masks: list[int]) -> None:
+    settings = config(root, end="uniform", attribution=method)
+    assert used_masks(settings.methods["tested"], lay_out_cycles(settings, "fsrcnn", "tested")) == masks
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        ({"inverse_steps": 5}, "methods.tested.inverse_steps"),
+        ({"stretch_schedule": True}, "methods.tested.stretch_schedule"),
+        ({"stretch_schedule": True, "match_steps": "bspa"}, "methods.tested.stretch_schedule"),
+        ({"restart_second_step": True}, "methods.tested.restart_second_step"),
+        ({"match_steps": "bspa", "match_seconds": "bspa"}, "methods.tested.match_seconds"),
+        ({"match_seconds": "tested"}, "methods.tested.match_seconds"),
+        ({"match_seconds": "nothing"}, "methods.tested.match_seconds"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(root: Path, method: dict[str, Any], key: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        config(root, **method)

@@ -269,7 +269,7 @@ def test_samplers_open_from_their_sources(tmp_path: Path) -> None:
         )
     selection = select([(0, 0)], [(0, 3), (0, 9)], patch=64, scale=4)
     write_selection(tmp_path / "chosen.h5", selection, key="")
-    options: Any = {"patch": 64, "batch": 16, "seed": 3}
+    options: Any = {"patch": 64, "batch": 16, "seed": 3, "shuffle_from": None}
     pixels, windows = (
         inverse_module.open_sampler(images, str(tmp_path / samples), **options) for samples in kinds
     )
@@ -296,3 +296,25 @@ def test_a_sampler_does_not_import_the_others(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {f"bspa.sampling.{other}" for other in ("uniform", "inverse", "informative")}
     assert loaded & set(done.stdout.split()) == {f"bspa.sampling.{name}"}
+
+
+@pytest.mark.parametrize(("images", "batch", "first"), [(16, 8, 0), (16, 8, 5), (10, 4, 3), (3, 8, 2)])
+def test_shuffled_passes_show_each_image_once_before_any_again(images: int, batch: int, first: int) -> None:
+    source = photos(*[(16, 16)] * images)
+    sampler = UniformSampler(source, patch=8, batch=batch, seed=1, shuffle_from=first)
+    drawn = np.concatenate([sampler.draw(number).image for number in range(first, first + 5 * images)])
+    passes = drawn[: len(drawn) // images * images].reshape(-1, images)
+    assert (np.sort(passes, axis=1) == np.arange(images)).all()
+    assert len(np.unique(passes, axis=0)) > 1
+    # Any batch alone is the same, as when a stage continues.
+    again = UniformSampler(source, patch=8, batch=batch, seed=1, shuffle_from=first)
+    for number in (first + 7, first + 2):
+        assert np.array_equal(again.draw(number).image, drawn[(number - first) * batch :][:batch])
+
+
+def test_shuffled_windows_are_as_random_as_independent_ones() -> None:
+    source = photos(*[(16, 24)] * 4)
+    sampler = UniformSampler(source, patch=8, batch=4, seed=3, shuffle_from=0)
+    draws = [sampler.draw(number) for number in range(2000)]
+    places = np.concatenate([draw.left for draw in draws])
+    assert chisquare(np.bincount(places)).pvalue > P_VALUE

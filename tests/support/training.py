@@ -19,8 +19,9 @@ from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES
 from bspa.training.snapshot import Snapshot
-from bspa.training.stage import PHASES, Schedule, Stage
+from bspa.training.stage import PHASES, Attribution, Schedule, Stage
 from bspa.training.task import Task, build_seeded
+from bspa.training.validation import Validation
 
 CPU = torch.device("cpu")
 SMALL: dict[str, dict[str, int | float]] = {
@@ -41,8 +42,21 @@ def make_stage(phase: str = "uniform", arch: str = "fsrcnn", **changed: Any) -> 
         "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1,
         "learning_rate": 1e-3, "halve_every": 2, "betas": (0.9, 0.999), "epsilon": 1e-8, "ema": None,
         "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
+        "extra_steps": 0, "image_order": "independent", "stretch_schedule": False, "fresh_optimiser": False,
+        "validate_every": None, "validate_images": None, "frozen_moments": "fade",
     }  # fmt: skip
     return Stage(**{**values, **changed})
+
+
+def make_attribution(**changed: Any) -> Attribution:
+    """Return an attribution that freezes a fifth of the units, by integrated gradients on 3 batches."""
+    values: dict[str, Any] = {
+        "arch": "fsrcnn", "scale": 2, "options": {}, "seed": 5, "objective": "l1", "patch": 16, "batch": 2,
+        "repeat": 1, "image_order": "independent", "criterion": "ig", "unit": "weight", "beta": 0.4, "steps": 4,
+        "riemann": "left", "batches": 3, "aggregate": "mean_loss", "freeze": "most", "update": "replace",
+        "cycle": 1, "epoch": 1, "total_epochs": 2,
+    }  # fmt: skip
+    return Attribution(**{**values, **changed})
 
 
 class Noise:
@@ -80,6 +94,8 @@ def train(
     sampler: Noise | None = None,
     masks: Mapping[str, Tensor] | None = None,
     save_every_seconds: float = 1e9,
+    validation: Validation | None = None,
+    least_seconds: float = 0.0,
 ) -> Checkpoint:
     """Run a stage on the CPU, from ``initial`` if given; its partial state lies in `partial_of(folder)`."""
     stage = stage or make_stage()
@@ -96,6 +112,8 @@ def train(
             device=CPU,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
+            validation=validation,
+            least_seconds=least_seconds,
         )
 
 
@@ -110,7 +128,7 @@ def initial_weights(stage: Stage) -> dict[str, Tensor]:
 
 def assert_same(a: Snapshot, b: Snapshot) -> None:
     """Check that two snapshots are equal to the last bit."""
-    assert a.optimiser_steps == b.optimiser_steps
+    assert (a.optimiser_steps, a.adam_steps) == (b.optimiser_steps, b.adam_steps)
     parts = [("weights", a.weights, b.weights), ("average", a.average, b.average)]
     parts += [(moment, a.moments[moment], b.moments[moment]) for moment in a.moments]
     for part, values, others in parts:

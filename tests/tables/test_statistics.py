@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bspa.tables.statistics import mean_interval
+from scipy.stats import ttest_1samp
+
+from bspa.tables.statistics import detectable_difference, holm, mean_interval, p_value
 
 Interval = Callable[[np.ndarray], tuple[float, float]]
 
@@ -141,3 +143,35 @@ def test_the_size_of_batches_bounds_memory_alone(values: np.ndarray, monkeypatch
     monkeypatch.undo()
     low, high = mean_interval(values)
     assert in_small_batches == pytest.approx((low, high), abs=0.05 * (high - low))
+
+
+def test_the_p_value_agrees_with_the_interval() -> None:
+    generator = np.random.default_rng(4)
+    for shift in np.linspace(-0.5, 0.5, 21):
+        differences = generator.normal(shift, 0.5, (5, 14)) + generator.normal(0, 0.1, (5, 1))
+        low, high = mean_interval(differences)
+        p = p_value(differences)
+        assert (p < 0.049) <= (low > 0 or high < 0)
+        assert (p > 0.051) <= (low <= 0 <= high)
+    assert p_value(np.full((3, 4), 0.1)) == pytest.approx(2 / 10_000)
+    assert math.isnan(p_value(np.zeros((1, 4))))
+
+
+def test_holm_is_the_published_procedure() -> None:
+    # Worked by hand: 4 * 0.005, 3 * 0.01, 2 * 0.03, and 0.04, which may not fall below the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    corrected = holm([math.nan, 0.02])
+    assert math.isnan(corrected[0])
+    assert corrected[1] == 0.02
+
+
+def test_the_detectable_difference_is_found_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(5)
+    spread, seeds = 0.1, 5
+    many = [generator.normal(0, spread, (seeds, 1)) + np.zeros((1, 3)) for _ in range(2000)]
+    true = detectable_difference(many)
+    found = [ttest_1samp(part[:, 0] + true, 0).pvalue < 0.05 for part in many]
+    assert 0.74 < np.mean(found) < 0.86
+    assert math.isnan(detectable_difference([np.zeros((1, 3))]))
+    assert math.isnan(detectable_difference([np.full((3, 3), np.inf)]))

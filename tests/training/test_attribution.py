@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bspa.training.attribution import attributable, importance, integrated_gradients
+from bspa.training.attribution import integrated_gradients
+from bspa.training.importance import attributable
 from bspa.training.losses import l1
 
 
@@ -92,8 +93,3 @@ def test_a_snapshot_of_another_network_is_refused() -> None:
         integrated_gradients(model, baseline, target, batches(1), l1, steps=3)
 
 
-def test_filter_importance_sums_each_kernel() -> None:
-    gradients = {"a.weight": torch.tensor([[[[1.0, -2.0]], [[3.0, 0.5]]]])}
-    summed = importance(gradients, ["a.weight"], "filter")["a.weight"]
-    assert torch.equal(summed, torch.tensor([[[[3.0]], [[3.5]]]]))
-    assert torch.equal(importance(gradients, ["a.weight"], "weight")["a.weight"], gradients["a.weight"].abs())

@@ -25,10 +25,10 @@ from bspa.models.weights import load_weights
 from bspa.sampling.patches import PatchPool
 from bspa.sampling.selections import Selection, write_selection
 from bspa.training.snapshot import load_snapshot
-from bspa.training.stage import Attribution, Stage
+from bspa.training.stage import Stage
 from tests.support.noise import pack_noise
 from tests.support.scores import made_up_scores
-from tests.support.training import SMALL, make_stage
+from tests.support.training import SMALL, make_attribution, make_stage
 
 COMPUTE = {"device": "cpu", "save_every_seconds": 1e9}
 KEY = "0123456789abcdef"
@@ -93,26 +93,26 @@ class Run:
 
     def attribute(self, name: str, baseline: Path, target: Path, **changed: Any) -> Path:
         """Run an attribution; return its mask."""
-        settings = {
-            "arch": "fsrcnn", "scale": 4, "options": SMALL["fsrcnn"], "seed": 3, "objective": "l1",
-            "patch": 32, "batch": 2, "unit": "weight", "beta": 0.5, "steps": 3, "batches": 2,
-            "update": "replace", "cycle": 1, "epoch": 3, "total_epochs": 6, **changed,
-        }  # fmt: skip
-        mask, keep = self.folder / f"{name}.safetensors", settings.pop("keep", None)
+        mask, keep = self.folder / f"{name}.safetensors", changed.pop("keep", None)
+        of_run = {"scale": 4, "options": SMALL["fsrcnn"], "seed": 3, "patch": 32}
+        share = {"beta": 0.5, "epoch": 3, "total_epochs": 6}
+        attribution = make_attribution(**{**of_run, **share, "steps": 3, "batches": 2, **changed})
         inputs = {"baseline": baseline, "target": target, "packed": self.packed, "keep": keep}
         run(
             "attribute_parameters",
-            asdict(Attribution(**settings)),
+            asdict(attribution),
             inputs,
             {"mask": mask, "summary": mask.with_suffix(".json")},
         )
         return mask
 
-    def deliver(self, stages: Sequence[Path], masks: Sequence[Path] = ()) -> tuple[Path, Path]:
+    def deliver(
+        self, stages: Sequence[Path], masks: Sequence[Path] = (), select: str = "last"
+    ) -> tuple[Path, Path]:
         """Deliver a run; return its weights and summary."""
         settings = {
             "arch": "fsrcnn", "scale": 4, "options": SMALL["fsrcnn"], "model": "m", "method": "bspa",
-            "seed": 3, "trained_on": "noise",
+            "seed": 3, "trained_on": "noise", "select": select, "validated_on": "noise",
         }  # fmt: skip
         weights, summary = self.folder / "weights.safetensors", self.folder / "weights.json"
         inputs = {
@@ -155,16 +155,16 @@ def test_a_run_of_bspa_from_photographs_to_weights(bspa: Run) -> None:
     assert summary["layers"].keys() == masks.keys()
     assert summary["fraction"] == 0.25
 
-    weights, path = bspa.deliver([uniform, inverse, last], [mask])
+    weights, path = bspa.deliver([uniform, inverse, last], [mask], "average")
     delivered, header = load_weights(weights)
-    assert all(torch.equal(value, after.delivered[name]) for name, value in delivered.items())
+    assert all(torch.equal(value, after.delivered("average")[name]) for name, value in delivered.items())
     assert header["weights"] == "average, decay 0.9"
     assert (header["key"], header["architecture"], header["scale"]) == (KEY, "fsrcnn", "4")
     assert json.loads(header["options"]) == SMALL["fsrcnn"]
     summary = json.loads(path.read_text())
     assert summary["parameters"] == count_parameters(build("fsrcnn", 4, **SMALL["fsrcnn"]))
     assert (summary["key"], summary["steps"], summary["ema"]) == (KEY, after.optimiser_steps, 0.9)
-    assert summary["device_seconds"] > 0
+    assert summary["device_seconds"] > summary["attribution_seconds"] > 0
 
 
 def test_a_snapshot_names_its_key_and_how_it_was_computed(bspa: Run) -> None:

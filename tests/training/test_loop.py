@@ -137,9 +137,9 @@ def test_the_average_is_that_of_a_plain_loop(tmp_path: Path) -> None:
 def test_averaging_changes_no_weight_and_is_absent_when_off(tmp_path: Path) -> None:
     plain, averaged = train(tmp_path / "a").snapshot, train(tmp_path / "b", AVERAGED).snapshot
     assert plain.average == {}
-    assert plain.delivered == plain.weights
     assert_same(plain, replace(averaged, average={}))
-    assert all(torch.equal(averaged.delivered[n], averaged.average[n]) for n in averaged.average)
+    assert all(torch.equal(averaged.delivered("last")[n], plain.weights[n]) for n in plain.weights)
+    assert all(torch.equal(averaged.delivered("average")[n], averaged.average[n]) for n in averaged.average)
 
 
 def test_fixed_weights_are_delivered_with_the_averaged_ones(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_fixed_weights_are_delivered_with_the_averaged_ones(tmp_path: Path) -> N
     assert set(end.weights) - set(end.average) == {
         f"{part}_mean.{name}" for part in ("sub", "add") for name in ("weight", "bias")
     }
-    assert end.delivered.keys() == initial_weights(stage).keys()
+    assert end.delivered("average").keys() == initial_weights(stage).keys()
 
 
 def test_an_average_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -290,3 +290,42 @@ def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str, monkeypatch: pyt
                 assert apart <= 0.05 * moved, f"{weight}: moved by {moved}, {apart} apart"
             for weight, mask in random_masks(initial).items() if initial else ():
                 assert torch.equal(other.weights[weight][mask], start[weight][mask]), weight
+
+
+def test_a_fresh_optimiser_starts_as_for_a_new_run(tmp_path: Path) -> None:
+    before = train(tmp_path / "before").snapshot
+    stage = make_stage(epochs=1, fresh_optimiser=True)
+    fresh = train(tmp_path / "fresh", stage, initial=before).snapshot
+    zero = {moment: {n: torch.zeros_like(v) for n, v in of.items()} for moment, of in before.moments.items()}
+    reset = replace(before, moments=zero, adam_steps=0)
+    assert_same(fresh, train(tmp_path / "reset", make_stage(epochs=1), initial=reset).snapshot)
+    assert (fresh.optimiser_steps, fresh.adam_steps) == (16, 4)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "stopped", stage, initial=before, sampler=Noise(signal_at=13))
+    assert_same(fresh, train(tmp_path / "stopped", stage, initial=before).snapshot)
+
+
+@pytest.mark.parametrize("moments", ["fade", "keep"])
+def test_moments_of_frozen_weights_fade_or_go_on(tmp_path: Path, moments: str) -> None:
+    before = train(tmp_path / "before").snapshot
+    name = "head_conv.0.weight"
+    masks = {name: torch.ones_like(before.weights[name], dtype=torch.bool)}
+    stage = make_stage(epochs=3, frozen_moments=moments)
+    after = train(tmp_path / "after", stage, initial=before, masks=masks).snapshot
+    assert torch.equal(after.weights[name], before.weights[name])
+    first, last = (of.moments["exp_avg_sq"][name] for of in (before, after))
+    if moments == "fade":
+        torch.testing.assert_close(last, first * 0.999**12)
+    else:
+        assert (last > first * 0.999**12).any()
+
+
+def test_a_stage_goes_on_until_it_took_the_device_seconds(tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain", make_stage(epochs=2))
+    least = 3 * plain.device_seconds
+    longer = train(tmp_path / "longer", make_stage(epochs=2), least_seconds=least)
+    assert longer.device_seconds >= least
+    assert longer.step > plain.step
+    assert longer.step % 4 == 0
+    assert longer.rows[-2]["device_seconds"] < least
+    assert longer.rows[: len(plain.rows)][-1]["loss"] == plain.rows[-1]["loss"]

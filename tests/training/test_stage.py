@@ -6,20 +6,12 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
-from typing import Any
 
 import pytest
 
 from bspa.training.registry import OBJECTIVES, SAMPLERS
 from bspa.training.stage import OBJECTIVE_MODULES, PHASES, SAMPLINGS, Attribution, Schedule, Stage
-from tests.support.training import make_stage
-
-ATTRIBUTION: dict[str, Any] = {
-    "arch": "fsrcnn", "scale": 4, "options": {}, "seed": 0, "objective": "l1", "patch": 128, "batch": 16,
-    "unit": "weight", "beta": 0.1, "steps": 100, "batches": 1, "update": "replace", "cycle": 1, "epoch": 100,
-    "total_epochs": 400,
-}  # fmt: skip
-
+from tests.support.training import IMAGES, make_attribution, make_stage
 
 def test_the_papers_run_is_20000_steps_of_which_the_second_half_has_half_the_rate() -> None:
     stage = make_stage(batch=16, epochs=400, total_epochs=400, learning_rate=2e-4, halve_every=200)
@@ -44,7 +36,7 @@ def test_a_run_made_longer_is_not_halved_again() -> None:
 
 
 def test_they_are_rebuilt_from_the_json_of_a_rule() -> None:
-    stage, attribution = make_stage(ema=0.9), Attribution(**ATTRIBUTION)
+    stage, attribution = make_stage(ema=0.9), make_attribution(beta=0.1, epoch=100, total_epochs=400)
     assert Stage(**json.loads(json.dumps(asdict(stage)))) == stage
     assert Attribution(**json.loads(json.dumps(asdict(attribution)))) == attribution
     assert attribution.fraction == 0.1 * 100 / 400
@@ -67,3 +59,17 @@ def test_the_plan_imports_the_standard_library_alone() -> None:
     code = "import sys, bspa.training.stage; print(*{'torch', 'numpy', 'h5py', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_extra_steps_follow_the_epochs_and_end_a_row() -> None:
+    schedule = Schedule(stage=make_stage(epochs=2, extra_steps=3, total_epochs=2, halve_every=1), images=IMAGES)
+    assert schedule.steps == 2 * 4 + 3
+    assert [step for step in range(1, 16) if schedule.ends_row(step)] == [4, 8, 11, 15]
+    assert schedule.learning_rate_at(10) == schedule.learning_rate_at(4) == 0.5 * schedule.learning_rate_at(0)
+
+
+def test_a_stretched_schedule_has_the_rates_of_t_epochs_in_equal_shares() -> None:
+    values = {"epochs": 5, "extra_steps": 2, "total_epochs": 2, "halve_every": 1}
+    schedule = Schedule(stage=make_stage(**values, stretch_schedule=True), images=IMAGES)
+    rates = [schedule.learning_rate_at(step) for step in range(schedule.steps)]
+    assert rates == [1e-3] * 11 + [5e-4] * 11

@@ -1,0 +1,21 @@
+"""What training cost, from the files that say so."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def device_seconds(files: Sequence[str]) -> float:
+    """Add up the device seconds of stages' journals (CSV), and of attributions' and runs' summaries (JSON)."""
+    return sum(_seconds_of(Path(file)) for file in files)
+
+
+def _seconds_of(file: Path) -> float:
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".json":
+        return float(json.loads(text)["device_seconds"])
+    *_, last = csv.DictReader(text.splitlines())
+    return float(last["device_seconds"])
