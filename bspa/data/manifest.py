@@ -31,11 +31,7 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`.
-
-    Raises:
-        ValueError: the file is not a manifest.
-    """
+    """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`."""
     try:
         text = pd.read_csv(path, dtype=str, keep_default_na=False)
         if tuple(text.columns) != COLUMNS:
@@ -46,19 +42,12 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
             scale=text["scale"].mask(text["scale"] == "").astype("Int64"),
         )
     except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a manifest ({error}); delete it and let make_manifest redo it"
-        ) from error
+        raise ValueError(f"{path} is not a manifest ({error}); delete it and run again") from error
 
 
 def rows_for_scale(manifest: pd.DataFrame, scale: int) -> pd.DataFrame:
-    """Return the pairs for ``scale``, or every photograph of a source without pairs.
-
-    Raises:
-        ValueError: the source has pairs, but none for this scale.
-    """
-    paired = manifest["scale"].notna()
-    if not paired.any():
+    """Return the pairs for ``scale``, or every photograph of a source without pairs."""
+    if manifest["scale"].isna().all():
         return manifest
     rows = manifest[manifest["scale"] == scale]
     if rows.empty:

@@ -1,7 +1,6 @@
 """Packed images: a source's HR and LR images at one scale in one file that can be memory-mapped.
 
-All processes of a machine share its pages and read only what they touch. See `bspa.data.packing` for how the
-file is laid out.
+All processes of a machine share its pages. `bspa.data.packing` says how the file is laid out.
 """
 
 from __future__ import annotations
@@ -29,14 +28,8 @@ class PackedImages:
         ValueError: the file is damaged, of another kind or of another format version.
     """
 
-    key: str
-    """Key of the product."""
     scale: int
     """HR pixels to an LR pixel along each side."""
-    border: str
-    """Edge rule of `imresize` where it made LR."""
-    lr_origin: str
-    """``imresize`` or ``given``."""
     ids: list[str]
     hr_shapes: NDArray[np.int64]
     """(n, 2) height and width of each HR image."""
@@ -45,10 +38,7 @@ class PackedImages:
 
     def __init__(self, path: str | os.PathLike[str]):
         with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="pack_images") as file:
-            self.key = str(file.attrs["key"])
             self.scale = int(file.attrs["scale"])
-            self.border = str(file.attrs["border"])
-            self.lr_origin = str(file.attrs["lr_origin"])
             self.ids = list(file["id"].asstr()[:])
             self.hr_shapes, self.lr_shapes = file["hr_shape"][:], file["lr_shape"][:]
             self._hr_offsets, self._lr_offsets = file["hr_offset"][:], file["lr_offset"][:]
