@@ -13,15 +13,13 @@ WARM_UPS = 3
 def capture(
     work: Callable[[], Tensor], *, warm_up: Callable[[], object], device: torch.device
 ) -> Callable[[], Tensor]:
-    """Record the GPU operations of ``work``, without running them.
+    """Record the GPU operations of ``work``, without running them; return a function that runs them.
 
     Args:
-        work: the same operations on the same tensors at each call, without reading one on the host.
+        work: the same operations on the same tensors at each call, without reading one on the host. The
+            function returns its tensor, filled anew.
         warm_up: as much of the work as may be run before, for libraries to choose their algorithms.
         device: the GPU.
-
-    Returns:
-        A function that runs the work, and returns the tensor of ``work``, filled anew.
     """
     current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     stream.wait_stream(current)
