@@ -53,6 +53,7 @@ def fetch(
     target = Path(target)
     if sha256 and target.is_file() and _digest(target) == sha256:
         return sha256
+    target.parent.mkdir(parents=True, exist_ok=True)
     failures = []
     for url in urls:
         # Named by address and digest: what is kept of one is never taken for another.

@@ -19,10 +19,7 @@ Pixels = NDArray[np.uint8]
 
 
 class PackedImages:
-    """The images of a packed file, memory-mapped: they are read where they are touched.
-
-    Args:
-        path: HDF5 file that the rule pack_images made.
+    """The images of a file of `bspa.data.packing`, memory-mapped: they are read where they are touched.
 
     Raises:
         ValueError: the file is damaged, of another kind or of another format version.
@@ -41,21 +38,16 @@ class PackedImages:
             self.scale = int(file.attrs["scale"])
             self.ids = list(file["id"].asstr()[:])
             self.hr_shapes, self.lr_shapes = file["hr_shape"][:], file["lr_shape"][:]
-            self._hr_offsets, self._lr_offsets = file["hr_offset"][:], file["lr_offset"][:]
-            self._hr, self._lr = memory_map(path, file["hr"]), memory_map(path, file["lr"])
+            self._hr = np.split(memory_map(path, file["hr"]), file["hr_offset"][1:])
+            self._lr = np.split(memory_map(path, file["lr"]), file["lr_offset"][1:])
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def hr(self, index: int) -> Pixels:
         """Return HR image ``index`` as a read-only view (H, W, 3), uint8 RGB."""
-        return _image(self._hr, self._hr_offsets[index], self.hr_shapes[index])
+        return self._hr[index].reshape(*self.hr_shapes[index], 3)
 
     def lr(self, index: int) -> Pixels:
         """Return LR image ``index`` as a read-only view (H / scale, W / scale, 3), uint8 RGB."""
-        return _image(self._lr, self._lr_offsets[index], self.lr_shapes[index])
-
-
-def _image(samples: Pixels, offset: np.int64, shape: NDArray[np.int64]) -> Pixels:
-    height, width = shape.tolist()
-    return samples[offset : offset + 3 * height * width].reshape(height, width, 3)
+        return self._lr[index].reshape(*self.lr_shapes[index], 3)

@@ -109,7 +109,6 @@ def get(tmp_path: Path) -> Get:
 
     def get(*urls: str, **options: Any) -> bytes:
         target = tmp_path / "out" / "set.zip"
-        target.parent.mkdir(exist_ok=True)
         try:
             digest = fetch(urls, target, **({"sha256": None} | options))
         except BaseException:
