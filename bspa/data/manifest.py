@@ -33,14 +33,11 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`."""
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if tuple(text.columns) != COLUMNS:
-            raise ValueError(f"its columns are {', '.join(text.columns)}; expected {', '.join(COLUMNS)}")
-        return text.assign(
-            width=text["width"].astype(int),
-            height=text["height"].astype(int),
-            scale=text["scale"].mask(text["scale"] == "").astype("Int64"),
-        )
+        types = dict.fromkeys(COLUMNS, "str") | {"width": "int", "height": "int", "scale": "Int64"}
+        manifest = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={"scale": [""]})
+        if tuple(manifest.columns) != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(manifest.columns)}; expected {', '.join(COLUMNS)}")
+        return manifest
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a manifest ({error}); delete it and run again") from error
 

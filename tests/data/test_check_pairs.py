@@ -60,9 +60,3 @@ def test_mistakes_are_one_line_and_another_status(pairs: Path, capsys: pytest.Ca
     ):
         assert main([str(folder), "--scale", str(scale)]) == 2
         assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_benchmark_pairs(data: Path, scale: int, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main([str(data / "benchmarks" / "Set5" / "x{scale}"), "--scale", str(scale)])
-    assert status == 0, capsys.readouterr().out

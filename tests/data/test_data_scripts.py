@@ -1,4 +1,4 @@
-"""The scripts of rules/data.smk, one after the other as Snakemake would run them."""
+"""The scripts of rules/data.smk, as Snakemake would run them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bspa.data.manifest import read_manifest
-from bspa.data.packed import PackedImages
-from bspa.difficulty.grid import count_windows
-from bspa.difficulty.windows import read_windows
 from tests.support.noise import noise
 
 Run = Callable[..., Path]
@@ -84,17 +80,6 @@ def test_an_archive_is_fetched_and_unpacked(
     assert sorted(tmp_path.glob("archives/**/*")) == sorted(
         tmp_path / "archives" / name for name in ("demo", "demo/set", "demo/set/a.png")
     )
-
-
-def test_photographs_to_windows(run: Run, manifest: MakeManifest) -> None:
-    made = manifest("train", [(61, 50), (24, 90)])
-    assert read_manifest(made)["id"].tolist() == ["0", "1"]
-    packed = run("pack_images", "x4.h5", files={"manifest": str(made)}, scale=4, border="clamp")
-    assert PackedImages(packed).hr_shapes.tolist() == [[60, 48], [24, 88]]
-    windows = read_windows(run("crop_sub_images", "windows.h5", files={"packed": str(packed)}, **GRID))
-    assert len(windows) == count_windows([[60, 48], [24, 88]], **GRID)
-    with pytest.raises(ValueError, match="scale, 4"):
-        run("crop_sub_images", "other.h5", files={"packed": str(packed)}, size=24, step=10, threshold=8)
 
 
 def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -> None:

@@ -21,7 +21,6 @@ from bspa.data.manifest import (
     rows_for_scale,
     write_manifest,
 )  # fmt: skip
-from bspa.data.photos import read_photo
 from bspa.data.sources import BUILTIN_PHOTOS, PhotoFile, list_files
 from tests.support.noise import noise
 
@@ -224,14 +223,6 @@ def test_pairs_of_wrong_sizes(tmp_path: Path) -> None:
     files = list_pairs(tmp_path / "x2", 2)
     with pytest.raises(ValueError, match=r"2_LR\.png: 12x7 pixels, but .*2_HR\.png has 24x12.* is 12x6"):
         make_manifest(files)
-
-
-def test_sizes_are_those_of_the_upright_image(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    save(tmp_path / "turned.jpg", 40, 24, exif=exif)
-    row = make_manifest(list_files("folder", path=tmp_path)).iloc[0]
-    assert (row["height"], row["width"]) == read_photo(tmp_path / "turned.jpg").shape[:2] == (40, 24)
 
 
 @pytest.mark.parametrize("paired", [False, True])
