@@ -22,14 +22,10 @@ from bspa.system.progress import Progress
 log = logging.getLogger("bspa")
 
 BLOCK = 1 << 20
-TIMEOUT = 60.0
-"""Seconds of silence that count as a failure."""
-ATTEMPTS = 5
-"""Failures in a row, without a new byte, after which the next address is tried."""
-BACKOFF = 2.0
-"""Seconds to wait after the first failure, doubled after each."""
-PASSING = {408, 416, 425, 429, 500, 502, 503, 504}
-"""HTTP statuses that another attempt may cure."""
+TIMEOUT = 60.0  # seconds of silence that count as a failure
+ATTEMPTS = 5  # failures in a row, without a new byte, after which the next address is tried
+BACKOFF = 2.0  # seconds to wait after the first failure, doubled after each
+PASSING = {408, 416, 425, 429, 500, 502, 503, 504}  # HTTP statuses that another attempt may cure
 BROKEN = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
@@ -38,14 +34,12 @@ def fetch(
 ) -> str:
     """Fetch a file to ``target``, whole or not at all, and return its SHA-256.
 
-    Where ``sha256`` is given, a broken download is kept beside ``target`` and continued, by this process or
-    the next, and a ``target`` of this digest is kept.
-
     Args:
         urls: http, https or file addresses, or paths, of one and the same file; tried in order.
-        target: where the file goes.
-        sha256: its digest, hexadecimal; None does not check it.
-        size: its bytes; None does not check them.
+        target: where the file goes; one with the digest ``sha256`` is kept.
+        sha256: hexadecimal. Where it is given, a broken download is kept beside ``target`` and continued, by
+            this process or the next.
+        size: in bytes.
 
     Raises:
         OSError: no address gave the file; the message has the reason of each.

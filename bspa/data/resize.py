@@ -5,14 +5,13 @@ interpolation for digital image processing", 1981). When shrinking, the kernel i
 is the antialiasing; when enlarging it is not. Rows are resized first, then columns.
 
 Why it is exact. For a factor s the weights are whole numbers n_k over one common D (s = 2, 3, 4: D = 256, 81,
-4096 when shrinking, 128, 27, 1024 when enlarging), so a uint8 sample is exactly (sum of n_k x_k) / D before
-it is rounded. MATLAB computes in doubles. Where D is a power of two, doubles are exact; ties occur, and go
-up. Where D is odd, no tie occurs, and the nearest one is 1/(2D) away, far more than the error of a double.
-Either way MATLAB's answer is floor(sum / D + 1/2), in whatever order one adds. So the sums may run through a
-matrix product in float32, which holds whole numbers exactly up to 2^24 (float64 where that is not enough).
-The quotient is safe too: (sum + D/2) / D is either a whole number, and exact, or at least 1/(2D) away from
-one, more than float32's rounding error. For even factors that are not a power of two (6, 10, ...), D is
-neither odd nor a power of two: MATLAB's own rounding error may decide a tie.
+4096 when shrinking, 128, 27, 1024 when enlarging), so a uint8 sample is (sum of n_k x_k) / D before it is
+rounded. Where D is a power of two, MATLAB's doubles are exact; ties occur, and go up. Where D is odd, no tie
+occurs, and the nearest one is 1/(2D) away, far more than the error of a double. Either way MATLAB's answer is
+floor(sum / D + 1/2), in whatever order one adds: the sums may run through a matrix product in float32, which
+holds whole numbers exactly up to 2^24 (float64 where that is not enough). The quotient is safe too: (sum +
+D/2) / D is a whole number, and exact, or at least 1/(2D) away from one, more than float32's rounding error.
+For other factors (6, 10, ...), MATLAB's own rounding error may decide a tie.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def list_files(
     for key, value in (("path", folder), ("hr", hr)):
         if value is not None and "{scale}" in value:
             raise ValueError(f"{key} is {value!r}: {{scale}} is for given pairs, which need `lr` too")
-    return [PhotoFile(id=name, path=file) for name, file in _list_folder(Path(folder), hr or "*").items()]
+    files = _list_folder(Path(folder), "*" if hr is None else hr)
+    return [PhotoFile(id=name, path=file) for name, file in files.items()]
 
 
 def refuse(what: str, problems: Sequence[str]) -> None:
