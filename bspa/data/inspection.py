@@ -29,7 +29,7 @@ def make_manifest(
 
     Args:
         files: from `bspa.data.sources.list_files`.
-        minimum_side: width and height, in pixels, below which a photograph (or HR file) is refused.
+        minimum_side: in pixels; smaller photographs (or HR files) are refused.
         minimum_side_reason: what needs that, for the message.
         threads: how many files are decoded at a time.
 

@@ -46,15 +46,8 @@ def pack_images(
 ) -> None:
     """Pack the photographs of ``manifest``: HR cut to a multiple of ``scale`` (bottom, right), and LR.
 
-    LR are the given files if the manifest has pairs; otherwise `imresize` makes them.
-
-    Args:
-        manifest: see `bspa.data.manifest`.
-        path: HDF5 file to write.
-        scale: HR pixels to an LR pixel along each side.
-        border: edge rule of `imresize`; unused for given LR files.
-        threads: how many images are decoded and resized at a time; few more are in memory.
-        key: of the product.
+    LR are the given files if the manifest has pairs; otherwise `imresize` makes them, with ``border``. Each
+    of the ``threads`` has an image at a time; few more are in memory.
 
     Raises:
         ValueError: a file has changed since the manifest was made, or no pixel is left at this scale.
