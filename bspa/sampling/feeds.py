@@ -6,11 +6,10 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bspa.data.crops import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP
@@ -135,21 +134,14 @@ class _ResidentImages:
     def __init__(self, images: Sequence[Pixels], side: int, device: torch.device):
         sizes = [image.size for image in images]
         self._samples = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
-        begin = 0
-        for image in images:
-            flat = image.reshape(-1)
-            for start in range(0, flat.size, UPLOAD_BYTES):
-                part = np.array(flat[start : start + UPLOAD_BYTES])  # a copy, since images may be read-only
-                self._samples[begin + start : begin + start + part.size] = torch.from_numpy(part)
-            begin += flat.size
-
-        def numbers(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(values.astype(np.int64)).to(device)
-
-        self._first = numbers(np.cumsum(sizes) - sizes)
-        self._row = numbers(3 * np.array([image.shape[1] for image in images]))
-        self._forward, self._colours = numbers(np.arange(side)), numbers(np.arange(3))
-        self._backward = numbers(np.arange(side)[::-1])
+        for image, target in zip(images, self._samples.split(sizes), strict=True):
+            for start in range(0, image.size, UPLOAD_BYTES):
+                some = slice(start, start + UPLOAD_BYTES)
+                target[some] = torch.from_numpy(image.reshape(-1)[some].copy())  # images may be read-only
+        self._first = torch.tensor(np.cumsum(sizes) - sizes, device=device)
+        self._row = torch.tensor([3 * image.shape[1] for image in images], device=device)
+        self._forward, self._colours = torch.arange(side, device=device), torch.arange(3, device=device)
+        self._backward = self._forward.flip(0)
 
     def cut(self, image: Tensor, top: Tensor, left: Tensor, transform: Tensor) -> Tensor:
         """Return (n, side, side, 3), oriented as by `bspa.data.crops.orient`; all arguments are (n,)."""

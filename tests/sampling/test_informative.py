@@ -76,9 +76,7 @@ def test_maps_hold_the_psnr_of_every_patch(scale: int, patch: int) -> None:
     rng = np.random.default_rng(2)
     places = [(0, 0), (rows - 1, columns - 1), *rng.integers(0, (rows, columns), (6, 2)).tolist()]
     expected = [brute_force_psnr(hr, lr, *place, patch=patch, scale=scale) for place in places]
-    errors = [
-        -10 * np.log10(found[tuple(place)]) - psnr for place, psnr in zip(places, expected, strict=True)
-    ]
+    errors = -10 * np.log10([found[tuple(place)] for place in places]) - expected
     assert np.abs(errors).max() < 1e-5, errors
 
 
@@ -156,35 +154,19 @@ def test_greedy_chooses_the_hardest_share_of_every_image() -> None:
     assert len(of_image(select(maps, share=1), 0)) == 620
 
 
-@pytest.mark.parametrize("selection", ["nms", "darts"])
-@pytest.mark.parametrize("overlap", [0.0, 0.5])
-def test_chosen_patches_overlap_no_more_than_allowed_and_leave_no_room(
-    selection: str, overlap: float
-) -> None:
-    maps = FakeMaps(smooth(30, 40), smooth(25, 50, seed=1), patch=20, scale=2)
-    chosen = select(maps, selection=selection, overlap=overlap)
+def test_nms_thins_out_from_the_hardest_on_and_darts_in_random_order() -> None:
+    maps = FakeMaps(*[smooth(30, 40)] * 2, patch=20, scale=2)
+    nms, darts = (select(maps, selection=selection) for selection in ("nms", "darts"))
     for i, mse in enumerate(maps):
-        kept = [tuple(place) for place in of_image(chosen, i).tolist()]
-        candidates = [tuple(place) for place in hardest(mse, round(0.3 * mse.size)).tolist()]
-        assert len(set(kept)) == len(kept)
-        assert set(kept) < set(candidates)
-        for n, place in enumerate(kept):
-            assert all(pixel_overlap(place, other, 10) <= overlap for other in kept[:n])
-        for place in set(candidates) - set(kept):
-            harder = [other for other in kept if mse[other] >= mse[place]] if selection == "nms" else kept
-            assert any(pixel_overlap(place, other, 10) > overlap for other in harder), place
-    if selection == "nms":
-        top, left = of_image(chosen, 0).T
-        assert np.array_equal(maps[0][top, left], np.sort(maps[0][top, left])[::-1])
-        assert kept[0] == np.unravel_index(maps[1].argmax(), maps[1].shape)
-
-
-def test_darts_fall_elsewhere_with_another_seed_and_in_another_image() -> None:
-    maps = FakeMaps(*[smooth(30, 40)] * 2)
-    first, same, other = (select(maps, selection="darts", seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(same.offsets, first.offsets)
-    assert not np.array_equal(of_image(other, 0), of_image(first, 0))
-    assert not np.array_equal(of_image(first, 1), of_image(first, 0))
+        candidates = hardest(mse, round(0.3 * mse.size))
+        assert np.array_equal(of_image(nms, i), thin_out(candidates, 10, 0.5))
+        thrown = of_image(darts, i)
+        assert set(map(tuple, thrown.tolist())) < set(map(tuple, candidates.tolist()))
+        # They overlap no more than allowed, and leave no room for another.
+        assert np.array_equal(thin_out(np.concatenate([thrown, candidates]), 10, 0.5), thrown)
+    assert np.array_equal(select(maps, selection="darts").offsets, darts.offsets)
+    assert not np.array_equal(of_image(select(maps, selection="darts", seed=1), 0), of_image(darts, 0))
+    assert not np.array_equal(of_image(darts, 1), of_image(darts, 0))
 
 
 def test_darts_do_not_prefer_the_hardest() -> None:
