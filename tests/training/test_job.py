@@ -22,7 +22,7 @@ from bspa.difficulty.classes import split_classes
 from bspa.difficulty.shard_writing import write_class_shards
 from bspa.models.registry import build, count_parameters
 from bspa.models.weights import load_weights
-from bspa.sampling.patches import PatchPool
+from bspa.sampling.sampler import PatchPool
 from bspa.sampling.selections import Selection, write_selection
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Attribution, Stage
@@ -71,11 +71,7 @@ class Run:
             )  # fmt: skip
         if sampling == "informative":
             offsets, bounds = np.array([[0, 1], [2, 0], [1, 3]], np.int32), np.array([0, 2, 3])
-            selection = Selection(
-                offsets=offsets, bounds=bounds, patch=32, scale=4, share=0.1, selection="greedy",
-                overlap=0.5, seed=0,
-            )  # fmt: skip
-            write_selection(path, selection, key="")
+            write_selection(path, Selection(offsets, bounds, patch=32, scale=4), key="")
         return None if sampling == "uniform" else path
 
     def train(self, stage: Stage, name: str, previous: Path | None = None, mask: Path | None = None) -> Path:
