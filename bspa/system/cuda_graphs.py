@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger("bspa")
 
 WARM_UPS = 3
 
@@ -21,7 +24,7 @@ def capture(
         device: the GPU.
 
     Returns:
-        A function that runs the work, and returns the tensor of ``work``, filled anew.
+        A function that runs the work, and returns a copy of its result.
     """
     current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     stream.wait_stream(current)
@@ -35,6 +38,17 @@ def capture(
 
     def replay() -> Tensor:
         graph.replay()
-        return result
+        return result.clone()
 
     return replay
+
+
+def capture_or_run(
+    work: Callable[[], Tensor], *, warm_up: Callable[[], object], device: torch.device
+) -> Callable[[], Tensor]:
+    """Record ``work`` as `capture` does, or return ``work`` itself if CUDA refuses."""
+    try:
+        return capture(work, warm_up=warm_up, device=device)
+    except RuntimeError as error:
+        log.warning("CUDA cannot record this work (%s): it runs operation by operation, slower", error)
+        return work

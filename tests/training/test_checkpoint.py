@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
+from bspa.system.locks import try_hold
 from bspa.training.checkpoint import identify, open_checkpoints
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from tests.support.training import Noise, assert_same, partial_of, train
@@ -47,29 +44,9 @@ def test_the_identity_depends_on_key_precision_and_content(
     assert len(seen) == 7
 
 
-HOLDER = """
-    import os, sys, time
-    from bspa.training.checkpoint import open_checkpoints
-    with open_checkpoints(sys.argv[1], "identity"):
-        print("locked", flush=True)
-"""
-
-
-def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
-    code = textwrap.dedent(HOLDER) + "    time.sleep(1)\n    print(time.time(), flush=True)\n"
-    command = [sys.executable, "-c", code, str(tmp_path / "end.safetensors")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
-        with open_checkpoints(tmp_path / "end.safetensors", "identity"):
-            entered = time.time()
-        assert entered >= float(holder.stdout.readline())
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(HOLDER) + "    os.kill(os.getpid(), 9)\n"]
-    assert subprocess.run([*command, str(tmp_path / "end.safetensors")], check=False).returncode == -9
+def test_the_folder_is_locked_until_the_stage_is_finished(tmp_path: Path) -> None:
     with open_checkpoints(tmp_path / "end.safetensors", "identity") as checkpoints:
+        assert not try_hold(checkpoints.folder / "lock")
         checkpoints.remove()
     assert [*tmp_path.iterdir()] == []
 

@@ -139,6 +139,9 @@ def test_a_run_of_bspa_from_photographs_to_weights(bspa: Run) -> None:
     stage = make_stage(ema=0.9, total_epochs=6)
     uniform = bspa.train(stage, "uniform")
     inverse = bspa.train(make_stage("inverse", ema=0.9, first_epoch=3, total_epochs=6), "inverse", uniform)
+    head, *rows = uniform.with_suffix(".csv").read_text().splitlines()
+    assert head == "step,epoch,loss,learning_rate,samples_per_second,device_seconds"
+    assert [row.split(",")[:2] for row in rows] == [["1", "1"], ["2", "2"], ["3", "3"]]
     mask = bspa.attribute("mask", uniform, inverse)
     last = bspa.train(replace(stage, first_epoch=3), "last", inverse, mask)
     tensors, header = load_weights(mask)
@@ -232,12 +235,3 @@ def test_the_reference_is_delivered_as_a_network(bspa: Run) -> None:
     assert all(torch.equal(value, last.weights[name]) for name, value in weights.items())
     assert (header["architecture"], header["scale"], header["key"]) == ("msrresnet", "4", KEY)
     assert journal.read_text().count("\n") == 1 + stage.epochs
-
-
-def test_the_two_steps_of_udn_as_jobs(bspa: Run) -> None:
-    first = bspa.train(make_stage("uncertainty"), "uncertainty")
-    second = bspa.train(make_stage("weighted", first_epoch=3), "weighted", first)
-    plain = build("fsrcnn", 4, **SMALL["fsrcnn"]).state_dict()
-    assert load_snapshot(second)[0].weights.keys() == plain.keys()
-    weights, _ = bspa.deliver([first, second])
-    assert load_weights(weights)[0].keys() == plain.keys()

@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from torch.nn import functional
 
 from bspa.models.precision import Precision
@@ -25,8 +22,7 @@ from bspa.training.uncertainty import (
     estimate_uncertainty,
     network_part,
     uncertainty_loss,
-    uncertainty_weights,
-    weighted_l1,
+    weighted_loss,
 )
 from tests.support.training import SMALL, Noise, assert_same, initial_weights, make_stage, make_task, train
 
@@ -53,43 +49,14 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 # ---- the formulas --------------------------------------------------------------------------------------
 
 
-def test_step_1_is_the_papers_loss() -> None:
+def test_the_losses_are_the_papers() -> None:
     x, y = random(2, 3, 5, 4), random(2, 3, 5, 4, seed=1)
     s = 4 * random(2, 3, 5, 4, seed=2) - 1
     a, b, t = (v.double().numpy() for v in (x, y, s))
-    expected = np.mean(np.abs(np.exp(-t) * a - np.exp(-t) * b)) + 2 * np.mean(t)
-    assert float(uncertainty_loss(x, s, y)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_step_2_is_the_papers_loss() -> None:
-    x, y = random(2, 3, 5, 4), random(2, 3, 5, 4, seed=1)
-    s = 4 * random(2, 3, 5, 4, seed=2) - 1
-    a, b, t = (v.double().numpy() for v in (x, y, s))
-    total = 0.0
-    for image in range(2):
-        for colour in range(3):
-            w = t[image, colour] - t[image, colour].min() + 1
-            total += np.sum(w * np.abs(a[image, colour] - b[image, colour]))
-    assert float(weighted_l1(x, y, uncertainty_weights(s))) == pytest.approx(total / a.size, rel=1e-6)
-
-
-@given(arrays(np.float32, (2, 3, 4, 5), elements=st.floats(-1, 1e6, width=32)))
-def test_weights_are_from_1_on(s: np.ndarray) -> None:
-    weights = uncertainty_weights(torch.from_numpy(s))
-    assert bool((weights >= 1).all())
-    assert bool((weights.amin((2, 3)) == 1).all()), "the surest sample of each image and colour weighs 1"
-
-
-def test_s_has_a_minimum_where_the_paper_says() -> None:
-    """With an error of e everywhere, the loss is least at s = log(e / 2)."""
-    s = torch.full((1, 3, 2, 2), 0.3, requires_grad=True)
-    error = 8.0
-    optimiser = torch.optim.Adam([s], lr=0.05)
-    for _ in range(400):
-        optimiser.zero_grad()
-        uncertainty_loss(torch.full_like(s, error), s, torch.zeros_like(s)).backward()
-        optimiser.step()
-    torch.testing.assert_close(s, torch.full_like(s, np.log(error / 2)), rtol=0, atol=1e-3)
+    first = np.mean(np.abs(np.exp(-t) * a - np.exp(-t) * b)) + 2 * np.mean(t)
+    assert float(uncertainty_loss(x, s, y)) == pytest.approx(first, rel=1e-6)
+    second = np.mean((t - t.min((2, 3), keepdims=True) + 1) * np.abs(a - b))
+    assert float(weighted_loss(x, s, y)) == pytest.approx(second, rel=1e-6)
 
 
 # ---- the network ---------------------------------------------------------------------------------------
@@ -112,7 +79,6 @@ def test_network_and_head(arch: str, scale: int) -> None:
         image, s = model(x)
         assert len(called) == 1, "the body is computed once for both"
         assert torch.equal(image, network(x))
-        assert torch.equal(s, model.uncertainty(x))
         y = called[0].repeat_interleave(scale, 2).repeat_interleave(scale, 3)
         for layer in (0, 2, 4):
             weights = model.state_dict()
@@ -210,28 +176,19 @@ def first_snapshot(folder: Path) -> Path:
     return path
 
 
-def test_two_steps_give_a_plain_network(tmp_path: Path) -> None:
-    path = first_snapshot(tmp_path)
-    one, _ = load_snapshot(path)
-    assert {name.split(".")[0] for name in one.weights} == {"network", "head"}
-    sampler = Noise()
-    two = train(tmp_path / "second", SECOND, task=make_task(SECOND, path), sampler=sampler).snapshot
-    assert sampler.asked == [*range(8, 16)]
-    assert two.weights.keys() == initial_weights(SECOND).keys()
-    assert two.moments["exp_avg"].keys() == two.average.keys() == initial_weights(SECOND).keys()
-    assert two.optimiser_steps == 16
-
-
-def test_step_2_starts_where_step_1_ended(tmp_path: Path) -> None:
+def test_step_2_continues_with_the_plain_network_where_step_1_ended(tmp_path: Path) -> None:
     """Weights, moments and average are carried on, and s is of step 1's whole network."""
-    path = first_snapshot(tmp_path)
-    one, task = load_snapshot(path)[0], make_task(SECOND, path)
+    path, plain = first_snapshot(tmp_path), initial_weights(SECOND)
+    one, task, sampler = load_snapshot(path)[0], make_task(SECOND, path), Noise()
     assert task.initial is not None
     assert_same(task.initial, network_part(one))
-    assert task.initial.weights.keys() == initial_weights(SECOND).keys()
     assert isinstance(task.objective, WeightedByUncertainty)
-    for name, value in one.weights.items():
-        assert torch.equal(task.objective.estimator.state_dict()[name], value)
+    estimator = task.objective.estimator.state_dict()
+    assert all(torch.equal(estimator[name], value) for name, value in one.weights.items())
+    two = train(tmp_path / "second", SECOND, task=task, sampler=sampler).snapshot
+    assert sampler.asked == [*range(8, 16)]
+    assert two.weights.keys() == two.moments["exp_avg"].keys() == two.average.keys() == plain.keys()
+    assert two.optimiser_steps == 16
 
 
 @pytest.mark.parametrize("stage", [FIRST, SECOND], ids=["uncertainty", "weighted"])
