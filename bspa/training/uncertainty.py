@@ -79,37 +79,30 @@ def build_uncertainty(stage: Stage) -> UncertaintyNetwork:
         return UncertaintyNetwork(build(stage.arch, stage.scale, **stage.options))
 
 
-def uncertainty_loss(output: Tensor, s: Tensor, target: Tensor) -> Tensor:
-    """Step 1: mean |exp(-s) output - exp(-s) target| + 2 mean(s), all (n, c, h, w)."""
-    return (torch.exp(-s) * (output - target).abs()).mean() + 2 * s.mean()
-
-
-def weighted_loss(output: Tensor, s: Tensor, target: Tensor) -> Tensor:
-    """Step 2: mean (s - min s + 1) |output - target|, all (n, c, h, w); min over each image and colour."""
-    weights = s - s.amin((2, 3), keepdim=True) + 1
-    return (weights * (output - target).abs()).mean()
-
-
 def estimate_uncertainty(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-    """Return step 1's loss of an `UncertaintyNetwork`, see `bspa.training.task.Objective`."""
+    """Return step 1's loss of an `UncertaintyNetwork`: mean |exp(-s) SR - exp(-s) HR| + 2 mean(s)."""
     with precision.autocast():
         output, s = model(lr)
-    return uncertainty_loss(GREY_LEVELS * output, s, GREY_LEVELS * hr)
+    return (torch.exp(-s) * (GREY_LEVELS * output - GREY_LEVELS * hr).abs()).mean() + 2 * s.mean()
 
 
 class WeightedByUncertainty:
-    """Step 2's objective for the plain network; s comes from step 1's network, which does not change."""
+    """Step 2's objective for the plain network: L1, each sample weighted by s, which step 1's network gives.
+
+    The weights are s less its minimum over each image and colour, plus 1.
+    """
 
     def __init__(self, estimator: UncertaintyNetwork):
         self.estimator = estimator.eval().requires_grad_(False)
 
     def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-        """Return the loss; it is L1 where s is constant."""
+        """Return the loss."""
         with precision.autocast():
             output = model(lr)
         with torch.no_grad(), precision.autocast():
             s = self.estimator.uncertainty(self.estimator.network.features(lr))
-        return weighted_loss(output, s, hr)
+        weights = s - s.amin((2, 3), keepdim=True) + 1
+        return (weights * (output - hr).abs()).mean()
 
 
 def prepare_uncertainty(stage: Stage, initial: Snapshot | None, _device: torch.device) -> Task:

@@ -56,7 +56,7 @@ class Run:
     """A run in a folder: packed noise, and what its stages write."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.packed = folder, folder / "x4.h5"
         self.images: PackedImages = pack_noise(folder, (48, 40), (40, 64), scale=4)
 
     def source(self, sampling: str) -> Path | None:
@@ -80,13 +80,8 @@ class Run:
 
     def train(self, stage: Stage, name: str, previous: Path | None = None, mask: Path | None = None) -> Path:
         """Run a stage; return its snapshot."""
-        snapshot = self.folder / f"{name}.safetensors"
-        inputs = {
-            "packed": self.packed,
-            "source": self.source(stage.sampling),
-            "previous": previous,
-            "mask": mask,
-        }
+        snapshot, source = self.folder / f"{name}.safetensors", self.source(stage.sampling)
+        inputs = {"packed": self.packed, "source": source, "previous": previous, "mask": mask}
         outputs = {"snapshot": snapshot, "journal": snapshot.with_suffix(".csv")}
         run("train_stage", asdict(stage), inputs, outputs)
         return snapshot
@@ -100,12 +95,8 @@ class Run:
         }  # fmt: skip
         mask, keep = self.folder / f"{name}.safetensors", settings.pop("keep", None)
         inputs = {"baseline": baseline, "target": target, "packed": self.packed, "keep": keep}
-        run(
-            "attribute_parameters",
-            asdict(Attribution(**settings)),
-            inputs,
-            {"mask": mask, "summary": mask.with_suffix(".json")},
-        )
+        outputs = {"mask": mask, "summary": mask.with_suffix(".json")}
+        run("attribute_parameters", asdict(Attribution(**settings)), inputs, outputs)
         return mask
 
     def deliver(self, stages: Sequence[Path], masks: Sequence[Path] = ()) -> tuple[Path, Path]:
@@ -122,10 +113,6 @@ class Run:
         }
         run("deliver_weights", settings, inputs, {"weights": weights, "summary": summary})
         return weights, summary
-
-    @property
-    def packed(self) -> Path:
-        return self.folder / "x4.h5"
 
 
 @pytest.fixture
@@ -154,9 +141,7 @@ def test_a_run_of_bspa_from_photographs_to_weights(bspa: Run) -> None:
         assert torch.equal(after.weights[name][where], before.weights[name][where])
         assert not torch.equal(after.weights[name][~where], before.weights[name][~where])
     summary = json.loads(mask.with_suffix(".json").read_text())
-    assert summary["key"] == KEY
-    assert summary["layers"].keys() == masks.keys()
-    assert summary["fraction"] == 0.25
+    assert (summary["key"], summary["fraction"], summary["layers"].keys()) == (KEY, 0.25, masks.keys())
 
     weights, path = bspa.deliver([uniform, inverse, last], [mask])
     delivered, header = load_weights(weights)

@@ -14,13 +14,16 @@ from torch import Tensor, nn
 
 from bspa.models.precision import choose_precision
 from bspa.sampling.uniform import UniformSampler
+from bspa.system.cuda_graphs import capture_or_run
 from bspa.system.devices import choose_device
 from bspa.training.checkpoint import open_checkpoints
 from bspa.training.loop import STEPS_BETWEEN_READS, train_stage
 from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 from bspa.training.stage import Schedule
+from bspa.training.step import TrainingStep
 from tests.support.noise import pack_noise
 from tests.support.training import (
+    CPU,
     Noise,
     assert_same,
     initial_weights,
@@ -103,6 +106,12 @@ def test_frozen_weights_keep_every_bit_with_warm_momentum(tmp_path: Path, precis
         assert float(moved.float().mean()) > 0.98, f"{name}: weights that are not frozen stood still"
 
 
+@pytest.mark.parametrize(("name", "shape"), [("nothing", (1,)), ("head_conv.0.bias", (3,))])
+def test_a_mask_of_another_network_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"mask is of another network: {name}"):
+        train(tmp_path, masks={name: torch.ones(shape, dtype=torch.bool)})
+
+
 # ---- the moving average of the weights -----------------------------------------------------------------
 
 
@@ -139,16 +148,15 @@ def test_averaging_changes_no_weight_and_is_absent_when_off(tmp_path: Path) -> N
     assert plain.average == {}
     assert plain.delivered == plain.weights
     assert_same(plain, replace(averaged, average={}))
-    assert all(torch.equal(averaged.delivered[n], averaged.average[n]) for n in averaged.average)
 
 
 def test_fixed_weights_are_delivered_with_the_averaged_ones(tmp_path: Path) -> None:
-    stage = make_stage(arch="edsr", ema=0.9)
-    end = train(tmp_path, stage).snapshot
-    assert set(end.weights) - set(end.average) == {
-        f"{part}_mean.{name}" for part in ("sub", "add") for name in ("weight", "bias")
-    }
-    assert end.delivered.keys() == initial_weights(stage).keys()
+    end = train(tmp_path, make_stage(arch="edsr", ema=0.9)).snapshot
+    fixed = {f"{part}_mean.{name}" for part in ("sub", "add") for name in ("weight", "bias")}
+    assert end.weights.keys() - end.average.keys() == fixed
+    assert all(
+        end.delivered[name] is (end.weights if name in fixed else end.average)[name] for name in end.weights
+    )
 
 
 # ---- stopping and continuing ---------------------------------------------------------------------------
@@ -157,10 +165,12 @@ def test_fixed_weights_are_delivered_with_the_averaged_ones(tmp_path: Path) -> N
 @pytest.mark.parametrize("stop_at", [0, 5, 7, 11])
 def test_a_stopped_stage_ends_bit_identical(tmp_path: Path, stop_at: int) -> None:
     """Stopped in the first step, within an epoch, at the end of one, and in the last step."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     whole = train(tmp_path / "whole", AVERAGED)
     with pytest.raises(SystemExit) as stopped:
         train(tmp_path / "cut", AVERAGED, sampler=Noise(signal_at=stop_at))
     assert stopped.value.code == 128 + signal.SIGTERM
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     sampler = Noise()
     resumed = train(tmp_path / "cut", AVERAGED, sampler=sampler)
     assert sampler.asked == [*range(stop_at + 1, 12)]
@@ -176,24 +186,6 @@ def test_a_frozen_stage_continues_with_the_values_it_began_with(tmp_path: Path, 
     with pytest.raises(SystemExit):
         train(tmp_path / "cut", initial=warm, masks=masks, sampler=Noise(signal_at=stop_at))
     assert_same(train(tmp_path / "cut", initial=warm, masks=masks).snapshot, whole.snapshot)
-
-
-def test_the_state_is_saved_every_so_often(tmp_path: Path) -> None:
-    class Killed(Noise):
-        def batch(self, iteration: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-            if iteration == 6:
-                raise KeyboardInterrupt
-            return super().batch(iteration)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, sampler=Killed(), save_every_seconds=0.0)
-    assert load_snapshot(partial_of(tmp_path))[1]["step"] == "6"
-
-
-def test_the_signal_handlers_are_put_back(tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    train(tmp_path)
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 # ---- losses and weights that are not finite ------------------------------------------------------------
@@ -238,6 +230,29 @@ def test_losses_read_late_change_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     late = train(tmp_path / "late", AVERAGED)
     assert_same(late.snapshot, plain.snapshot)
     assert without_times(late.rows) == without_times(plain.rows)
+
+
+def test_gradients_alone_take_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They warm a step up before it is recorded."""
+    plain, take_step = train(tmp_path / "plain", AVERAGED), TrainingStep.__call__
+
+    def warmed(step: TrainingStep) -> Tensor:
+        step.compute_gradients()
+        return take_step(step)
+
+    monkeypatch.setattr(TrainingStep, "__call__", warmed)
+    assert_same(train(tmp_path / "warmed", AVERAGED).snapshot, plain.snapshot)
+
+
+def test_work_that_cannot_be_recorded_is_done_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("bspa.system.cuda_graphs.capture", refuse)
+    assert capture_or_run(torch.rand, warm_up=torch.rand, device=CPU) is torch.rand
+    assert "operation not permitted" in caplog.text
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
