@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 import torch
 from torch import Tensor
@@ -71,7 +70,7 @@ def train_stage(
     state = StageState(task, schedule, masks, device, checkpoints)
     progress = Progress("steps", schedule.steps, start=state.step)
     unread: list[Tensor] = []
-    with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
+    with catch_signals() as caught, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
             model=state.model, objective=task.objective, feed=feed, precision=precision, adam=state.adam,
             frozen=state.frozen, average=state.average,
@@ -97,11 +96,11 @@ def train_stage(
                 state.journal.close_row(state.step)
 
             # A checkpoint holds no step whose loss was not read.
-            if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
+            if not unread and (caught or time.monotonic() - saved > save_every_seconds):
                 checkpoints.save(state.checkpoint())
-                if caught_signal():
+                if caught:
                     log.warning("stopped at step %d of %d, state saved", state.step, schedule.steps)
-                    raise SystemExit(128 + caught_signal())
+                    raise SystemExit(128 + caught[0])
                 saved = time.monotonic()
                 state.journal.start_clock()
     return state.checkpoint()
@@ -174,16 +173,15 @@ class StageState:
 
 
 @contextmanager
-def catch_signals() -> Iterator[Callable[[], int]]:
-    """Catch SIGTERM and SIGINT; give a function that returns the first signal that came, or 0."""
-    received: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+def catch_signals() -> Iterator[list[int]]:
+    """Catch SIGTERM and SIGINT; give the list of those that came."""
+    caught: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _frame: caught.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
-        yield lambda: received[0] if received else 0
+        yield caught
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

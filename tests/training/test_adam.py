@@ -51,17 +51,6 @@ def test_its_steps_are_those_of_torch_to_the_bit() -> None:
             assert not adam.moments[moment][name].requires_grad
 
 
-def test_weights_that_are_not_trained_are_left_out() -> None:
-    model = network()
-    (name, fixed), *_ = model.named_parameters()
-    fixed.requires_grad_(False)
-    before, adam = fixed.clone(), Adam(model, betas=BETAS, epsilon=1e-8)
-    adam.set_learning_rate(1e-3)
-    take_step(model, adam, 0)
-    assert torch.equal(fixed, before)
-    assert adam.moments["exp_avg"].keys() == dict(model.named_parameters()).keys() - {name}
-
-
 def test_a_stage_imports_neither_the_compiler_nor_pandas(root: Path, tmp_path: Path) -> None:
     """Each would take longer than many steps of FSRCNN, in every stage."""
     command = [sys.executable, "-c", STAGE_ALONE, str(tmp_path)]
