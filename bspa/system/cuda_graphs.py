@@ -24,7 +24,7 @@ def capture(
         device: the GPU.
 
     Returns:
-        A function that runs the work, and returns a copy of its result.
+        A function that runs the work, and returns the tensor of ``work``, filled anew.
     """
     current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     stream.wait_stream(current)
@@ -38,7 +38,7 @@ def capture(
 
     def replay() -> Tensor:
         graph.replay()
-        return result.clone()
+        return result
 
     return replay
 
@@ -46,9 +46,10 @@ def capture(
 def capture_or_run(
     work: Callable[[], Tensor], *, warm_up: Callable[[], object], device: torch.device
 ) -> Callable[[], Tensor]:
-    """Record ``work`` as `capture` does, or return ``work`` itself if CUDA refuses."""
+    """Record ``work`` as `capture` does, each result a tensor of its own; return ``work`` if CUDA refuses."""
     try:
-        return capture(work, warm_up=warm_up, device=device)
+        replay = capture(work, warm_up=warm_up, device=device)
     except RuntimeError as error:
         log.warning("CUDA cannot record this work (%s): it runs operation by operation, slower", error)
         return work
+    return lambda: replay().clone()
