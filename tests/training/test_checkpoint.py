@@ -8,8 +8,7 @@ import pytest
 
 from bspa.system.locks import try_hold
 from bspa.training.checkpoint import identify, open_checkpoints
-from bspa.training.snapshot import load_snapshot, save_snapshot
-from tests.support.training import Noise, assert_same, partial_of, train
+from tests.support.training import Noise, partial_of, train
 
 
 def test_a_checkpoint_of_another_identity_is_deleted(tmp_path: Path) -> None:
@@ -49,13 +48,3 @@ def test_the_folder_is_locked_until_the_stage_is_finished(tmp_path: Path) -> Non
         assert not try_hold(checkpoints.folder / "lock")
         checkpoints.remove()
     assert [*tmp_path.iterdir()] == []
-
-
-def test_equal_snapshots_are_equal_files(tmp_path: Path) -> None:
-    end = train(tmp_path)
-    save_snapshot(tmp_path / "a.safetensors", end.snapshot, {"key": "k", "b": "1"})
-    save_snapshot(tmp_path / "b.safetensors", end.snapshot, {"b": "1", "key": "k"})
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    loaded, metadata = load_snapshot(tmp_path / "a.safetensors")
-    assert_same(loaded, end.snapshot)
-    assert metadata["key"] == "k"

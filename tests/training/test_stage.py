@@ -1,21 +1,11 @@
-"""Stages and attributions as values: what they allow, and how they count."""
+"""How stages count their steps and epochs, and the learning rate that follows."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from typing import Any
-
 import pytest
 
-from bspa.training.stage import Attribution, Schedule, Stage
+from bspa.training.stage import Schedule
 from tests.support.training import make_stage
-
-ATTRIBUTION: dict[str, Any] = {
-    "arch": "fsrcnn", "scale": 4, "options": {}, "seed": 0, "objective": "l1", "patch": 128, "batch": 16,
-    "unit": "weight", "beta": 0.1, "steps": 100, "batches": 1, "update": "replace", "cycle": 1, "epoch": 100,
-    "total_epochs": 400,
-}  # fmt: skip
 
 
 def test_the_papers_run_is_20000_steps_of_which_the_second_half_has_half_the_rate() -> None:
@@ -38,10 +28,3 @@ def test_epochs_that_do_not_count_have_the_rate_of_the_last_that_did(first_epoch
 def test_a_run_made_longer_is_not_halved_again() -> None:
     schedule = Schedule(stage=make_stage(epochs=8, total_epochs=4), images=8)
     assert [schedule.learning_rate_at(4 * epoch) for epoch in range(8)] == [1e-3] * 2 + [0.5e-3] * 6
-
-
-def test_they_are_rebuilt_from_the_json_of_a_rule() -> None:
-    stage, attribution = make_stage(ema=0.9), Attribution(**ATTRIBUTION)
-    assert Stage(**json.loads(json.dumps(asdict(stage)))) == stage
-    assert Attribution(**json.loads(json.dumps(asdict(attribution)))) == attribution
-    assert attribution.fraction == 0.1 * 100 / 400
