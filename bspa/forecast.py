@@ -121,7 +121,6 @@ def prepare_step(work: Stage | Attribution, samples: int, device: torch.device) 
         adam=Adam(model, betas=(0.9, 0.999), epsilon=1e-8),
         frozen=FrozenWeights(model, {}),
         average=None if ema is None else MovingAverage(model, ema, {}),
-        check_loss=device.type == "cpu",
     )
     once = step if isinstance(work, Stage) else step.compute_gradients
     if device.type == "cpu":

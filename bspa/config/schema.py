@@ -157,7 +157,7 @@ class Training(Section):
     """Of Adam."""
     halve_every: int = Field(ge=1)
     """Epochs after which the learning rate is halved, again and again."""
-    betas: list[float] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
     """Of Adam."""
     epsilon: float = Field(default=1e-8, gt=0)
     """Of Adam."""

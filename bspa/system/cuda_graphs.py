@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger("bspa")
 
 WARM_UPS = 3
 
@@ -36,3 +39,15 @@ def capture(
         return result
 
     return replay
+
+
+def capture_or_run(
+    work: Callable[[], Tensor], *, warm_up: Callable[[], object], device: torch.device
+) -> Callable[[], Tensor]:
+    """Record ``work`` as `capture` does, each result a tensor of its own; return ``work`` if CUDA refuses."""
+    try:
+        replay = capture(work, warm_up=warm_up, device=device)
+    except RuntimeError as error:
+        log.warning("CUDA cannot record this work (%s): it runs operation by operation, slower", error)
+        return work
+    return lambda: replay().clone()

@@ -18,8 +18,7 @@ from bspa.figures.attribution_maps import (
 )
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
-from bspa.training.attribution import attributable
-from bspa.training.masks import top_fraction_mask
+from bspa.training.attribution import attributable, top_fraction_mask
 from tests.support.figure_files import FSRCNN, assert_nothing_is_cut_off, run_script
 
 LAYERS = ["feature extraction", "shrinking", "mapping 1", "expanding", "deconvolution"]
