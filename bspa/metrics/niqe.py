@@ -58,16 +58,12 @@ def read_pristine_model(path: str | os.PathLike[str]) -> tuple[Array, Array, Arr
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not NIQE's pristine model, a NumPy .npz file: {error}") from error
     for name, shape in MODEL_ARRAYS.items():
-        if name not in arrays:
-            raise ValueError(
-                f"{path}: not NIQE's pristine model: it holds {', '.join(arrays) or 'nothing'}; "
-                f"expected {', '.join(MODEL_ARRAYS)}"
-            )
-        array = arrays[name]
+        array = arrays.get(name, np.zeros(0))
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+            found = ", ".join(f"{key} {value.dtype} {value.shape}" for key, value in arrays.items())
             raise ValueError(
-                f"{path}: {name} is an array of {array.dtype} and shape {array.shape}; "
-                f"expected finite floats of shape {shape}"
+                f"{path}: not NIQE's pristine model: {name} must be finite floats of shape {shape}; the file "
+                f"holds {found or 'nothing'}"
             )
     mean, covariance, window = (arrays[name].astype(np.float64) for name in MODEL_ARRAYS)
     return mean[0], covariance, window

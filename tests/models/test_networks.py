@@ -302,9 +302,12 @@ def test_a_crop_with_the_radius_around_it_gives_the_whole_image(arch: str, scale
 
 
 @pytest.mark.parametrize(
-    ("arch", "radii"),
-    [("edsr", [36] * 3), ("msrresnet", [35] * 3), ("fsrcnn", [8, 7, 7]), ("rcan", [None] * 3)],
+    ("arch", "radii"), [("edsr", [36] * 3), ("msrresnet", [35] * 3), ("fsrcnn", [8, 7, 7])]
 )
-def test_receptive_radius_of_the_published_networks(arch: str, radii: list[int | None]) -> None:
+def test_receptive_radius_of_the_published_networks(arch: str, radii: list[int]) -> None:
     with torch.device("meta"):
         assert [build(arch, scale).receptive_radius for scale in SCALES] == radii
+
+
+def test_rcan_sees_the_whole_image() -> None:
+    assert small("rcan").receptive_radius is None
