@@ -22,13 +22,9 @@ SMALLEST = 31
 
 
 def lpips_alex(sr: Image, hr: Image, border: int, device: str) -> float:
-    """Return the LPIPS distance of two images: 0 if they are equal.
+    """Return the LPIPS distance of two images, RGB (h, w, 3) uint8, without their borders; 0 if equal.
 
-    Args:
-        sr: the image, RGB (h, w, 3) uint8.
-        hr: the original, of the same shape.
-        border: pixels to cut from each side.
-        device: where to compute, by torch's name.
+    ``device`` says where to compute, by torch's name.
 
     Raises:
         ValueError: another type or unequal shapes; LPIPS cannot be loaded.

@@ -55,7 +55,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path}: not a PyTorch file, or a damaged one ({error!r:.80})") from error
     if isinstance(content, Mapping):
         content = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), content)
-    if not content or not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path}: holds no weights by name but a {type(content).__name__}")
     others = [repr(k) for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))]
     if others:

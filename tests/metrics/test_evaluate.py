@@ -178,7 +178,7 @@ def test_bicubic_is_within_0_02_db_of_the_papers(data: Path, benchmark: str, sca
     assert scores["ssim"].mean() == pytest.approx(ssim, abs=0.0025)
 
 
-# ---- scripts ---------------------------------------------------------------
+# ---- scripts; the golden run proves those of PSNR and SSIM ---------------------------------------------
 
 
 class Files(SimpleNamespace):
@@ -188,53 +188,31 @@ class Files(SimpleNamespace):
         return getattr(self, name, None)
 
 
-def run_script(name: str, output: Path, files: dict[str, Any], **settings: Any) -> pd.DataFrame:
-    """Run a script and return the scores in its CSV file; the last column is the key."""
-    job = SimpleNamespace(
-        threads=1,
-        input=Files(**files),
-        output=[str(output)],
-        params=SimpleNamespace(settings=settings, key="0a1b", compute={"device": "cpu"}),
-    )
-    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
-    scores = pd.read_csv(output)
-    assert scores.columns[-1] == "key"
-    assert set(scores.pop("key")) == {"0a1b"}
-    return scores
-
-
 @pytest.mark.usefixtures("stand_in_lpips")
 @pytest.mark.parametrize("lpips", [False, True])
-def test_scripts(pristine: Path, tmp_path: Path, lpips: bool) -> None:
-    packed = pack_noise(tmp_path, (101, 198), (60, 80), scale=2)
-    files = {"packed": tmp_path / "x2.h5", "weights": tmp_path / "fsrcnn.safetensors", "niqe": pristine}
-    model = small("fsrcnn", 2)
-    save_network(
-        files["weights"], model.state_dict(), arch="fsrcnn", scale=2, options=SMALL["fsrcnn"], key="w"
-    )
-    network = partial(super_resolve, model, device="cpu")
-    bicubic = partial(imresize, scale=2, border="symmetric")
+@pytest.mark.parametrize("name", ["evaluate_perceptual", "evaluate_perceptual_bicubic"])
+def test_perceptual_scripts(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lpips: bool
+) -> None:
+    packed, weights = pack_noise(tmp_path, (101, 198), (60, 80), scale=2), tmp_path / "fsrcnn.safetensors"
+    network = small("fsrcnn", 2)
+    save_network(weights, network.state_dict(), arch="fsrcnn", scale=2, options=SMALL["fsrcnn"], key="w")
+    asked: list[str] = []
+    monkeypatch.setattr("bspa.system.devices.choose_device", lambda name: asked.append(name) or "cpu")
     settings = {"lpips": lpips, "tile": "auto", "scale": 2, "border": "symmetric"}
-    for suffix, upscale in (("", network), ("_bicubic", bicubic)):
-        scores = run_script(f"evaluate{suffix}", tmp_path / "out" / "a.csv", files, **settings)
-        pd.testing.assert_frame_equal(scores, evaluate(upscale, packed), rtol=1e-15)
-        scores = run_script(f"evaluate_perceptual{suffix}", tmp_path / "a.csv", files, **settings)
-        device = "cpu" if lpips else None
-        expected = evaluate_perceptual(upscale, packed, niqe_model=pristine, lpips=device)
-        pd.testing.assert_frame_equal(scores, expected, rtol=1e-15)
-        assert scores.notna().values.tolist() == [[True, True, lpips], [True, False, lpips]]
-
-
-def test_bicubic_uses_the_device_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pack_noise(tmp_path, (40, 40), scale=2)
-    monkeypatch.setattr("bspa.system.devices.choose_device", lambda name: f"device of {name}")
-    monkeypatch.setattr("bspa.metrics.perceptual.load_lpips", lambda device: None)
-    monkeypatch.setattr("bspa.metrics.perceptual.lpips_alex", lambda *_, device: len(device))
-    scores = run_script(
-        "evaluate_perceptual_bicubic", tmp_path / "a.csv", {"packed": tmp_path / "x2.h5"},
-        lpips=True, scale=2, border="clamp",
-    )  # fmt: skip
-    assert scores["lpips"].tolist() == [len("device of cpu")]
+    job = SimpleNamespace(
+        threads=1,
+        input=Files(packed=tmp_path / "x2.h5", weights=weights, niqe=pristine),
+        output=[str(tmp_path / "out" / "a.csv")],
+        params=SimpleNamespace(settings=settings, key="0a1b", compute={"device": "configured"}),
+    )
+    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
+    bicubic = name.endswith("bicubic")
+    upscale = partial(imresize, scale=2, border="symmetric") if bicubic else partial(super_resolve, network)
+    expected = evaluate_perceptual(upscale, packed, niqe_model=pristine, lpips="cpu" if lpips else None)
+    assert expected.notna().values.tolist() == [[True, True, lpips], [True, False, lpips]]
+    pd.testing.assert_frame_equal(pd.read_csv(job.output[0]), expected.assign(key="0a1b"), rtol=1e-15)
+    assert asked == (["configured"] if lpips or not bicubic else [])
 
 
 def test_bicubic_needs_no_torch() -> None:

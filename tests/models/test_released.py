@@ -72,6 +72,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, zipped: bool)
         ({"args": argparse.Namespace(scale=4), "w": torch.ones(1)}, "refused"),
         (nn.Linear(2, 2), "refused"),
         ([torch.ones(1)], "list"),
+        (torch.ones(2), "Tensor"),
         ({"epoch": 3, "net": {"w": torch.ones(1)}}, r"'epoch', 'net'.*params_ema, params, state_dict, model"),
         ({3: torch.ones(1)}, r": 3: .*params_ema, params, state_dict, model"),
         ({"params": {}}, "no weights"),
