@@ -58,7 +58,9 @@ class ActivatedConvolution(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, o, h, w)."""
-        y, slope = self[0](x), self[1].weight
+        convolution, activation = self
+        assert isinstance(activation, nn.PReLU)
+        y, slope = convolution(x), activation.weight
         if y.device.type == "cpu":
             return LeakyByParameter.apply(y, slope)  # type: ignore[no-untyped-call]
         return functional.prelu(y, slope.to(y.dtype))

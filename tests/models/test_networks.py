@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bspa.models.layers import MeanShift, Network
+from bspa.models.layers import MeanShift
 from bspa.models.registry import build, count_parameters
 from tests.support.networks import SCALES, SMALL, channels_last, small
 
@@ -115,23 +115,15 @@ def test_any_size_gives_scale_times_the_size(arch: str, scale: int) -> None:
 @pytest.mark.parametrize(("arch", "scale"), EVERY)
 def test_the_last_convolution_is_float32_under_autocast(arch: str, scale: int) -> None:
     model = small(arch, scale)
-    last = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
-    if isinstance(last, MeanShift):
-        last = model.get_submodule("tail.1")  # type: ignore[assignment]
+    names = {"edsr": "tail.1", "rcan": "tail.1", "msrresnet": "conv_last", "fsrcnn": "tail_conv"}
+    last = model.get_submodule(names[arch])
     seen: dict[str, Tensor] = {}
     last.register_forward_hook(lambda _, inputs, output: seen.update(into=inputs[0], out=output))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        y = model(torch.rand(1, 3, 6, 5))
-    assert y.dtype == torch.float32
+        assert model(torch.rand(1, 3, 6, 5)).dtype == torch.float32
     assert seen["into"].dtype == torch.bfloat16, "the rest of the network should run in reduced precision"
-    plain: Callable[..., Tensor] = nn.ConvTranspose2d.forward if arch == "fsrcnn" else nn.Conv2d.forward
-    with torch.no_grad():
-        # FSRCNN's kernel sums in another order.
-        rtol = 1e-5 if arch == "fsrcnn" else 0
-        torch.testing.assert_close(seen["out"], plain(last, seen["into"].float()), rtol=rtol, atol=1e-7)
-        with torch.autocast("cpu", torch.bfloat16):
-            reduced = plain(last, seen["into"])
-    assert not torch.equal(seen["out"], reduced.float())
+    with torch.no_grad():  # FSRCNN's kernel sums in another order
+        torch.testing.assert_close(seen["out"], last(seen["into"].float()), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("arch", SMALL)
@@ -242,40 +234,24 @@ def assert_std(name: str, weight: Tensor, std: float) -> None:
     assert abs(float(weight.mean())) < 5 * std / math.sqrt(n), f"{name}: mean {weight.mean():.2g}"
 
 
-def convolutions(model: Network) -> list[tuple[str, Tensor, Tensor, int]]:
-    """Name, weight, bias and fan-in of the trained convolutions, without FSRCNN's deconvolution."""
-    return [
-        (name, layer.weight, layer.bias, layer.weight[0].numel())
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv2d) and not isinstance(layer, MeanShift) and layer.bias is not None
-    ]
-
-
-@pytest.mark.parametrize("arch", ["edsr", "rcan"])
-def test_edsr_and_rcan_start_as_torch_starts(arch: str) -> None:
-    for name, weight, bias, fan_in in convolutions(small(arch, 3, options=SMALL[arch] | {"channels": 64})):
-        bound = 1 / math.sqrt(fan_in)
-        assert weight.abs().max() <= bound
-        assert 0 < bias.abs().max() <= bound
-        assert_std(name, weight, bound / math.sqrt(3))
-
-
-def test_msrresnet_starts_at_a_tenth_of_he() -> None:
-    for name, weight, bias, fan_in in convolutions(small("msrresnet", 4, options={"blocks": 2})):
-        std = 0.1 * math.sqrt(2 / fan_in)
-        assert_std(name, weight, std)
-        assert weight.abs().max() > math.sqrt(3) * 1.2 * std, f"{name}: not a normal distribution"
-        assert not bias.any()
-
-
-def test_fsrcnn_starts_as_he_for_prelu_and_a_small_deconvolution() -> None:
-    model = small("fsrcnn", options={"d": 56})
-    for name, weight, bias, fan_in in convolutions(model):
-        assert_std(name, weight, math.sqrt(2 / ((1 + 0.25**2) * fan_in)))
-        assert not bias.any()
-    assert_std("tail_conv", model.get_parameter("tail_conv.weight"), 0.001)
-    assert not model.get_parameter("tail_conv.bias").any()
-    assert {m.weight.item() for m in model.modules() if isinstance(m, nn.PReLU)} == {0.25}
+@pytest.mark.parametrize(
+    ("arch", "gain"),
+    [("edsr", 1 / 3), ("rcan", 1 / 3), ("msrresnet", 0.1**2 * 2), ("fsrcnn", 2 / (1 + 0.25**2))],
+)
+def test_initial_weights_are_the_authors(arch: str, gain: float) -> None:
+    """Torch's uniform distribution, and normal ones of He et al.: the variance is gain / fan-in."""
+    model = small(arch, 3, options=SMALL[arch] | ({"d": 56} if arch == "fsrcnn" else {"channels": 64}))
+    for name, layer in model.named_modules():
+        if not isinstance(layer, nn.Conv2d) or isinstance(layer, MeanShift):
+            continue
+        std = math.sqrt(gain / layer.weight[0].numel())
+        assert_std(name, layer.weight, std)
+        uniform = bool(layer.weight.abs().max() <= math.sqrt(3) * std)
+        assert uniform == layer.bias.any() == (arch in ("edsr", "rcan")), name
+    if arch == "fsrcnn":
+        assert_std("tail_conv", model.get_parameter("tail_conv.weight"), 0.001)
+        assert not model.get_parameter("tail_conv.bias").any()
+        assert {m.weight.item() for m in model.modules() if isinstance(m, nn.PReLU)} == {0.25}
 
 
 # ---- receptive field -----------------------------------------------------------------------------------
