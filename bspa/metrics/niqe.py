@@ -92,7 +92,9 @@ def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
         )
     y = np.floor(to_y(inside[: rows * BLOCK, : columns * BLOCK]) + 0.5)
     with np.errstate(divide="ignore", invalid="ignore"):  # a block without texture has features that are NaN
-        features = _features(y, window)
+        half = imresize(y, 0.5, border="symmetric")
+        both = ((y, BLOCK), (half, BLOCK // 2))
+        features = np.hstack([_block_features(_normalised(part, window), side) for part, side in both])
         mean = np.nansum(features, axis=0) / np.count_nonzero(~np.isnan(features), axis=0)
     whole = features[~np.isnan(features).any(axis=1)]
     if len(whole) < 2:
@@ -102,13 +104,6 @@ def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
     difference = pristine_mean - mean
     covariance = (pristine_covariance + np.cov(whole, rowvar=False)) / 2
     return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))  # Eq. 10
-
-
-def _features(y: Array, window: Array) -> Array:
-    """Features (n, 36) of the n blocks of Y (96 a, 96 b): 18 at full size, then 18 at half."""
-    half = imresize(y, 0.5, border="symmetric")
-    both = ((y, BLOCK), (half, BLOCK // 2))
-    return np.hstack([_block_features(_normalised(image, window), side) for image, side in both])
 
 
 def _normalised(y: Array, window: Array) -> Array:

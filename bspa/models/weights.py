@@ -64,14 +64,9 @@ def load_into(
 ) -> None:
     """Load ``tensors`` into ``model``, whose device, precision and memory layout stay.
 
-    Args:
-        model: the network.
-        tensors: its state dict.
-        path: the file that they come from, for messages.
-        metadata: of the file; its ``scale``, if any, must be the network's (FSRCNN's shapes do not tell).
-
     Raises:
-        ValueError: names are missing or unexpected, or shapes or the scale differ.
+        ValueError: names are missing or unexpected, or shapes differ, or the scale that ``metadata`` tells
+            (FSRCNN's shapes do not). ``path`` names the file that they come from.
     """
     expected = f"{type(model).__name__}({model.extra_repr()})"
     scale = (metadata or {}).get("scale")
