@@ -118,11 +118,9 @@ def test_damaged_files_and_files_of_other_kinds_are_named(tmp_path: Path, suffix
 # ---- the script ----------------------------------------------------------------------------------------
 
 
-def import_reference(
-    root: Path, folder: Path, file: Path, *, scale: int = 4, sha256: str | None = None
-) -> Path:
+def import_reference(root: Path, folder: Path, file: Path, *, sha256: str | None = None) -> Path:
     output = folder / "reference.safetensors"
-    network = {"arch": "msrresnet", "scale": scale, "options": SMALL["msrresnet"]}
+    network = {"arch": "msrresnet", "scale": 4, "options": SMALL["msrresnet"]}
     params = SimpleNamespace(settings={**network, "file": str(file), "sha256": sha256}, key="k")
     script = runpy.run_path(str(root / "workflow_scripts" / "import_reference.py"))
     script["main"](SimpleNamespace(output=[str(output)], params=params))
