@@ -30,10 +30,10 @@ def cut(border: int, *, smallest: int = 1, **images: Image) -> list[Image]:
         raise ValueError(f"{found} (height x width); they must have one size")
     if border < 0:
         raise ValueError(f"border: {border}; the number of pixels to cut cannot be negative")
-    height, width = (side - border for side in image.shape[:2])
-    if min(height, width) < border + smallest:
+    height, width, _ = next(iter(images.values())).shape
+    if min(height, width) < 2 * border + smallest:
         raise UnmeasurableError(
-            f"an image of {sizes[name]} pixels is too small: at least {smallest}x{smallest} must be left "
+            f"an image of {height}x{width} pixels is too small: at least {smallest}x{smallest} must be left "
             f"after cutting {border} from each border"
         )
-    return [image[border:height, border:width] for image in images.values()]
+    return [image[border : height - border, border : width - border] for image in images.values()]
