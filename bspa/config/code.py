@@ -15,7 +15,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-LEFT_OUT = ("bspa.system", "bspa.models.registry", "bspa.models.recognise", "bspa.training.registry")
+LEFT_OUT = ("bspa.system", "bspa.models.registry", "bspa.training.registry")
 """Modules, and packages with all in them, that decide no result.
 
 A registry only chooses one of the modules that it imports; the plan names the chosen one.
