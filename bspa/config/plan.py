@@ -54,7 +54,14 @@ class Plan(Products):
             "seeds": list(self.config.seeds),
             "trained_on": self.config.data.train,
             "evaluations": [
-                {**self._row(run), "benchmark": benchmark, "kind": kind, "key": product.key}
+                {
+                    **asdict(run),
+                    "model_label": self.model_label(run.model),
+                    "method_label": self.method_label(run.method),
+                    "benchmark": benchmark,
+                    "kind": kind,
+                    "key": product.key,
+                }
                 for (run, benchmark, kind), product in zip(scored, evaluations, strict=True)
             ],
             "runs": [
@@ -70,17 +77,6 @@ class Plan(Products):
             return bicubic[kind](run.scale, benchmark)
         trained = {"quality": self.evaluate, "perceptual": self.evaluate_perceptual}
         return trained[kind](run, benchmark)
-
-    def _row(self, run: Run) -> dict[str, Any]:
-        """What a table says of a run."""
-        if run.model == BICUBIC:
-            labels = {"model_label": BICUBIC, "method_label": BICUBIC}
-        else:
-            labels = {
-                "model_label": self.model_label(run.model),
-                "method_label": self.method_label(run.method),
-            }
-        return {**asdict(run), **labels}
 
     # ---- figures -------------------------------------------------------------------------------------------
 

@@ -189,12 +189,14 @@ class Runs:
         return {"arch": section.arch, "scale": scale, "options": options}
 
     def model_label(self, model: str) -> str:
-        """Return what a network is called in tables and figures."""
-        return self.config.models[model].label or model
+        """Return what a network, or bicubic interpolation, is called in tables and figures."""
+        section = self.config.models.get(model)
+        return (section and section.label) or model
 
     def method_label(self, method: str) -> str:
-        """Return what a recipe is called in tables and figures."""
-        return self.config.methods[method].label or method
+        """Return what a recipe, or bicubic interpolation, is called in tables and figures."""
+        section = self.config.methods.get(method)
+        return (section and section.label) or method
 
     def _figure(self, name: str) -> Any:
         figure = getattr(self.config.figures, name)
