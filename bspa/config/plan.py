@@ -167,11 +167,7 @@ class Plan(Products):
 
     @made("figures/attribution.pdf")
     def figure_attribution(self) -> Job:
-        """Importance and frozen share of each layer.
-
-        Raises:
-            ValueError: no mask of the run is ever used.
-        """
+        """Importance and frozen share of each layer."""
         (run,) = self.figure_runs("attribution")
         masks = self.masks(run)
         if not masks:
@@ -215,14 +211,11 @@ class Plan(Products):
     def files(self) -> list[str]:
         """List the files of `rule all`, under the results."""
         beside = BESIDE | {_figure_rule(name): (".png",) for name in self.figures}
-        return [
-            path
-            for product in self.targets()
-            for path in (
-                product.path,
-                *(str(Path(product.path).with_suffix(suffix)) for suffix in beside.get(product.rule, ())),
-            )
-        ]
+        files = []
+        for product in self.targets():
+            suffixes = beside.get(product.rule, ())
+            files += [product.path, *(str(Path(product.path).with_suffix(suffix)) for suffix in suffixes)]
+        return files
 
     @remembered
     def products(self) -> dict[str, Product]:

@@ -116,11 +116,7 @@ class Runs:
 
     @remembered
     def cycles(self, run: Run) -> list[Cycle]:
-        """Lay out the cycles of a run.
-
-        Raises:
-            ValueError: the epochs do not suffice for the recipe.
-        """
+        """Lay out the cycles of a run; see `lay_out_cycles`."""
         return lay_out_cycles(self.config, run.model, run.method)
 
     def warning(self, run: Run) -> str | None:
