@@ -34,7 +34,7 @@ class Plan(Products):
         """A table of scores."""
         section = self.config.tables[table]
         assert section, f"tables.{table} is not null"
-        benchmarks, runs = self.benchmarks_of(section), self.table_runs(section)
+        benchmarks, runs = self.benchmarks_of(section), self.table_runs(table)
         bicubic = [Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)]
         scored = [
             (run, benchmark, kind)
@@ -235,10 +235,8 @@ class Plan(Products):
     @remembered
     def forecast(self) -> dict[str, Any]:
         """Return what trains and attributes, for the references and every run, for `snakemake plan`."""
-        trained = {
-            self.reference_run(scale): [self.train_reference(scale)] for scale in self.trained_references
-        }
-        trained |= {run: list(self.chain(run).values()) for run in self.runs()}
+        references = [(self.reference_run(s), [self.train_reference(s)]) for s in self.trained_references]
+        trained = references + [(run, list(self.chain(run).values())) for run in self.runs()]
         return {
             "results": self.config.results,
             "train": self.config.data.train,
@@ -246,12 +244,12 @@ class Plan(Products):
             "jobs": [
                 {
                     "run": asdict(run),
-                    "shown_in": [name for name, runs in self.shown_runs().items() if run in runs],
+                    "shown_in": [name for name, runs in self.shown_runs() if run in runs],
                     "settings": product.settings,
                     "path": product.path,
                     "key": product.key,
                 }
-                for run, products in trained.items()
+                for run, products in trained
                 for product in products
             ],
         }

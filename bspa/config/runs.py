@@ -76,8 +76,10 @@ class Runs:
         names = self.config.data.benchmarks
         return [name for name in names if table.benchmarks is None or name in table.benchmarks]
 
-    def table_runs(self, table: Table) -> list[Run]:
+    def table_runs(self, name: str) -> list[Run]:
         """List the runs of a table."""
+        table = self.config.tables[name]
+        assert table, f"tables.{name} is not null"
         return [
             Run(model, scale, method, seed)
             for scale in self.scales_of(table)
@@ -95,15 +97,15 @@ class Runs:
         return [Run(model, self.figure_scale, method, seed) for model in models for method in methods]
 
     @remembered
-    def shown_runs(self) -> dict[str, list[Run]]:
-        """Return the runs that each table and figure shows."""
-        shown = {name: self.table_runs(table) for name in self.tables if (table := self.config.tables[name])}
-        return shown | {name: self.figure_runs(name) for name in self.figures if name != "figure1"}
+    def shown_runs(self) -> list[tuple[str, list[Run]]]:
+        """List tables and figures with the runs that they show."""
+        drawn = [(name, self.figure_runs(name)) for name in self.figures if name != "figure1"]
+        return [*((name, self.table_runs(name)) for name in self.tables), *drawn]
 
     @remembered
     def runs(self) -> list[Run]:
         """List every run that a table or a figure shows, each once."""
-        return list(dict.fromkeys(run for shown in self.shown_runs().values() for run in shown))
+        return list(dict.fromkeys(run for _, shown in self.shown_runs() for run in shown))
 
     @remembered
     def class_splits(self) -> list[str]:

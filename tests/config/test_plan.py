@@ -18,6 +18,7 @@ from bspa.config.load import load_config
 from bspa.config.plan import Plan
 from bspa.config.products import Product
 from bspa.config.runs import Run
+from bspa.data.sources import list_files
 
 Change = dict[str, Any]
 PlanOf = Callable[[Change], Plan]
@@ -65,12 +66,12 @@ def behind(plan: Plan, starts: set[str]) -> set[str]:
 def test_runs_are_those_of_tables_and_figures_each_once(root: Path, values: dict[str, Any]) -> None:
     values |= {"scales": [2, 4], "seeds": [3, 5]}
     values["tables"] = {
-        "mine": {"models": ["fsrcnn"], "methods": ["baseline", "bspa"], "scales": [2]},
+        "figure5": {"models": ["fsrcnn"], "methods": ["baseline", "bspa"], "scales": [2]},
         "none": {"models": ["edsr_mini"], "methods": ["baseline"], "scales": [3]},
     }
     values["figures"] = {"figure5": {"model": "fsrcnn", "methods": ["baseline", "bspa"]}}
     plan = plan_in(root, values, Path("missing.json"))
-    assert plan.tables == ["mine"]
+    assert plan.tables == ["figure5"]  # also a figure's name
     assert plan.runs() == [
         Run("fsrcnn", 2, "baseline", 3),
         Run("fsrcnn", 2, "baseline", 5),
@@ -151,9 +152,7 @@ def test_a_new_benchmark_leaves_what_is_trained_alone(plan_of: PlanOf) -> None:
 
 
 @pytest.fixture
-def photographs(root: Path, tmp_path: Path) -> Path:
-    from bspa.data.sources import list_files
-
+def photographs(tmp_path: Path) -> Path:
     folder = tmp_path / "photographs"
     folder.mkdir()
     for file in list_files("builtin", photos=["chelsea", "coffee", "rocket"]):
@@ -177,13 +176,10 @@ def test_photographs_count_by_content(plan_of: PlanOf, photographs: Path) -> Non
     moved = photographs.rename(photographs.with_name("elsewhere"))
     assert plan_of(own(moved)).make_manifest("mine").key == before
     moved.rename(photographs)
-    content = photo.read_bytes()
     photo.write_bytes((photographs / "coffee.png").read_bytes())
-    assert key() != before
-    photo.write_bytes(content)
-    assert key() == before
+    changed = key()
     photo.unlink()
-    assert key() != before
+    assert len({before, changed, key()}) == 3
 
 
 def test_a_missing_folder_is_told_when_planning(plan_of: PlanOf, tmp_path: Path) -> None:
