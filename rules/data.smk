@@ -24,7 +24,7 @@ rule fetch_archive:
 # Every image is decoded to its end and every source is checked before long jobs begin: these jobs go first.
 rule make_manifest:
     input:
-        archive_of,
+        unpack(needs_of("make_manifest")),
     output:
         "<results>/data/{source}/manifest.csv",
     log:
