@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,12 @@ NUMBERED = 5
 RANGE = (0.1, 10)
 COLOURS = "viridis"
 
+AROUND_BODY = {
+    r"head\.0": "head",
+    r"body\.\d+": "end of body",
+    r"tail\.0\.(\d+)": "upsampling {}",
+    r"tail\.1": "output",
+}
 NAMES = {
     "fsrcnn": {
         r"head_conv\.0": "feature extraction",
@@ -38,21 +45,12 @@ NAMES = {
         r"body_conv\.(\d+)\.0": "mapping {}",
         r"tail_conv": "deconvolution",
     },
-    "edsr": {
-        r"head\.0": "head",
-        r"body\.(\d+)\.body\.(\d+)": "block {}, conv {}",
-        r"body\.\d+": "end of body",
-        r"tail\.0\.(\d+)": "upsampling {}",
-        r"tail\.1": "output",
-    },
+    "edsr": {r"body\.(\d+)\.body\.(\d+)": "block {}, conv {}", **AROUND_BODY},
     "rcan": {
-        r"head\.0": "head",
         r"body\.(\d+)\.body\.(\d+)\.body\.(\d+)": "group {}, block {}, conv {}",
         r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.(\d+)": "group {}, block {}, attention {}",
         r"body\.(\d+)\.body\.\d+": "group {}, end",
-        r"body\.\d+": "end of body",
-        r"tail\.0\.(\d+)": "upsampling {}",
-        r"tail\.1": "output",
+        **AROUND_BODY,
     },
     "msrresnet": {
         r"conv_first": "head",
@@ -87,39 +85,23 @@ def read_attributions(
         weights: names of the attributed weights, in the order of the forward pass
             (`bspa.training.attribution.attributable`).
         arch: the network's architecture.
-
-    Raises:
-        ValueError: a file is no attribution of this network.
     """
     labels = np.array(group(layer_names(arch, weights)))
     layers = list(dict.fromkeys(labels.tolist()))
     importance, frozen = [], []
     for path in paths:
-        of_weight = _sums(path, weights)
-        sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T
-        mean = sums.sum() / sizes.sum()
-        importance.append(sums / sizes / (mean or 1.0))
-        frozen.append(masked / sizes)
-    return Attributions(
-        layers=layers, importance=np.stack(importance, axis=1), frozen=np.stack(frozen, axis=1)
-    )
-
-
-def _sums(path: str | os.PathLike[str], weights: Sequence[str]) -> NDArray[np.float64]:
-    """Return importance, frozen weights and weights of each layer: (n, 3)."""
-    tensors, _ = load_weights(path)
-    other = sorted(set(tensors) ^ {f"{kind}.{name}" for kind in ("importance", "mask") for name in weights})
-    if other:
-        raise ValueError(
-            f"{path} is no attribution of this network: {len(other)} tensors are missing or unknown, "
-            f"the first is {other[0]}"
-        )
-    sums = []
-    for name in weights:
+        tensors, _ = load_weights(path)
         # One importance may stand for a whole kernel; the mask always has a value for each weight.
-        mask = tensors[f"mask.{name}"]
-        sums.append((float(tensors[f"importance.{name}"].double().sum()), int(mask.sum()), mask.numel()))
-    return np.array(sums, np.float64)
+        masks = [tensors[f"mask.{name}"] for name in weights]
+        units = [tensors[f"importance.{name}"].double() for name in weights]
+        of_weight = np.array(
+            [(unit.sum(), mask.sum(), mask.numel()) for unit, mask in zip(units, masks, strict=True)],
+            np.float64,
+        )
+        sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T
+        importance.append(sums / sizes / (sums.sum() / sizes.sum() or 1.0))
+        frozen.append(masked / sizes)
+    return Attributions(layers=layers, importance=np.stack(importance, 1), frozen=np.stack(frozen, 1))
 
 
 def layer_names(arch: str, weights: Sequence[str]) -> list[str]:
@@ -128,19 +110,17 @@ def layer_names(arch: str, weights: Sequence[str]) -> list[str]:
     >>> layer_names("edsr", ["head.0.weight", "body.0.body.0.weight", "body.0.body.2.weight"])
     ['head', 'block 1, conv 1', 'block 1, conv 2']
     """
-    found: list[tuple[str, tuple[str, ...]]] = []
+    seen: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    names = []
     for weight in weights:
         layer = weight.removesuffix(".weight")
         matches = ((name, re.fullmatch(pattern, layer)) for pattern, name in NAMES.get(arch, {}).items())
-        found.append(
-            next(((name, match.groups()) for name, match in matches if match), (layer.replace(".", ", "), ()))
-        )
-    seen: dict[tuple[str, int], dict[str, int]] = {}
-    for name, texts in found:
-        for place, text in enumerate(texts):
-            numbers = seen.setdefault((name, place), {})
-            numbers.setdefault(text, len(numbers) + 1)
-    names = [name.format(*(seen[name, n][text] for n, text in enumerate(texts))) for name, texts in found]
+        known = ((name, match.groups()) for name, match in matches if match)
+        name, texts = next(known, (layer.replace(".", ", "), ()))
+        numbers = [
+            seen[name, place].setdefault(text, 1 + len(seen[name, place])) for place, text in enumerate(texts)
+        ]
+        names.append(name.format(*numbers))
     if arch == "fsrcnn":
         names[-2] = "expanding"  # its name in the file looks like one more mapping
     return names
@@ -161,14 +141,8 @@ def group(names: Sequence[str], at_most: int = ROWS) -> list[str]:
 
 
 def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
-    """Draw, for each layer and cycle, how much its weights matter and how many of them are frozen.
-
-    Args:
-        attributions: see `read_attributions`.
-        label: network, method, scale and data.
-    """
-    rows = len(attributions.layers)
-    percent = 100 * attributions.frozen
+    """Draw, for each layer and cycle, how much its weights matter and how many of them are frozen."""
+    rows, percent = len(attributions.layers), 100 * attributions.frozen
     with mpl.rc_context({**STYLE, "axes.spines.right": True, "axes.spines.top": True}):
         figure = Figure(figsize=(COLUMN_INCHES, 1.3 + max(0.095 * rows, 1.0)), layout="constrained")
         figure.suptitle(f"What attribution finds, layer by layer\n{label}")

@@ -5,7 +5,6 @@ Shape legend: M networks, K classes, N sub-images.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bspa.figures.style import PAGE_INCHES, STYLE, line_of
-
-log = logging.getLogger("bspa")
 
 CEILING = 100.0
 """dB. An exact reproduction has no PSNR; it counts as this, and so does whatever comes closer than this."""
@@ -58,9 +55,6 @@ def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], c
         classes: K.
     """
     psnr = np.stack([psnr_rgb(errors) for errors in mse])
-    exact = int((psnr >= CEILING).sum())
-    if exact:
-        log.info("%d PSNRs of sub-images count as %g dB", exact, CEILING)
     gains = psnr[1:] - psnr[0]
     counts = np.bincount(members - 1, minlength=classes)
 
@@ -79,13 +73,7 @@ def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], c
 
 
 def figure_3(panels: Mapping[str, ClassPsnr], methods: Sequence[str], *, label: str) -> Figure:
-    """Draw the mean PSNR of each class, and what each method gains over the first (Figure 3).
-
-    Args:
-        panels: by title; each with one PSNR a class for every method.
-        methods: labels of two methods or more.
-        label: network, scale and data.
-    """
+    """Draw the mean PSNR of each class, and what each method gains over the first (Figure 3)."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02)  # type: ignore[union-attr, call-arg]
