@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from bspa.metrics.catalogue import METRICS
 from bspa.tables.markup import to_html, to_latex, to_markdown
 from bspa.tables.statistics import mean_interval
 from bspa.tables.table import to_frame
@@ -132,6 +134,12 @@ def test_metrics_of_both_kinds_keep_the_order_of_the_settings(results: Results) 
     frame = to_frame(results.table(metrics=["lpips", "psnr"]))
     assert list(frame.columns) == [*LEADING, "Set5_lpips", "Set5_psnr"]
     assert frame.iloc[0, 6:].tolist() == pytest.approx([0.3, 30.5])
+
+
+def test_every_table_of_the_default_run_has_scores_that_need_nothing(root: Path) -> None:
+    tables = yaml.safe_load((root / "config.yaml").read_text())["tables"]
+    for name, table in tables.items():
+        assert any(not METRICS[metric].needs for metric in table["metrics"]), name
 
 
 @pytest.mark.parametrize("which", ["evaluations", "runs"])
