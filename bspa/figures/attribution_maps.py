@@ -1,7 +1,4 @@
-"""Which layers matter, and which are frozen, from cycle to cycle (Section 3.3).
-
-Shape legend: L layers, or blocks of layers; C cycles.
-"""
+"""Which layers matter, and which are frozen, from cycle to cycle (Section 3.3)."""
 
 from __future__ import annotations
 
@@ -11,14 +8,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from bspa.figures.style import COLUMN_INCHES, STYLE
 from bspa.models.weights import load_weights
@@ -63,21 +59,9 @@ NAMES = {
 """What readers call a layer, by architecture and pattern of its name: whole before part, counted from 1."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Attributions:
-    """What attribution found in each cycle."""
-
-    layers: list[str]
-    """Names, in the order of the forward pass."""
-    importance: NDArray[np.float64]
-    """(L, C) mean importance of a weight, over that of the whole network in this cycle."""
-    frozen: NDArray[np.float64]
-    """(L, C) share of the weights that the mask freezes, 0 to 1."""
-
-
 def read_attributions(
     paths: Sequence[str | os.PathLike[str]], weights: Sequence[str], *, arch: str
-) -> Attributions:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the attributions of a run's cycles, and average them over layers or blocks.
 
     Args:
@@ -85,6 +69,10 @@ def read_attributions(
         weights: names of the attributed weights, in the order of the forward pass
             (`bspa.training.attribution.attributable`).
         arch: the network's architecture.
+
+    Returns:
+        The mean importance of a weight, over that of the whole network in this cycle; and the share of the
+        weights that the mask freezes, 0 to 1: a line for each layer or block, a column for each cycle.
     """
     labels = np.array(group(layer_names(arch, weights)))
     layers = list(dict.fromkeys(labels.tolist()))
@@ -94,14 +82,12 @@ def read_attributions(
         # One importance may stand for a whole kernel; the mask always has a value for each weight.
         masks = [tensors[f"mask.{name}"] for name in weights]
         units = [tensors[f"importance.{name}"].double() for name in weights]
-        of_weight = np.array(
-            [(unit.sum(), mask.sum(), mask.numel()) for unit, mask in zip(units, masks, strict=True)],
-            np.float64,
-        )
+        pairs = zip(units, masks, strict=True)
+        of_weight = np.array([(unit.sum(), mask.sum(), mask.numel()) for unit, mask in pairs], np.float64)
         sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T
         importance.append(sums / sizes / (sums.sum() / sizes.sum() or 1.0))
         frozen.append(masked / sizes)
-    return Attributions(layers=layers, importance=np.stack(importance, 1), frozen=np.stack(frozen, 1))
+    return pd.DataFrame(np.stack(importance, 1), layers), pd.DataFrame(np.stack(frozen, 1), layers)
 
 
 def layer_names(arch: str, weights: Sequence[str]) -> list[str]:
@@ -140,16 +126,16 @@ def group(names: Sequence[str], at_most: int = ROWS) -> list[str]:
     return labels
 
 
-def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
+def figure_attribution(importance: pd.DataFrame, frozen: pd.DataFrame, *, label: str) -> Figure:
     """Draw, for each layer and cycle, how much its weights matter and how many of them are frozen."""
-    rows, percent = len(attributions.layers), 100 * attributions.frozen
+    rows, percent = len(frozen), 100 * frozen.to_numpy()
     with mpl.rc_context({**STYLE, "axes.spines.right": True, "axes.spines.top": True}):
         figure = Figure(figsize=(COLUMN_INCHES, 1.3 + max(0.095 * rows, 1.0)), layout="constrained")
         figure.suptitle(f"What attribution finds, layer by layer\n{label}")
         left, right = figure.subplots(1, 2, sharey=True)
         _draw_map(
             left,
-            attributions.importance,
+            importance.to_numpy(),
             LogNorm(*RANGE, clip=True),
             "Importance of a weight\n(1: the network's mean)",
             lambda value: f"{value:.2f}" if value < 9.995 else f"{value:.0f}",
@@ -161,12 +147,12 @@ def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
             "Frozen in the next cycle\n(% of the weights)",
             lambda value: f"{value:.1f}",
         )
-        left.set_yticks(range(rows), attributions.layers, fontsize=5.5)
+        left.set_yticks(range(rows), frozen.index, fontsize=5.5)
     return figure
 
 
 def _draw_map(
-    axes: Axes, values: NDArray[np.float64], norm: Normalize, title: str, write: Callable[[float], str]
+    axes: Axes, values: np.ndarray, norm: Normalize, title: str, write: Callable[[float], str]
 ) -> None:
     rows, cycles = values.shape
     cells = axes.imshow(values, COLOURS, norm=norm, aspect="auto", interpolation="none")

@@ -1,7 +1,4 @@
-"""Figure 4: where uniform and inverse sampling leave their errors.
-
-Shape legend: P pixels of a region's side.
-"""
+"""Figure 4: where uniform and inverse sampling leave their errors."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ def most_different(photos: Sequence[Photo], first: Scores, second: Scores, *, co
 
 
 def errors_of(row: Comparison) -> list[NDArray[np.float64]]:
-    """(P, P) absolute error of each network, the mean over R, G and B, in 8-bit levels."""
+    """Absolute error of each network, the mean over R, G and B, in 8-bit levels."""
     return [np.abs(sr.astype(np.float64) - row.hr).mean(axis=2) for sr in row.sr]
 
 

@@ -1,7 +1,4 @@
-"""Figure 6: what the methods make of regions of the benchmarks, side by side.
-
-Shape legend: H and W pixels of an image.
-"""
+"""Figure 6: what the methods make of regions of the benchmarks, side by side."""
 
 from __future__ import annotations
 
@@ -74,8 +71,7 @@ def figure_6(
         write_title(figure, "Regions of benchmark photographs, super-resolved", label)
         for number, row in enumerate(rows):
             top = head + number * (block + between)
-            photo = row.region.photo
-            name = f"{photo.name} ({sources[photo.source]})"
+            name = f"{row.region.photo.name} ({sources[row.region.photo.source]})"
             _draw_whole(figure, row.region, name, margin, top, width, block - caption)
             references = [("HR", "PSNR / SSIM", row.hr), ("LR", "input", row.lr)]
             cells = [*references, *zip(methods, _scores(row), row.sr, strict=True)]
@@ -111,11 +107,8 @@ def _draw_whole(
 def frame_colour(image: Pixels) -> str:
     """Return the one of `FRAMES` that is farthest from the most similar twentieth of the image (H, W, 3)."""
     pixels = image[::8, ::8].reshape(-1, 3) / 255
-
-    def distance(colour: str) -> float:
-        return float(np.quantile(np.linalg.norm(pixels - to_rgb(colour), axis=1), 0.05))
-
-    return max(FRAMES, key=distance)
+    distances = [np.linalg.norm(pixels - to_rgb(colour), axis=1) for colour in FRAMES]
+    return FRAMES[int(np.argmax(np.quantile(distances, 0.05, axis=1)))]
 
 
 def _scores(row: Comparison) -> list[str]:

@@ -52,24 +52,24 @@ def files(tmp_path: Path, model: nn.Module) -> list[Path]:
 def test_means_over_layers_are_those_of_plain_sums(tmp_path: Path, model: nn.Module, unit: str) -> None:
     cycles = [attribution(model, c, unit=unit) for c in range(3)]
     paths = [write_attribution(tmp_path / f"{c}.safetensors", *both) for c, both in enumerate(cycles)]
-    found = read_attributions(paths, attributable(model), arch="fsrcnn")
-    assert found.layers == LAYERS
+    importance, frozen = read_attributions(paths, attributable(model), arch="fsrcnn")
+    assert list(importance.index) == LAYERS
     for cycle, (units, masks) in enumerate(cycles):
         weights = sum(mask.numel() for mask in masks.values())
         mean = sum(float(v.double().sum()) for v in units.values()) / weights
         for row, name in enumerate(attributable(model)):
             of_weight = float(units[name].double().sum()) / masks[name].numel()
-            assert found.importance[row, cycle] == pytest.approx(of_weight / mean)
-            assert found.frozen[row, cycle] == pytest.approx(float(masks[name].float().mean()))
+            assert importance.iloc[row, cycle] == pytest.approx(of_weight / mean)
+            assert frozen.iloc[row, cycle] == pytest.approx(float(masks[name].float().mean()))
 
 
 def test_a_cycle_in_which_nothing_matters_is_all_zero(tmp_path: Path, model: nn.Module) -> None:
     units, masks = attribution(model, 0)
     nothing = {name: torch.zeros_like(value) for name, value in units.items()}
     path = write_attribution(tmp_path / "a.safetensors", nothing, masks)
-    found = read_attributions([path], attributable(model), arch="fsrcnn")
-    assert (found.importance == 0).all()
-    assert_nothing_is_cut_off(figure_attribution(found, label=""))
+    importance, frozen = read_attributions([path], attributable(model), arch="fsrcnn")
+    assert not importance.to_numpy().any()
+    assert_nothing_is_cut_off(figure_attribution(importance, frozen, label=""))
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_layers_of_a_network_without_names_have_the_parts_of_their_own() -> None
 
 
 def test_maps_show_importance_and_shares(files: list[Path], model: nn.Module) -> None:
-    found = read_attributions(files, attributable(model), arch="fsrcnn")
-    figure = figure_attribution(found, label="net, x4")
+    importance, frozen = read_attributions(files, attributable(model), arch="fsrcnn")
+    figure = figure_attribution(importance, frozen, label="net, x4")
     left, right = figure.axes[:2]
-    np.testing.assert_allclose(left.images[0].get_array(), found.importance)
-    np.testing.assert_allclose(right.images[0].get_array(), 100 * found.frozen)
+    np.testing.assert_allclose(left.images[0].get_array(), importance)
+    np.testing.assert_allclose(right.images[0].get_array(), 100 * frozen)
     assert [tick.get_text() for tick in left.get_yticklabels()] == LAYERS
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["1", "2", "3"]
-    shares = [f"{100 * share:.1f}" for share in found.frozen.ravel()]
+    shares = [f"{100 * share:.1f}" for share in frozen.to_numpy().ravel()]
     assert [text.get_text() for text in right.texts] == shares
     assert_nothing_is_cut_off(figure)
