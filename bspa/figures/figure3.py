@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from bspa.figures.style import PAGE_INCHES, STYLE, line_of
 
+# dB. An exact reproduction has no PSNR; it counts as this, and so does whatever comes closer than this.
 CEILING = 100.0
-"""dB. An exact reproduction has no PSNR; it counts as this, and so does whatever comes closer than this."""
-
+# Standard errors to each side of a mean that make its 95 % interval.
 NORMAL = 1.96
-"""Standard errors to each side of a mean that make its 95 % interval."""
-
 # The numbers of sub-images of more classes do not fit side by side.
 COUNTED = 12
 
@@ -41,11 +39,6 @@ class ClassPsnr:
     """(M - 1, K) half width of the gain's 95 % interval, dB; nan for a single sub-image."""
 
 
-def psnr_rgb(mse: NDArray[np.floating]) -> NDArray[np.float64]:
-    """PSNR in dB of mean square errors, RGB in [0, 1]: 10 log10(1 / MSE), at most `CEILING`."""
-    return -10 * np.log10(np.maximum(mse.astype(np.float64), 10 ** (-CEILING / 10)))
-
-
 def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], classes: int) -> ClassPsnr:
     """Average the PSNR of each sub-image, and its gain, over its class.
 
@@ -54,7 +47,7 @@ def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], c
         members: (N,) class of each sub-image, 1 to K.
         classes: K.
     """
-    psnr = np.stack([psnr_rgb(errors) for errors in mse])
+    psnr = -10 * np.log10(np.maximum(np.stack(mse).astype(np.float64), 10 ** (-CEILING / 10)))
     gains = psnr[1:] - psnr[0]
     counts = np.bincount(members - 1, minlength=classes)
 

@@ -28,13 +28,11 @@ MARGIN = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Photo:
-    """One photograph of a file of packed images."""
+    """One photograph: image ``number`` of a file of packed images, which the config calls ``source``."""
 
     source: str
-    """What the config calls the file."""
     packed: PackedImages
     number: int
-    """Which of its images, from 0."""
 
     @property
     def name(self) -> str:
@@ -110,7 +108,7 @@ def choose(
         values: (N,).
         windows: (N, 3) place of the photograph in ``photos``, first row, first column.
         size: side of the windows.
-        count: how many; fewer if there are no more.
+        count: at most how many.
     """
     shapes = np.array([photo.packed.hr_shapes[photo.number] for photo in photos])
     corners = windows[:, 1:]

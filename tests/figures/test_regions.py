@@ -24,11 +24,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Photo]:
     return photos_of({"A": PackedImages(first), "B": PackedImages(second)})
 
 
-def photos_shaped(*shapes: tuple[int, int]) -> list[Any]:
-    packed = SimpleNamespace(hr_shapes=np.array(shapes))
-    return [
-        SimpleNamespace(packed=packed, number=n, name=f"photo{n}", source="A") for n in range(len(shapes))
-    ]
+def places_chosen(values: Any, windows: Any, count: int, photos: int = 4) -> list[tuple[int, int, int]]:
+    """Choose among windows of photographs of 80x80 pixels."""
+    packed = SimpleNamespace(hr_shapes=np.full((photos, 2), 80), ids=[str(n) for n in range(photos)])
+    shaped: Any = [Photo(source="A", packed=packed, number=n) for n in range(photos)]
+    regions = choose(shaped, np.array(values), np.array(windows), size=SIZE, count=count)
+    return [(region.photo.number, region.top, region.left) for region in regions]
 
 
 @st.composite
@@ -57,23 +58,20 @@ def test_windows_are_chosen_round_after_round_as_a_plain_loop_does(
                 this_round.add(photo)
                 expected.append((photo, top, left))
                 left_over.remove(n)
-    found = choose(photos_shaped(*[(80, 80)] * 4), values, windows, size=SIZE, count=count)
-    assert [(region.photo.number, region.top, region.left) for region in found] == expected
+    assert places_chosen(values, windows, count) == expected
 
 
 @pytest.mark.parametrize(
     ("windows", "expected"),
     [
-        ([(0, 0, 20), (0, 20, 57), (0, 40, 20), (0, 20, 20)], [(0, 20, 20)]),  # only the last is inside
-        ([(0, 0, 20), (0, 40, 30)], [(0, 0, 20), (0, 40, 30)]),  # none is
+        ([(0, 0, 20), (0, 20, 57), (0, 60, 20), (0, 20, 20)], [(0, 20, 20)]),  # only the last is inside
+        ([(0, 0, 20), (0, 60, 30)], [(0, 0, 20), (0, 60, 30)]),  # none is
     ],
 )
 def test_windows_at_the_border_are_taken_only_if_there_is_no_other(
     windows: list[tuple[int, int, int]], expected: list[tuple[int, int, int]]
 ) -> None:
-    values = np.arange(len(windows))[::-1]
-    found = choose(photos_shaped((60, 80)), values, np.array(windows), size=SIZE, count=3)
-    assert [(region.photo.number, region.top, region.left) for region in found] == expected
+    assert places_chosen(np.arange(len(windows))[::-1], windows, 3) == expected
 
 
 def test_a_region_is_found_by_source_and_image(photos: list[Photo]) -> None:
