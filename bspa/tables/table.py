@@ -90,8 +90,8 @@ def read_table(
     scores = scores[scores["metric"].isin(metrics)]
     summaries = pd.DataFrame(map(_read_summary, summary_files, runs))
     rows = _list_rows(pd.DataFrame(evaluations), summaries)
-    rows["compared"] = (len(seeds) > 1) & ~rows["method"].isin([BICUBIC, baseline])
-    compared = set(rows["method"][rows["compared"]])
+    rows["compared"] = (len(seeds) > 1) & (rows["model"] != BICUBIC) & (rows["method"] != baseline)
+    compared = set(rows[rows["compared"]][["model", "method"]].itertuples(index=False, name=None))
     published: Mapping[Any, float] = read_paper(paper) if paper is not None else {}
     cells, left_out = {}, {}
     for (scale, *place), column in scores.groupby(["scale", *COLUMN], sort=False):
@@ -106,7 +106,7 @@ def read_table(
         for (model, method), grid in grids.items():
             cell = (scale, model, method, *place)
             cells[cell] = _statistics(grid, published.get(cell, math.nan))
-            if method in compared:
+            if (model, method) in compared:
                 cells[cell] |= _gain(grid, grids[model, baseline])
     columns = list(itertools.product(benchmarks, metrics))
     places = [(*row, *column) for row in rows[ROW].itertuples(index=False) for column in columns]
