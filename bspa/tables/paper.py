@@ -13,10 +13,7 @@ Cell = tuple[int, str, str, str, str]
 
 
 def read_paper(table: int) -> dict[Cell, float]:
-    """Return the scores of a table (PSNR in dB) by cell.
-
-    Args:
-        table: the paper's number.
+    """Return the scores of a table by cell.
 
     Raises:
         ValueError: the paper has no table of scores with this number.
