@@ -14,12 +14,14 @@ import pandas as pd
 from tabulate import SEPARATING_LINE, tabulate
 
 from bspa.metrics.catalogue import METRICS
-from bspa.tables.paper import TRAINED_ON
 from bspa.tables.table import BICUBIC, COLUMN, GAIN, ROW, Table
 
 LEADING = ("Scale", "Model", "Method", "Params", "Steps", "Device-seconds")
 FEW_SEEDS = 10
 """Below which a bootstrap over seeds is too narrow: see `bspa.tables.statistics.mean_interval`."""
+
+PAPERS_PHOTOGRAPHS = "div2k_train"
+"""Name in `configs/paper.yaml` of what the paper's networks are trained on."""
 
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "θ": "theta", "λ": "lambda", "μ": "mu", "σ": "sigma"}
 LATEX_SPECIAL = str.maketrans(
@@ -299,7 +301,7 @@ def _paper_note(table: Table) -> str:
             f"No scores of the paper's Table {table.paper} stand here: it has none for these networks, "
             "scales, methods and benchmarks."
         )
-    ours = "" if table.trained_on == TRAINED_ON else f", ours on {table.trained_on}"
+    ours = "" if table.trained_on == PAPERS_PHOTOGRAPHS else f", ours on {table.trained_on}"
     return (
         f"Under a row: the scores of the paper's Table {table.paper}, and ours minus these. "
         f"The paper's networks are trained on DIV2K{ours}."

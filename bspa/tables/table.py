@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,7 +18,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bspa.metrics.catalogue import METRICS
-from bspa.tables.paper import read_paper
 from bspa.tables.statistics import mean_interval
 
 BICUBIC = "bicubic"
@@ -84,7 +84,7 @@ def read_table(
             part of the method has no effect, or None.
 
     Raises:
-        ValueError: a file has another key than expected; the paper has no such table.
+        ValueError: a file has another key than expected.
     """
     scores = pd.concat(map(_read_evaluation, evaluation_files, evaluations))
     scores = scores[scores["metric"].isin(metrics)]
@@ -92,7 +92,7 @@ def read_table(
     rows = _list_rows(pd.DataFrame(evaluations), summaries)
     rows["compared"] = (len(seeds) > 1) & (rows["model"] != BICUBIC) & (rows["method"] != baseline)
     compared = set(rows[rows["compared"]][["model", "method"]].itertuples(index=False, name=None))
-    published: Mapping[Any, float] = read_paper(paper) if paper is not None else {}
+    published = read_paper(paper) if paper is not None else {}
     cells, left_out = {}, {}
     for (scale, *place), column in scores.groupby(["scale", *COLUMN], sort=False):
         grids = {
@@ -125,6 +125,13 @@ def read_table(
         devices=list(dict.fromkeys(summaries["device"] + " (" + summaries["precision"] + ")")),
         left_out=left_out,
     )
+
+
+def read_paper(table: int) -> dict[Any, float]:
+    """Return the scores of the paper's table by `ROW` and `COLUMN`, with the names of configs/paper.yaml."""
+    with files("bspa.tables").joinpath("paper_tables.csv").open(encoding="utf-8") as file:
+        scores = pd.read_csv(file, converters={"value": float}).set_index([*ROW, *COLUMN])
+    return scores.loc[scores["table"] == table, "value"].to_dict()
 
 
 def to_frame(table: Table) -> pd.DataFrame:
