@@ -11,7 +11,8 @@ from setting import SCALE, Bench, benchmark_files, first, pack, sub_images
 from bspa.data.crops import crop_pairs
 from bspa.difficulty.scoring import choose_batch, score_sub_images
 from bspa.metrics.evaluate import evaluate
-from bspa.metrics.psnr_ssim import psnr_y, ssim_y
+from bspa.metrics.psnr import psnr_y
+from bspa.metrics.ssim import ssim_y
 from bspa.models.inference import super_resolve
 from bspa.models.precision import choose_precision
 from bspa.sampling.feeds import to_device

@@ -18,12 +18,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "difficulty.classes": ["class_sizes", "inverse_probabilities", "thresholds"],
         "difficulty.grid": ["starts"],
         "metrics.niqe": ["niqe"],
-        "metrics.psnr_ssim": ["psnr_y", "ssim_y"],
+        "metrics.psnr": ["psnr_y"],
+        "metrics.ssim": ["ssim_y"],
         "models.inference": ["super_resolve"],
         "models.registry": ["build"],
         "models.weights": ["load_model"],
-        "training.attribution": ["integrated_gradients"],
-        "training.masks": ["top_fraction_mask"],
+        "training.attribution": ["integrated_gradients", "top_fraction_mask"],
     },
 )
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from bspa.difficulty.classes import thresholds as thresholds
     from bspa.difficulty.grid import starts as starts
     from bspa.metrics.niqe import niqe as niqe
-    from bspa.metrics.psnr_ssim import psnr_y as psnr_y
-    from bspa.metrics.psnr_ssim import ssim_y as ssim_y
+    from bspa.metrics.psnr import psnr_y as psnr_y
+    from bspa.metrics.ssim import ssim_y as ssim_y
     from bspa.models.inference import super_resolve as super_resolve
     from bspa.models.registry import build as build
     from bspa.models.weights import load_model as load_model
     from bspa.training.attribution import integrated_gradients as integrated_gradients
-    from bspa.training.masks import top_fraction_mask as top_fraction_mask
+    from bspa.training.attribution import top_fraction_mask as top_fraction_mask

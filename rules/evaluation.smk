@@ -101,6 +101,8 @@ rule evaluate_perceptual_bicubic:
     conda:
         "../envs/bspa.yaml"
     threads: 1
+    resources:
+        gpu=1 if lpips_available() else 0,
     params:
         settings=settings_of("evaluate_perceptual_bicubic"),
         compute=compute,

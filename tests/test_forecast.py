@@ -12,7 +12,14 @@ from bspa.forecast import Job, measure_step, runs_table, shown_table, step_kind
 from bspa.training.stage import Attribution, Stage
 from tests.support.training import make_attribution, make_stage
 
-TINY: dict[str, Any] = {"scale": 2, "options": {"d": 4, "s": 2, "m": 1}, "seed": 0, "patch": 16, "batch": 4, "repeat": 2}
+TINY: dict[str, Any] = {
+    "scale": 2,
+    "options": {"d": 4, "s": 2, "m": 1},
+    "seed": 0,
+    "patch": 16,
+    "batch": 4,
+    "repeat": 2,
+}
 STAGE = make_stage(**TINY, epochs=5, total_epochs=5)
 ATTRIBUTION = make_attribution(**TINY, steps=3, batches=2)
 

@@ -18,16 +18,15 @@ def main(snakemake: Any) -> None:
     run_stage(
         stage,
         packed=snakemake.input.packed,
-        source=None,
-        previous=None,
-        mask=None,
         snapshot=snakemake.output.snapshot,
         journal=snakemake.output.journal,
         key=key,
         threads=snakemake.threads,
         **snakemake.params.compute,
     )
-    weights = load_snapshot(snakemake.output.snapshot)[0].delivered("last" if stage.ema is None else "average")
+    weights = load_snapshot(snakemake.output.snapshot)[0].delivered(
+        "last" if stage.ema is None else "average"
+    )
     save_network(
         snakemake.output.weights, weights, arch=stage.arch, scale=stage.scale, options=stage.options, key=key
     )

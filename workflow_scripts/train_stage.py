@@ -18,6 +18,7 @@ from bspa.training.stage import Stage
 
 
 def main(snakemake: Any) -> None:
+    matched = snakemake.input.get("matched")
     run_stage(
         Stage(**snakemake.params.settings),
         packed=snakemake.input.packed,
@@ -25,7 +26,7 @@ def main(snakemake: Any) -> None:
         previous=snakemake.input.get("previous"),
         mask=snakemake.input.get("mask"),
         validation=snakemake.input.get("validation"),
-        matched=beside(snakemake.input.get("matched"), ".json"),
+        matched=beside(matched, ".json") if matched else None,
         spent=[
             *(beside(file, ".csv") for file in snakemake.input.get("spent_stages", [])),
             *(beside(file, ".json") for file in snakemake.input.get("spent_masks", [])),
@@ -38,8 +39,8 @@ def main(snakemake: Any) -> None:
     )
 
 
-def beside(file: str | None, suffix: str) -> str | None:
-    return str(Path(file).with_suffix(suffix)) if file else None
+def beside(file: str, suffix: str) -> str:
+    return str(Path(file).with_suffix(suffix))
 
 
 if __name__ == "__main__":

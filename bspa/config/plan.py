@@ -34,7 +34,7 @@ class Plan(Products):
         """A table of scores."""
         section = self.config.tables[table]
         assert section, f"tables.{table} is not null"
-        benchmarks, runs = self.benchmarks_of(section), self.table_runs(section)
+        benchmarks, runs = self.benchmarks_of(section), self.table_runs(table)
         bicubic = [Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)]
         scored = [
             (run, benchmark, kind)
@@ -54,7 +54,14 @@ class Plan(Products):
             "seeds": list(self.config.seeds),
             "trained_on": self.config.data.train,
             "evaluations": [
-                {**self._row(run), "benchmark": benchmark, "kind": kind, "key": product.key}
+                {
+                    **asdict(run),
+                    "model_label": self.model_label(run.model),
+                    "method_label": self.method_label(run.method),
+                    "benchmark": benchmark,
+                    "kind": kind,
+                    "key": product.key,
+                }
                 for (run, benchmark, kind), product in zip(scored, evaluations, strict=True)
             ],
             "runs": [
@@ -70,17 +77,6 @@ class Plan(Products):
             return bicubic[kind](run.scale, benchmark)
         trained = {"quality": self.evaluate, "perceptual": self.evaluate_perceptual}
         return trained[kind](run, benchmark)
-
-    def _row(self, run: Run) -> dict[str, Any]:
-        """What a table says of a run."""
-        if run.model == BICUBIC:
-            labels = {"model_label": BICUBIC, "method_label": BICUBIC}
-        else:
-            labels = {
-                "model_label": self.model_label(run.model),
-                "method_label": self.method_label(run.method),
-            }
-        return {**asdict(run), **labels}
 
     # ---- figures -------------------------------------------------------------------------------------------
 
@@ -194,11 +190,7 @@ class Plan(Products):
 
     @made("figures/attribution.pdf")
     def figure_attribution(self) -> Job:
-        """Importance and frozen share of each layer.
-
-        Raises:
-            ValueError: no mask of the run is ever used.
-        """
+        """Importance and frozen share of each layer."""
         (run,) = self.figure_runs("attribution")
         masks = self.masks(run)
         if not masks:
@@ -233,10 +225,8 @@ class Plan(Products):
     @remembered
     def targets(self) -> list[Product]:
         """List what the config is for: stages, masks, weights, tables and figures."""
-        targets = []
-        for run in self.runs():
-            targets += self.chain(run).values()
-        shown = [run for runs in self.shown_runs().values() for run in runs]
+        targets = [product for run in self.runs() for product in self.chain(run).values()]
+        shown = [run for _, runs in self.shown_runs() for run in runs]
         targets += [self.deliver_weights(run) for run in dict.fromkeys([*shown, *self.runs()])]
         targets += [self.table_classes(), *map(self.table, self.tables)]
         return targets + [getattr(self, _figure_rule(name))() for name in self.figures]
@@ -244,14 +234,11 @@ class Plan(Products):
     def files(self) -> list[str]:
         """List the files of `rule all`, under the results."""
         beside = BESIDE | {_figure_rule(name): (".png",) for name in self.figures}
-        return [
-            path
-            for product in self.targets()
-            for path in (
-                product.path,
-                *(str(Path(product.path).with_suffix(suffix)) for suffix in beside.get(product.rule, ())),
-            )
-        ]
+        files = []
+        for product in self.targets():
+            suffixes = beside.get(product.rule, ())
+            files += [product.path, *(str(Path(product.path).with_suffix(suffix)) for suffix in suffixes)]
+        return files
 
     @remembered
     def products(self) -> dict[str, Product]:
@@ -271,10 +258,8 @@ class Plan(Products):
     @remembered
     def forecast(self) -> dict[str, Any]:
         """Return what trains and attributes, for the references and every run, for `snakemake plan`."""
-        trained = {
-            self.reference_run(scale): [self.train_reference(scale)] for scale in self.trained_references
-        }
-        trained |= {run: list(self.chain(run).values()) for run in self.runs()}
+        references = [(self.reference_run(s), [self.train_reference(s)]) for s in self.trained_references]
+        trained = references + [(run, list(self.chain(run).values())) for run in self.runs()]
         return {
             "results": self.config.results,
             "train": self.config.data.train,
@@ -283,15 +268,13 @@ class Plan(Products):
                 {
                     "run": {name: value for name, value in asdict(run).items() if name != "weights"},
                     "shown_in": [
-                        name
-                        for name, runs in self.shown_runs().items()
-                        if run in {shown.trained for shown in runs}
+                        name for name, runs in self.shown_runs() if run in {shown.trained for shown in runs}
                     ],
                     "settings": product.settings,
                     "path": product.path,
                     "key": product.key,
                 }
-                for run, products in trained.items()
+                for run, products in trained
                 for product in products
             ],
         }

@@ -55,18 +55,12 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a product is made by.
-
-    The code that counts is the script's, and the modules that the settings choose: those of the network, the
-    sampling and the objective, and of the networks whose `weights` it needs.
-    """
+    """What decides a product. The code that counts is the script's, and the modules of `_chosen`."""
 
     settings: dict[str, Any]
     needs: Needs = field(default_factory=dict)
     counted: dict[str, Any] | None = None
     """What decides the result, where that is not the settings as they are."""
-    modules: Sequence[str] = ()
-    """What the script runs besides."""
 
 
 def made(path: str, *, script: str | None = None) -> Callable[[Callable[M, Job]], Callable[M, Product]]:
@@ -111,11 +105,7 @@ class Products(Runs):
 
     @made("data/{source}/manifest.csv")
     def make_manifest(self, source: str) -> Job:
-        """The manifest of a source. Photographs count by name and content, wherever they lie.
-
-        Raises:
-            ValueError: a folder of photographs does not exist, or its pairs are incomplete.
-        """
+        """The manifest of a source. Photographs count by name and content, wherever they lie."""
         section = self.config.sources[source]
         values = section.model_dump(exclude={"images"})
         # Only given pairs differ between scales: for others, a new scale is no reason to make anything again.
@@ -224,13 +214,9 @@ class Products(Runs):
 
     @made("informative/{source}/x{scale}/maps.h5")
     def map_informativeness(self, source: str, scale: int) -> Job:
-        """SamplingAug's error maps.
-
-        Raises:
-            ValueError: patches are too small: `scale + 6` pixels on each side do not count.
-        """
+        """SamplingAug's error maps."""
         size = self.grid(scale).size
-        least = (2 * (scale + 6) // scale + 1) * scale
+        least = (2 * (scale + 6) // scale + 1) * scale  # `scale + 6` pixels on each side do not count
         if size < least:
             raise ValueError(
                 f"sub_images.x{scale}.size: {size} is too small for sampling: informative; "
@@ -247,11 +233,7 @@ class Products(Runs):
     # ---- training ------------------------------------------------------------------------------------------
 
     def train_stage(self, run: Run, cycle: int, phase: str) -> Product:
-        """The snapshot of a stage, or the mask of a cycle.
-
-        Raises:
-            ValueError: the run has no such stage.
-        """
+        """The snapshot of a stage, or the mask of a cycle; a ValueError if the run has none."""
         chain = self.chain(run)
         if (cycle, phase) not in chain:
             found = ", ".join(f"cycle {number} {name}" for number, name in chain)
@@ -293,31 +275,16 @@ class Products(Runs):
                     needs["matched"] = self.deliver_weights(matched)
                     needs["spent_stages"] = [made for (_, name), made in chain.items() if name != MASK]
                     needs["spent_masks"] = [made for (_, name), made in chain.items() if name == MASK]
-                product = self._product(
-                    f"train_{phase.name}",
-                    f"{folder}/{phase.name}.safetensors",
-                    Job(asdict(stage), needs),
-                    script="train_stage",
-                )
+                rule, path = f"train_{phase.name}", f"{folder}/{phase.name}.safetensors"
+                product = self._product(rule, path, Job(asdict(stage), needs), script="train_stage")
                 previous = {"previous": product}
                 chain[number, phase.name] = product
             if attribution and number in attributed:
-                needs = {
-                    "baseline": chain[number, "uniform"],
-                    "target": chain[number, "inverse"],
-                    "packed": packed,
-                }
+                needs = {"packed": packed, "baseline": chain[number, "uniform"], "target": product}
                 if mask and attribution.update == "cumulative":
                     needs["keep"] = mask
-                mask = self._product(
-                    "attribute_parameters",
-                    f"{folder}/{MASK}.safetensors",
-                    Job(
-                        asdict(self.attribution(run, number)),
-                        needs,
-                        modules=["bspa.sampling.uniform"],
-                    ),
-                )
+                job = Job(asdict(self.attribution(run, number)), needs)
+                mask = self._product("attribute_parameters", f"{folder}/{MASK}.safetensors", job)
                 chain[number, MASK] = mask
         return chain
 
@@ -397,7 +364,7 @@ class Products(Runs):
     def _product(self, rule: str, path: str, job: Job, script: str | None = None) -> Product:
         """Make a product; for ``script`` see `made`."""
         script = rule if script is None else script
-        code = self._code(script, tuple(sorted({*job.modules, *_chosen(job)}))) if script else ""
+        code = self._code(script, tuple(sorted(set(_chosen(job))))) if script else ""
         decides = job.settings if job.counted is None else job.counted
         key = digest([rule, decides, code, sorted(need.key for need in _flat(*job.needs.values()))])
         settings = dict(sorted(job.settings.items()))
@@ -418,7 +385,7 @@ def _flat(*needs: Product | list[Product]) -> list[Product]:
 
 
 def _chosen(job: Job) -> list[str]:
-    """Name the modules that a job's settings choose."""
+    """Name the modules of a job's network, sampling and objective, and of the networks among its needs."""
     networks = [job.settings, *(weights.settings for weights in _flat(job.needs.get("weights", [])))]
     modules = [f"bspa.models.{network['arch']}" for network in networks if "arch" in network]
     if "sampling" in job.settings:

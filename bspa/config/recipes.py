@@ -76,7 +76,8 @@ def _lay_out(recipe: Method, total: int) -> list[Cycle]:
 
 
 def _alternate(recipe: Method, total: int) -> list[Cycle]:
-    cycles, epoch, counts = [], 0, recipe.count_inverse
+    cycles: list[Cycle] = []
+    epoch, counts = 0, recipe.count_inverse
     while epoch < total:
         length = recipe.uniform_epochs + (recipe.inverse_epochs if counts else 0)
         if recipe.end == "uniform" and total - epoch <= length:

@@ -91,8 +91,10 @@ class Runs:
         names = self.config.data.benchmarks
         return [name for name in names if table.benchmarks is None or name in table.benchmarks]
 
-    def table_runs(self, table: Table) -> list[Run]:
+    def table_runs(self, name: str) -> list[Run]:
         """List the runs of a table."""
+        table = self.config.tables[name]
+        assert table, f"tables.{name} is not null"
         return [
             Run(model, scale, method, seed, table.weights or "")
             for scale in self.scales_of(table)
@@ -114,15 +116,15 @@ class Runs:
         return [Run(*run) for run in itertools.product(models, [scale], methods, seeds)]
 
     @remembered
-    def shown_runs(self) -> dict[str, list[Run]]:
-        """Return the runs that each table and figure shows."""
-        shown = {name: self.table_runs(table) for name in self.tables if (table := self.config.tables[name])}
-        return shown | {name: self.figure_runs(name) for name in self.figures if name != "figure1"}
+    def shown_runs(self) -> list[tuple[str, list[Run]]]:
+        """List tables and figures with the runs that they show."""
+        drawn = [(name, self.figure_runs(name)) for name in self.figures if name != "figure1"]
+        return [*((name, self.table_runs(name)) for name in self.tables), *drawn]
 
     @remembered
     def runs(self) -> list[Run]:
         """List every run that a table or a figure shows, each once, and those whose seconds they match."""
-        shown = [run.trained for runs in self.shown_runs().values() for run in runs]
+        shown = [run.trained for _, runs in self.shown_runs() for run in runs]
         matched = [other for run in shown if (other := self.matched_run(run))]
         return list(dict.fromkeys(shown + matched))
 
@@ -142,11 +144,7 @@ class Runs:
 
     @remembered
     def cycles(self, run: Run) -> list[Cycle]:
-        """Lay out the cycles of a run.
-
-        Raises:
-            ValueError: the epochs do not suffice for the recipe.
-        """
+        """Lay out the cycles of a run; see `lay_out_cycles`."""
         return lay_out_cycles(self.config, run.model, run.method)
 
     def warning(self, run: Run) -> str | None:
@@ -228,12 +226,14 @@ class Runs:
         return {"arch": section.arch, "scale": scale, "options": options}
 
     def model_label(self, model: str) -> str:
-        """Return what a network is called in tables and figures."""
-        return self.config.models[model].label or model
+        """Return what a network, or bicubic interpolation, is called in tables and figures."""
+        section = self.config.models.get(model)
+        return (section and section.label) or model
 
     def method_label(self, method: str) -> str:
-        """Return what a recipe is called in tables and figures."""
-        return self.config.methods[method].label or method
+        """Return what a recipe, or bicubic interpolation, is called in tables and figures."""
+        section = self.config.methods.get(method)
+        return (section and section.label) or method
 
     def _figure(self, name: str) -> Any:
         figure = getattr(self.config.figures, name)

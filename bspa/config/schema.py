@@ -6,7 +6,6 @@ shows every key with its default.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
@@ -135,13 +134,17 @@ class PatchSelection(Section):
     """Of the random order of darts."""
 
 
-class Weights(Section):
-    """Given weights."""
+class GivenFile(Section):
+    """A file of your own."""
 
     file: str
-    """Path or URL of a .safetensors, .pth or .pt file with BasicSR's key names."""
+    """Path or URL."""
     sha256: Sha256 | None = None
     """Digest of the file; null: not checked, the run prints what it saw."""
+
+
+class Weights(GivenFile):
+    """Given weights: a .safetensors, .pth or .pt file with BasicSR's key names."""
 
 
 class Validation(Section):
@@ -170,7 +173,7 @@ class Training(Section):
     """Of Adam."""
     halve_every: int = Field(ge=1)
     """Epochs after which the learning rate is halved, again and again."""
-    betas: list[float] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
     """Of Adam."""
     epsilon: float = Field(default=1e-8, gt=0)
     """Of Adam."""
@@ -179,7 +182,7 @@ class Training(Section):
     validation: Validation | None = None
     """Measure PSNR while training, for curves (Figure 7) and `select: best`; null: no."""
     select: Literal["last", "average", "best"] | None = None
-    """Weights to deliver; best: those of the highest validation PSNR; null: average where `ema` is set, else last."""
+    """Weights to deliver; best: of the highest validation PSNR; null: average if `ema` is set, else last."""
 
 
 class Network(Section):
@@ -203,7 +206,7 @@ class FsrcnnOptions(Section):
     value_range: Literal[1, 255] = 1
     """Largest value of the colours inside the network; the released code of the paper: 255."""
     initial: Literal["he", "torch", "kaiming_small"] = "he"
-    """Initial weights; he: FSRCNN's paper; torch: PyTorch's defaults, as in the released code; kaiming_small: ClassSR's."""
+    """Initial weights: he (FSRCNN's paper), torch (PyTorch's; released code) or kaiming_small (ClassSR)."""
 
 
 class Fsrcnn(Network):
@@ -303,15 +306,15 @@ class Attribution(Section):
     steps: int = Field(default=20, ge=1)
     """M, points on the path of ig (Eq. 10)."""
     riemann: Literal["left", "right"] = "left"
-    """End of the path that the points of ig include; the released code: right, the weights after inverse sampling."""
+    """End of the path that the points of ig include: left (uniform), right (inverse; released code)."""
     batches: Annotated[int, Field(ge=1)] | Literal["epoch"] = 20
-    """Uniformly sampled batches that the loss is taken on; epoch: as many as an epoch has, as in the released code."""
+    """Uniformly sampled batches that the loss is taken on; epoch: as many as an epoch has (released code)."""
     aggregate: Literal["mean_loss", "each_batch"] = "mean_loss"
-    """mean_loss: size for the batches' mean loss; each_batch: sum of sizes for each batch, as in the released code."""
+    """Size for the batches' mean loss, or sum of the sizes for each batch's (released code)."""
     freeze: Literal["most", "least"] = "most"
     """Which weights are frozen: the most important ones, or, as a control, the least important ones."""
     moments: Literal["fade", "keep"] = "fade"
-    """Adam's moments of frozen weights; fade: their gradients are zeroed; keep: they are not, as in the released code."""
+    """Adam's moments of frozen weights: fade (their gradients are zeroed) or keep (released code)."""
     update: Literal["replace", "cumulative"] = "replace"
     """How the next mask joins the last: replace releases it, cumulative keeps and extends it."""
     phases: list[Sampling] = Field(default=["uniform", "inverse"], min_length=1)
@@ -354,7 +357,7 @@ class Method(Section):
     match_steps: Name | None = None
     """Train as many steps as this other recipe takes."""
     stretch_schedule: bool = False
-    """With match_steps: stretch the learning rate's decay over all steps; false: added steps take the last rate."""
+    """With match_steps: stretch the learning rates over all steps; false: added steps have the last."""
     match_seconds: Name | None = None
     """Train on after the last epoch until the run has taken as many device seconds as this other recipe's."""
 
@@ -380,11 +383,16 @@ class Table(Section):
     """The paper's table whose values stand beside ours, where names of rows and columns agree; null: none."""
 
 
-class ClassPsnr(Section):
-    """Figure 3: PSNR of each class of difficulty, by method."""
+class OfOneNetwork(Section):
+    """A figure of one network."""
 
     model: Name
     """One of `models`."""
+
+
+class ClassPsnr(OfOneNetwork):
+    """Figure 3: PSNR of each class of difficulty, by method."""
+
     methods: list[Name] = Field(min_length=2)
     """Out of `methods`; the others are compared with the first."""
     class_split: Name = "default"
@@ -402,11 +410,9 @@ class SubImageRegion(Section):
     """HR pixels left of it."""
 
 
-class ErrorMaps(Section):
+class ErrorMaps(OfOneNetwork):
     """Figure 4: SR and its error on sub-images of `data.validation`, for two methods."""
 
-    model: Name
-    """One of `models`."""
     methods: list[Name] = Field(min_length=2, max_length=2)
     """Out of `methods`."""
     count: int = Field(default=3, ge=1, le=8)
@@ -415,11 +421,9 @@ class ErrorMaps(Section):
     """Named sub-images."""
 
 
-class Histograms(Section):
+class Histograms(OfOneNetwork):
     """Figure 5: the training sub-images' error, for two methods."""
 
-    model: Name
-    """One of `models`."""
     methods: list[Name] = Field(min_length=2, max_length=2)
     """Out of `methods`: before and after."""
 
@@ -431,11 +435,9 @@ class Region(SubImageRegion):
     """One of `sources`; a region is shown if it is in `data.benchmarks`."""
 
 
-class Crops(Section):
+class Crops(OfOneNetwork):
     """Figure 6: regions of benchmark photographs, compared across methods."""
 
-    model: Name
-    """One of `models`."""
     methods: list[Name] = Field(min_length=1)
     """Out of `methods`, after HR and bicubic interpolation."""
     size: int = Field(default=64, ge=16)
@@ -455,20 +457,13 @@ class TrainingCurves(Section):
     """Out of `methods`."""
 
 
-class ValidationCurves(Section):
-    """Figure 7: PSNR against optimiser steps and device seconds, with all seeds; needs `training.validation`."""
-
-    models: list[Name] = Field(min_length=1)
-    """Out of `models`."""
-    methods: list[Name] = Field(min_length=1)
-    """Out of `methods`."""
+class ValidationCurves(TrainingCurves):
+    """Figure 7: PSNR against optimiser steps and device seconds, all seeds; needs `training.validation`."""
 
 
-class AttributionMaps(Section):
+class AttributionMaps(OfOneNetwork):
     """Importance and frozen share of each layer, cycle by cycle."""
 
-    model: Name
-    """One of `models`."""
     method: Name
     """One of `methods`, with attribution."""
 
@@ -488,13 +483,8 @@ class Figures(Section):
     attribution: AttributionMaps | None = None
 
 
-class PristineModel(Section):
+class PristineModel(GivenFile):
     """NIQE's model of good photographs: BasicSR's niqe_pris_params.npz."""
-
-    file: str
-    """Path or URL."""
-    sha256: Sha256 | None = None
-    """Digest of the file; null: not checked, the run prints what it saw."""
 
 
 class Perceptual(Section):
@@ -578,29 +568,23 @@ def resolve_extends(methods: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: a recipe extends an unknown one, or itself.
     """
 
-    def resolve(name: str, seen: tuple[str, ...]) -> Any:
-        method = methods[name]
+    def resolve(name: str, path: tuple[str, ...] = ()) -> Any:
+        method, path = methods[name], (*path, name)
         if not isinstance(method, dict) or "extends" not in method:
-            return copy.deepcopy(method)
+            return method
         base = method["extends"]
         if base not in methods:
             raise ValueError(f"methods.{name}.extends: {base!r} is not one of {', '.join(methods)}")
-        if base in (*seen, name):
-            raise ValueError(f"methods.{name}.extends: {' -> '.join((*seen, name, base))} goes in a circle")
+        if base in path:
+            raise ValueError(f"methods.{name}.extends: {' -> '.join((*path, base))} goes in a circle")
+        inherited = resolve(base, path)
         own = {key: value for key, value in method.items() if key != "extends"}
-        merged = resolve(base, (*seen, name))
         # A label names one recipe in the tables; a recipe that extends it needs its own.
-        if isinstance(merged, dict):
-            merged.pop("label", None)
-            return _merge(merged, own)
-        return own
+        return _merge({**inherited, "label": None}, own) if isinstance(inherited, dict) else own
 
-    return {name: resolve(name, ()) for name in methods}
+    return {name: resolve(name) for name in methods}
 
 
-def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in own.items():
-        inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
+def _merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key for key, value in own.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    return {**base, **own, **{key: _merge(base[key], own[key]) for key in both}}

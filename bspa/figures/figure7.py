@@ -57,14 +57,14 @@ def read_validation(runs: Sequence[Sequence[str]], *, model: str, method: str) -
     return ValidationCurve(
         model=model,
         method=method,
-        steps=cut[0]["steps"].to_numpy(float),
-        seconds=np.mean([table["seconds"] for table in cut], axis=0),
+        steps=cut[0]["step"].to_numpy(float),
+        seconds=np.mean([table["device_seconds"] for table in cut], axis=0),
         psnr=np.array([table["psnr"] for table in cut], float),
     )
 
 
 def _read_run(files: Sequence[str]) -> pd.DataFrame:
-    """Return steps, seconds and psnr at each validation of a run."""
+    """Return step, device_seconds and psnr at each validation of a run."""
     parts: list[pd.DataFrame] = []
     steps, seconds = 0, 0.0
     for file in files:
@@ -72,9 +72,9 @@ def _read_run(files: Sequence[str]) -> pd.DataFrame:
             seconds += json.loads(Path(file).read_text(encoding="utf-8"))["device_seconds"]
             continue
         journal = pd.read_csv(file)
-        psnr = journal["psnr_average"].fillna(journal["psnr"])
-        part = {"steps": steps + journal["step"], "seconds": seconds + journal["device_seconds"], "psnr": psnr}
-        parts.append(pd.DataFrame(part)[psnr.notna()])
+        part = journal[["step", "device_seconds"]] + [steps, seconds]
+        part = part.assign(psnr=journal["psnr_average"].fillna(journal["psnr"]))
+        parts.append(part.dropna())
         steps += int(journal["step"].iloc[-1])
         seconds += float(journal["device_seconds"].iloc[-1])
     return pd.concat(parts, ignore_index=True)

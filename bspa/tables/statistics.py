@@ -14,10 +14,8 @@ NUMBERS_AT_ONCE = 4_000_000
 """Numbers of 8 bytes in a batch of resamples."""
 
 
-def mean_interval(
-    differences: NDArray[np.float64], *, level: float = 0.95, resamples: int = 9999, seed: int = 0
-) -> tuple[float, float]:
-    """Return the confidence interval of the mean of paired differences, by the bootstrap.
+def mean_interval(differences: NDArray[np.float64], *, resamples: int = 9999) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the mean of paired differences, by the bootstrap.
 
     Each seed's network is scored on the same images, so seeds and images are resampled independently (Owen,
     The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). The ends are percentiles of the means of
@@ -28,33 +26,25 @@ def mean_interval(
 
     Args:
         differences: (seeds, images), of a method's scores to another's, in the score's unit.
-        level: confidence, between 0 and 1.
         resamples: number of means drawn.
-        seed: of the resampling.
 
     Returns:
-        The lower and the upper end; NaN for fewer than two seeds or images, and where a difference is not
-        finite.
+        The ends; NaN for fewer than two seeds or images, and where a difference is not finite.
     """
-    found = _bootstrap(differences, level=level, resamples=resamples, seed=seed)
+    found = _bootstrap(differences, resamples)
     if found is None:
         return math.nan, math.nan
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def p_value(differences: NDArray[np.float64], *, resamples: int = 9999, seed: int = 0) -> float:
+def p_value(differences: NDArray[np.float64], *, resamples: int = 9999) -> float:
     """Return the two-sided p-value of a mean difference of zero, by the resamples of `mean_interval`.
 
     It is below 0.05 where the 95 % interval excludes zero, and at least 2 / (resamples + 1).
 
-    Args:
-        differences: (seeds, images), as in `mean_interval`.
-        resamples, seed: as in `mean_interval`.
-
-    Returns:
-        From 0 to 1; NaN where there is no interval.
+    NaN where there is no interval.
     """
-    found = _bootstrap(differences, level=0.95, resamples=resamples, seed=seed)
+    found = _bootstrap(differences, resamples)
     if found is None:
         return math.nan
     means = found.bootstrap_distribution
@@ -73,31 +63,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable_difference(
-    differences: Sequence[NDArray[np.float64]], *, level: float = 0.05, power: float = 0.8
-) -> float:
-    """Return the smallest true mean difference that such a design would probably have found.
+def detectable_difference(differences: Sequence[NDArray[np.float64]]) -> float:
+    """Return the smallest true mean difference that such a design finds in 4 of 5 cases, in the score's unit.
 
-    A paired t-test over the seeds, with the spread of the seeds' mean differences, pooled over comparisons.
-
-    Args:
-        differences: (seeds, images) of each comparison, in the score's unit; all of as many seeds.
-        level: of the two-sided test.
-        power: probability to find it.
-
-    Returns:
-        In the score's unit; NaN for fewer than two seeds, and where no comparison is finite.
+    For a paired two-sided t-test over the seeds at the level of 5 %, with the spread of the seeds' mean
+    differences, pooled over the comparisons ((seeds, images) each, all of as many seeds). NaN for fewer than
+    two seeds, and where no comparison is finite.
     """
     means = [part.mean(axis=1) for part in differences if np.isfinite(part).all()]
     if not means or len(means[0]) < 2:
         return math.nan
     seeds = len(means[0])
     spread = math.sqrt(np.mean([part.var(ddof=1) for part in means]))
-    quantiles = t.ppf([1 - level / 2, power], seeds - 1)
+    quantiles = t.ppf([0.975, 0.8], seeds - 1)
     return float(quantiles.sum() * spread / math.sqrt(seeds))
 
 
-def _bootstrap(differences: NDArray[np.float64], *, level: float, resamples: int, seed: int) -> Any:
+def _bootstrap(differences: NDArray[np.float64], resamples: int) -> Any:
     """Resample the means; None for fewer than two seeds or images, and where a difference is not finite."""
     seeds, images = differences.shape
     if min(seeds, images) < 2 or not np.isfinite(differences).all():
@@ -113,8 +95,7 @@ def _bootstrap(differences: NDArray[np.float64], *, level: float, resamples: int
         mean,
         vectorized=True,
         method="percentile",
-        confidence_level=level,
         n_resamples=resamples,
         batch=max(1, NUMBERS_AT_ONCE // differences.size),
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def device_seconds(files: Sequence[str]) -> float:
-    """Add up the device seconds of stages' journals (CSV), and of attributions' and runs' summaries (JSON)."""
+    """Add up the device seconds of journals (CSV), and of summaries of attributions and runs (JSON)."""
     return sum(_seconds_of(Path(file)) for file in files)
 
 

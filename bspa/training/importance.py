@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bspa.models.weights import load_into
 from bspa.sampling.random_numbers import RandomNumbers
-from bspa.training.attribution import Batch, integrated_gradients
+from bspa.training.attribution import Batch, attributable, integrated_gradients
 from bspa.training.stage import Attribution
 
 Tensors = dict[str, Tensor]
@@ -28,18 +28,6 @@ class InversePhase:
     """State dict of theta, after the phase."""
     loss: Callable[[Tensor, Tensor], Tensor]
     """Scalar loss of (output, HR)."""
-
-
-def attributable(model: nn.Module) -> list[str]:
-    """Return the names of the weights that are ranked: trainable ones of (transposed) convolutions.
-
-    Biases and parameters of activations are not ranked.
-    """
-    return [
-        f"{name}.weight"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.requires_grad
-    ]
 
 
 def measure_importance(
@@ -154,7 +142,9 @@ def random(phase: InversePhase, attribution: Attribution) -> Tensors:
             RandomNumbers(attribution.seed, f"random mask {name}").table(
                 attribution.cycle, phase.target[name].numel(), 1
             )
-        ).reshape(phase.target[name].shape)
+        )
+        .float()
+        .reshape(phase.target[name].shape)
         for name in attributable(phase.model)
     }
 

@@ -27,9 +27,9 @@ def run_stage(
     stage: Stage,
     *,
     packed: str,
-    source: str | None,
-    previous: str | None,
-    mask: str | None,
+    source: str | None = None,
+    previous: str | None = None,
+    mask: str | None = None,
     snapshot: str,
     journal: str,
     key: str,
@@ -40,31 +40,26 @@ def run_stage(
     matched: str | None = None,
     spent: Sequence[str] = (),
 ) -> None:
-    """Train one stage, and write its snapshot and its journal.
+    """Train one stage, and write its snapshot and its journal; see `bspa.training.loop.train_stage`.
 
     Args:
         stage: what to compute.
-        packed: the packed training images; their number sets the steps of an epoch, whatever the sampling.
+        packed: the training images; their number sets the steps of an epoch, whatever the sampling.
         source: class shards for inverse sampling, a selection for informative sampling; else None.
         previous: the snapshot that the stage starts from; None at the start of a run.
         mask: the attribution whose mask holds; None to freeze nothing.
-        snapshot: to write: weights, Adam's moments, and the average of the weights.
-        journal: to write: a CSV file with a row an epoch.
+        snapshot, journal: to write.
         key: of the product, stored in the snapshot.
-        device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads.
-        save_every_seconds: time between two saves of the partial state.
+        device, threads, save_every_seconds: as in the section ``compute`` of the config.
         validation: the packed images of the validation curve, or None.
         matched: summary of the run whose device seconds this run is to take at least; None: no such run.
         spent: journals and summaries of what this run did before, for the device seconds already taken.
-
-    Raises:
-        ValueError, SystemExit: as `bspa.training.loop.train_stage`.
     """
     use_threads(threads)
     torch_device = choose_device(device)
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
-    identity = identify(key, precision.name, [f for f in (packed, source, previous, mask, validation, matched) if f])
+    inputs = [file for file in (packed, source, previous, mask, validation, matched) if file]
+    identity = identify(key, precision.name, inputs)
     with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
         written = Path(snapshot).exists() and Path(journal).exists()
@@ -73,13 +68,18 @@ def run_stage(
             checkpoints.remove()
             return
         images = PackedImages(packed)
-        task = OBJECTIVES[stage.objective](stage, previous, torch_device)
-        first_step = task.initial.optimiser_steps if task.initial else 0
-        shuffle_from = first_step if stage.image_order == "shuffled" else None
-        options = {"patch": stage.patch, "batch": stage.batch, "seed": stage.seed}
+        initial = load_snapshot(previous)[0] if previous else None
+        first_step = initial.optimiser_steps if initial else 0
         end = train_stage(
-            task,
-            SAMPLERS[stage.sampling](images, source, **options, shuffle_from=shuffle_from),
+            OBJECTIVES[stage.objective](stage, initial, torch_device),
+            SAMPLERS[stage.sampling](
+                images,
+                source,
+                patch=stage.patch,
+                batch=stage.batch,
+                seed=stage.seed,
+                shuffle_from=first_step if stage.image_order == "shuffled" else None,
+            ),
             Schedule(stage=stage, images=len(images)),
             masks=load_masks(mask) if mask else {},
             precision=precision,

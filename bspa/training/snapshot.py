@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from bspa.models.weights import load_into, load_weights, save_weights
+from bspa.models.weights import load_weights, save_weights
 from bspa.training.adam import MOMENTS, Adam
 
 FORMAT = "bspa-snapshot-2"
@@ -45,6 +45,8 @@ class Snapshot:
     """Moving average of the trainable weights; empty if none is kept."""
     best: Best | None = None
     """None without validation."""
+    path: str = ""
+    """The file that it was read from, for messages."""
 
     def delivered(self, select: str) -> dict[str, Tensor]:
         """Return the state dict for users: ``last``, ``average`` or ``best``."""
@@ -55,39 +57,28 @@ class Snapshot:
 
 
 def take_snapshot(
-    model: nn.Module, adam: Adam, steps: int, average: Mapping[str, Tensor], best: Best | None = None
+    model: nn.Module, adam: Adam, steps: int, average: Mapping[str, Tensor], best: Best | None
 ) -> Snapshot:
     """Copy the state after ``steps`` steps to the CPU."""
     return Snapshot(
-        adam_steps=adam.steps,
-        best=best,
         weights=_copy(model.state_dict()),
         moments={moment: _copy(values) for moment, values in adam.moments.items()},
         optimiser_steps=steps,
+        adam_steps=adam.steps,
         average=_copy(average),
+        best=best,
     )
-
-
-def restore_snapshot(snapshot: Snapshot, model: nn.Module, adam: Adam, *, path: str) -> None:
-    """Put ``snapshot`` (read from ``path``, named in errors) into ``model`` and ``adam``."""
-    load_into(model, dict(snapshot.weights), path=path)
-    adam.restore(snapshot.moments, snapshot.adam_steps)
 
 
 def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, metadata: Mapping[str, str]) -> None:
     """Write ``snapshot`` as one safetensors file; the same state gives the same bytes."""
-    tensors = {f"weights.{name}": value for name, value in snapshot.weights.items()}
-    for moment, values in snapshot.moments.items():
-        tensors |= {f"{moment}.{name}": value for name, value in values.items()}
-    tensors |= {f"average.{name}": value for name, value in snapshot.average.items()}
-    header = {
-        "format": FORMAT,
-        "optimiser_steps": str(snapshot.optimiser_steps),
-        "adam_steps": str(snapshot.adam_steps),
-    }
-    if snapshot.best:
-        tensors |= {f"best.{name}": value for name, value in snapshot.best.weights.items()}
-        header |= {"best_psnr": repr(snapshot.best.psnr), "best_step": str(snapshot.best.step)}
+    best = snapshot.best
+    parts = {"weights": snapshot.weights, **snapshot.moments, "average": snapshot.average}
+    parts |= {"best": best.weights} if best else {}
+    tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+    steps = {name: str(getattr(snapshot, name)) for name in ("optimiser_steps", "adam_steps")}
+    header = {"format": FORMAT, **steps}
+    header |= {"best_psnr": repr(best.psnr), "best_step": str(best.step)} if best else {}
     save_weights(path, tensors, {**metadata, **header})
 
 
@@ -108,9 +99,10 @@ def load_snapshot(path: str | os.PathLike[str]) -> tuple[Snapshot, dict[str, str
         weights=parts["weights"],
         moments={moment: parts[moment] for moment in MOMENTS},
         optimiser_steps=int(metadata["optimiser_steps"]),
-        average=parts["average"],
         adam_steps=int(metadata["adam_steps"]),
+        average=parts["average"],
         best=best,
+        path=str(path),
     )
     return snapshot, metadata
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bspa.metrics.benchmark import Benchmark
-from bspa.metrics.psnr_ssim import psnr_y
+from bspa.data.packed import PackedImages
+from bspa.metrics.psnr import psnr_y
 from bspa.models.inference import super_resolve
 from bspa.training.snapshot import Best
 
@@ -19,7 +19,7 @@ from bspa.training.snapshot import Best
 class Validation:
     """Images to validate on, and how often."""
 
-    images: Benchmark
+    images: PackedImages
     every: int
     """Epochs of a stage between two points of the curve; its last step is always one."""
     count: int | None = None
@@ -37,15 +37,15 @@ class Validation:
         own = {name: parameters[name].detach().clone() for name in weights or {}}
         try:
             _copy(weights or {}, parameters)
-            numbers = range(min(len(self.images), self.count or len(self.images)))
-            outputs = (super_resolve(network, self.images.lr(i)) for i in numbers)
-            scores = [
-                psnr_y(sr, self.images.hr(i), self.images.scale) for i, sr in zip(numbers, outputs, strict=True)
-            ]
-            return float(np.mean(scores))
+            count = min(len(self.images), self.count or len(self.images))
+            return float(np.mean([self._psnr_of(network, index) for index in range(count)]))
         finally:
             _copy(own, parameters)
             network.train(training)
+
+    def _psnr_of(self, network: nn.Module, index: int) -> float:
+        sr = super_resolve(network, self.images.lr(index))
+        return psnr_y(sr, self.images.hr(index), self.images.scale)
 
     def measure(
         self, network: nn.Module, average: Mapping[str, Tensor], step: int, best: Best | None

@@ -18,9 +18,7 @@ def journal(path: Path, points: dict[int, float | None], *, average: float = 0.0
     rows = []
     for step, psnr in points.items():
         row = {"step": step, "epoch": 1, "loss": 0.1, "learning_rate": 1e-3, "samples_per_second": 1.0}
-        values = {} if psnr is None else {"psnr": psnr}
-        if psnr is not None and average:
-            values["psnr_average"] = psnr + average
+        values = {"psnr": psnr, "psnr_average": psnr + average if psnr and average else None}
         rows.append({**row, "device_seconds": step / 10, **values})
     write_journal(rows, path)
     return str(path)

@@ -18,7 +18,7 @@ from bspa.models.precision import choose_precision
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES
-from bspa.training.snapshot import Snapshot
+from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import PHASES, Attribution, Schedule, Stage
 from bspa.training.task import Task, build_seeded
 from bspa.training.validation import Validation
@@ -40,7 +40,7 @@ def make_stage(phase: str = "uniform", arch: str = "fsrcnn", **changed: Any) -> 
     values: dict[str, Any] = {
         "phase": phase, "sampling": sampling, "objective": objective, "arch": arch, "scale": 4,
         "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1,
-        "learning_rate": 1e-3, "halve_every": 2, "betas": (0.9, 0.999), "epsilon": 1e-8, "ema": None,
+        "learning_rate": 1e-3, "halve_every": 2, "betas": [0.9, 0.999], "epsilon": 1e-8, "ema": None,
         "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
         "extra_steps": 0, "image_order": "independent", "stretch_schedule": False, "fresh_optimiser": False,
         "validate_every": None, "validate_images": None, "frozen_moments": "fade",
@@ -52,9 +52,9 @@ def make_attribution(**changed: Any) -> Attribution:
     """Return an attribution that freezes a fifth of the units, by integrated gradients on 3 batches."""
     values: dict[str, Any] = {
         "arch": "fsrcnn", "scale": 2, "options": {}, "seed": 5, "objective": "l1", "patch": 16, "batch": 2,
-        "repeat": 1, "image_order": "independent", "criterion": "ig", "unit": "weight", "beta": 0.4, "steps": 4,
-        "riemann": "left", "batches": 3, "aggregate": "mean_loss", "freeze": "most", "update": "replace",
-        "cycle": 1, "epoch": 1, "total_epochs": 2,
+        "repeat": 1, "image_order": "independent", "criterion": "ig", "unit": "weight", "beta": 0.4,
+        "steps": 4, "riemann": "left", "batches": 3, "aggregate": "mean_loss", "freeze": "most",
+        "update": "replace", "cycle": 1, "epoch": 1, "total_epochs": 2,
     }  # fmt: skip
     return Attribution(**{**values, **changed})
 
@@ -82,7 +82,7 @@ class Noise:
 
 
 def make_task(stage: Stage, previous: Path | None = None) -> Task:
-    return OBJECTIVES[stage.objective](stage, str(previous) if previous else None, CPU)
+    return OBJECTIVES[stage.objective](stage, load_snapshot(previous)[0] if previous else None, CPU)
 
 
 def train(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bspa.training.importance import InversePhase, attributable, measure_importance
+from bspa.training.attribution import attributable, top_fraction_mask
+from bspa.training.importance import InversePhase, measure_importance
 from bspa.training.losses import l1
-from bspa.training.masks import top_fraction_mask
 from tests.support.training import make_attribution
 
 Tensors = dict[str, Tensor]
@@ -97,7 +97,9 @@ CASES: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("unit", ["weight", "filter"])
 @pytest.mark.parametrize("freeze", ["most", "least"])
-def test_a_criterion_is_its_definition_and_freezes_the_same_weights(case: str, unit: str, freeze: str) -> None:
+def test_a_criterion_is_its_definition_and_freezes_the_same_weights(
+    case: str, unit: str, freeze: str
+) -> None:
     of, pairs, settings = phase(), batches(3), make_attribution(**CASES[case], unit=unit)
     measured, _ = measure_importance(of, pairs, settings)
     plain = expected(of, pairs, case)
@@ -111,7 +113,9 @@ def test_a_criterion_is_its_definition_and_freezes_the_same_weights(case: str, u
     frozen = set(ranked[: round(0.2 * len(flat))])
     sign = 1 if freeze == "most" else -1
     masks = top_fraction_mask({name: sign * value for name, value in measured.items()}, settings.fraction)
-    assert torch.cat([mask.flatten() for mask in masks.values()]).nonzero().flatten().tolist() == sorted(frozen)
+    assert torch.cat([mask.flatten() for mask in masks.values()]).nonzero().flatten().tolist() == sorted(
+        frozen
+    )
 
 
 def test_the_halves_are_those_of_the_batches() -> None:

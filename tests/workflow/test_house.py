@@ -29,7 +29,7 @@ ORDER = [
 ]  # fmt: skip
 CONDA_NAMES = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal", "torch": "pytorch"}
 HEAVY = {"torch", "numpy", "pandas", "h5py", "PIL", "scipy", "skimage", "matplotlib", "safetensors"}
-CHAPTERS = ("system", "data", "models", "difficulty", "sampling", "training")
+CHAPTERS = ("system", "data", "models", "difficulty", "sampling", "metrics", "training")
 """In the order of the data: a chapter imports only those before it."""
 LEAVES = {"bspa.data.sources", "bspa.metrics.catalogue", "bspa.training.stage", "bspa.system.locks"}
 """What the config's modules and the Snakefile import besides; these load nothing heavy."""
@@ -105,7 +105,7 @@ def test_imports_go_one_way(file: Path) -> None:
     else:
         assert not any(name.startswith("bspa.config") for name in names)
     if chapter in CHAPTERS:
-        later = (*CHAPTERS[CHAPTERS.index(chapter) + 1 :], "metrics", "tables", "figures")
+        later = (*CHAPTERS[CHAPTERS.index(chapter) + 1 :], "tables", "figures")
         assert not {name for name in ours if name.split(".")[1] in later}
 
 
@@ -119,13 +119,13 @@ def test_planning_loads_neither_torch_nor_numpy() -> None:
 def test_what_a_registry_chooses_is_what_the_plan_names() -> None:
     from bspa.models.registry import ARCHITECTURES
     from bspa.training.registry import OBJECTIVES, SAMPLERS
-    from bspa.training.stage import OBJECTIVE_MODULES, SAMPLINGS
+    from bspa.training.stage import OBJECTIVE_MODULES
 
     assert {name: cls.__module__ for name, cls in ARCHITECTURES.items()} == {
         name: f"bspa.models.{name}" for name in ARCHITECTURES
     }
     assert {name: function.__module__ for name, function in SAMPLERS.items()} == {
-        name: f"bspa.sampling.{name}" for name in SAMPLINGS
+        name: f"bspa.sampling.{name}" for name in SAMPLERS
     }
     assert {name: function.__module__ for name, function in OBJECTIVES.items()} == OBJECTIVE_MODULES
 
