@@ -33,7 +33,8 @@ from snakemake.utils import min_version, update_config
 
 from bspa.config.contents import Contents
 from bspa.config.load import load_config, typed
-from bspa.config.plan import Plan, Run
+from bspa.config.plan import Plan
+from bspa.config.runs import Run
 from bspa.metrics.catalogue import lpips_available
 from bspa.system.locks import hold
 
@@ -68,7 +69,6 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/inputs.smk"
 
 
 localrules:

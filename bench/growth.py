@@ -38,7 +38,7 @@ from bspa.data.photos import read_photo
 from bspa.difficulty.grid import count_windows
 from bspa.models.weights import save_network
 from bspa.system.devices import choose_device, use_threads
-from bspa.training.stage import Stage
+from bspa.training.stage import Schedule, Stage
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow_scripts"
 SIZES = {"photo": (1356, 2040), "networks": {"fsrcnn": {}, "msrresnet": {"blocks": 1, "channels": 8}}}
@@ -143,7 +143,9 @@ def measure(number: int, bench: Bench) -> Iterator[Record]:
             record = pool.submit(do_part, part, bench).result()
         number = photographs * each
         trains = part.script == "train_stage"
-        units = Stage(**part.settings).steps_per_epoch(photographs) if trains else number
+        units = (
+            Schedule(stage=Stage(**part.settings), images=photographs).steps_per_epoch if trains else number
+        )
         yield {"number": number, "part": name, "us_each": 1e6 * record["seconds"] / units, **record}
 
 

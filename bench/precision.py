@@ -33,7 +33,7 @@ from bspa.metrics.evaluate import evaluate
 from bspa.models.inference import super_resolve
 from bspa.models.precision import choose_precision
 from bspa.models.registry import build
-from bspa.sampling.patches import Draw
+from bspa.sampling.sampler import Draw
 from bspa.sampling.uniform import UniformSampler
 from bspa.system.devices import choose_device, use_threads
 from bspa.training.stage import Schedule

@@ -22,8 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.inference": ["super_resolve"],
         "models.registry": ["build"],
         "models.weights": ["load_model"],
-        "training.attribution": ["integrated_gradients"],
-        "training.masks": ["top_fraction_mask"],
+        "training.attribution": ["integrated_gradients", "top_fraction_mask"],
     },
 )
 
@@ -40,4 +39,4 @@ if TYPE_CHECKING:
     from bspa.models.registry import build as build
     from bspa.models.weights import load_model as load_model
     from bspa.training.attribution import integrated_gradients as integrated_gradients
-    from bspa.training.masks import top_fraction_mask as top_fraction_mask
+    from bspa.training.attribution import top_fraction_mask as top_fraction_mask

@@ -22,7 +22,7 @@ from bspa.training.masks import FrozenWeights
 from bspa.training.registry import OBJECTIVES
 from bspa.training.stage import Attribution, Schedule, Stage
 from bspa.training.step import MovingAverage, TrainingStep
-from bspa.training.task import Objective, Task, build_seeded
+from bspa.training.task import Task, build_seeded
 from bspa.training.uncertainty import WeightedByUncertainty, build_uncertainty
 
 log = logging.getLogger("bspa")
@@ -58,26 +58,18 @@ def step_kind(work: Stage | Attribution) -> Hashable:
     return (type(work), work.arch, work.scale, options, work.objective, work.patch, work.batch, *more)
 
 
-# ---- measuring -----------------------------------------------------------------------------------------
-
-
 def measure_steps(jobs: Iterable[Job], device: torch.device) -> dict[Hashable, float]:
-    """Measure the seconds of a step of each kind that is left to do; at most about a second for each."""
+    """Measure the seconds of a step of each kind that is left to do, by `step_kind`."""
     kinds = {step_kind(job.work): job.work for job in jobs if not job.made}
     limit = min(1.0, SECONDS_IN_ALL / max(1, len(kinds)))
     return {kind: measure_step(work, device, limit=limit) for kind, work in kinds.items()}
 
 
 def measure_step(work: Stage | Attribution, device: torch.device, *, limit: float) -> float:
-    """Measure the seconds of a step.
+    """Measure the seconds of a step on noise, in about ``limit`` seconds, or as long as one sample takes.
 
     The batch is one sample at first and grows while its steps are short. If it stays smaller than that of
     ``work``, the time is taken in proportion.
-
-    Args:
-        work: what to compute; its samples are noise.
-        device: where to compute.
-        limit: about how many seconds to measure; one sample is measured however long it takes.
     """
     deadline = time.perf_counter() + limit
     samples, larger, times = 0, 1, [0.0]
@@ -121,7 +113,6 @@ def prepare_step(work: Stage | Attribution, samples: int, device: torch.device) 
         adam=Adam(model, betas=(0.9, 0.999), epsilon=1e-8),
         frozen=FrozenWeights(model, {}),
         average=None if ema is None else MovingAverage(model, ema, {}),
-        check_loss=device.type == "cpu",
     )
     once = step if isinstance(work, Stage) else step.compute_gradients
     if device.type == "cpu":
@@ -131,15 +122,14 @@ def prepare_step(work: Stage | Attribution, samples: int, device: torch.device) 
 
 def prepare_task(work: Stage | Attribution, device: torch.device) -> Task:
     """Prepare what ``work`` computes from the weights of its seed."""
-    objective: Objective = l1_objective
-    if isinstance(work, Stage):
-        if work.objective != "weighted":
-            return OBJECTIVES[work.objective](work, None, device)
-        # UDN's second step, without the snapshot of the first.
-        estimator = place_model(build_uncertainty(work), device)
-        objective = WeightedByUncertainty(estimator)
+    if isinstance(work, Stage) and work.objective != "weighted":
+        return OBJECTIVES[work.objective](work, None, device)
     model = build_seeded(work.arch, work.scale, work.options, work.seed)
-    return Task(model=model, objective=objective, initial=None)
+    if isinstance(work, Attribution):
+        return Task(model=model, objective=l1_objective, initial=None)
+    # UDN's second step, without the snapshot of the first.
+    estimator = place_model(build_uncertainty(work), device)
+    return Task(model=model, objective=WeightedByUncertainty(estimator), initial=None)
 
 
 class NoiseFeed:
@@ -159,9 +149,6 @@ class NoiseFeed:
         return self._batch
 
 
-# ---- tables --------------------------------------------------------------------------------------------
-
-
 def runs_table(jobs: Iterable[Job], images: int | None, seconds: Mapping[Hashable, float]) -> str:
     """Lay out what the runs of each network, scale and method take.
 
@@ -170,9 +157,9 @@ def runs_table(jobs: Iterable[Job], images: int | None, seconds: Mapping[Hashabl
         images: number of training images; if None, epochs stand for steps and there are no times.
         seconds: of a step, by `step_kind`.
     """
-    groups: dict[tuple[str, int, str], list[Job]] = {}
+    groups: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
-        groups.setdefault((job.model, job.scale, job.method), []).append(job)
+        groups.setdefault((job.model, f"x{job.scale}", job.method), []).append(job)
     head = [
         "network",
         "scale",
@@ -183,18 +170,19 @@ def runs_table(jobs: Iterable[Job], images: int | None, seconds: Mapping[Hashabl
         "made",
     ]
     rows = []
-    for (model, scale, method), group in groups.items():
-        seeds = len({job.seed for job in group})
+    for names, group in groups.items():
         stages = [job for job in group if isinstance(job.work, Stage)]
-        steps, made, gradients = (
-            sum(job.steps(images) for job in chosen)
-            for chosen in (stages, [s for s in stages if s.made], [job for job in group if job not in stages])
-        )
-        row = [model, f"x{scale}", method, *(f"{count:,}" for count in (seeds, gradients, steps, made))]
+        steps = sum(job.steps(images) for job in stages)
+        made = sum(job.steps(images) for job in stages if job.made)
+        gradients = sum(job.steps(images) for job in group) - steps
+        counts = len({job.seed for job in group}), gradients, steps, made
+        row = [*names, *(f"{count:,}" for count in counts)]
         if images is not None:
             left = _seconds_left(stages, images, seconds)
-            row.append(f"{1000 * left / (steps - made):,.1f}" if left else "")
-            row.append(duration(_seconds_left(group, images, seconds)))
+            row += [
+                f"{1000 * left / (steps - made):,.1f}" if left else "",
+                _time_left(group, images, seconds),
+            ]
         rows.append(row)
     return _table(head if images is None else [*head, "ms/step", "time left"], rows, texts=3)
 
@@ -205,18 +193,18 @@ def shown_table(jobs: Sequence[Job], images: int, seconds: Mapping[Hashable, flo
     for name in dict.fromkeys(name for job in jobs for name in job.shown_in):
         needed = [job for job in jobs if name in job.shown_in]
         # Inverse sampling needs classes, and these the reference.
-        scales = {
-            job.scale for job in needed if isinstance(job.work, Stage) and job.work.sampling == "inverse"
-        }
+        scales = {job.scale for job in needed if getattr(job.work, "sampling", None) == "inverse"}
         needed += [job for job in jobs if job.method == "reference" and job.scale in scales]
-        rows.append([name, duration(_seconds_left(needed, images, seconds))])
-    return _table(
-        ["for", "time left"], [*rows, ["all", duration(_seconds_left(jobs, images, seconds))]], texts=1
-    )
+        rows.append([name, _time_left(needed, images, seconds)])
+    return _table(["for", "time left"], [*rows, ["all", _time_left(jobs, images, seconds)]], texts=1)
 
 
 def _seconds_left(jobs: Iterable[Job], images: int, seconds: Mapping[Hashable, float]) -> float:
     return sum(job.steps(images) * seconds[step_kind(job.work)] for job in jobs if not job.made)
+
+
+def _time_left(jobs: Iterable[Job], images: int, seconds: Mapping[Hashable, float]) -> str:
+    return duration(_seconds_left(jobs, images, seconds))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:

@@ -45,6 +45,38 @@ def planned(function, *arguments, **values):
         raise WorkflowError(str(error)) from None
 
 
+def needs_of(rule, **more):
+    """What a job reads, by names of inputs, where its wildcards alone do not say it."""
+
+    def files(wildcards):
+        needs = product(rule, wildcards, **more).needs
+        return {name: in_results(need) for name, need in needs.items()}
+
+    return files
+
+
+def needed(rule, name, suffix=None):
+    """The files of what a job needs under a name, or those of another suffix beside them."""
+    return lambda wildcards: in_results(product(rule, wildcards).needs[name], suffix)
+
+
+def in_results(need, suffix=None):
+    """The file of a product, or the files of several."""
+    if isinstance(need, list):
+        return [in_results(one, suffix) for one in need]
+    return f"<results>/{Path(need.path).with_suffix(suffix) if suffix else need.path}"
+
+
+def wanted(path):
+    """Whether to ask for a result: a report shows what there is."""
+    return "--report" not in sys.argv or Path(settings.results, path).exists()
+
+
+def given(file):
+    """A file of the user's; an address is no input."""
+    return [] if "://" in file else [os.path.expanduser(file)]
+
+
 def key_of(rule, **more):
     """The key of the product: whatever changes it makes the job run again."""
     return lambda wildcards: product(rule, wildcards, **more).key

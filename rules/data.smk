@@ -26,7 +26,7 @@ rule fetch_archive:
 # overlook another change that comes with the benchmark.
 rule make_manifest:
     input:
-        archive_of,
+        unpack(needs_of("make_manifest")),
     output:
         "<results>/data/{source}/manifest.csv",
     log:

@@ -68,9 +68,7 @@ rule fetch_niqe_model:
 
 rule evaluate_perceptual:
     input:
-        unpack(niqe_model),
-        packed="<results>/data/{benchmark}/x{scale}.h5",
-        weights=f"<results>/models/{RUN}.safetensors",
+        unpack(needs_of("evaluate_perceptual")),
     output:
         f"<results>/perceptual/{RUN}/{{benchmark}}.csv",
     log:
@@ -95,8 +93,7 @@ rule evaluate_perceptual:
 
 rule evaluate_perceptual_bicubic:
     input:
-        unpack(niqe_model),
-        packed="<results>/data/{benchmark}/x{scale}.h5",
+        unpack(needs_of("evaluate_perceptual_bicubic")),
     output:
         "<results>/perceptual/bicubic_x{scale}/{benchmark}.csv",
     log:
@@ -104,6 +101,8 @@ rule evaluate_perceptual_bicubic:
     conda:
         "../envs/bspa.yaml"
     threads: 1
+    resources:
+        gpu=1 if lpips_available() else 0,
     params:
         settings=settings_of("evaluate_perceptual_bicubic"),
         compute=compute,

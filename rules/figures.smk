@@ -1,14 +1,9 @@
 """The paper's figures. Each shows the largest scale and the first seed."""
 
-FIGURE_SCALE = plan.figure_scale
-FIGURE_PACKED = f"<results>/data/{{}}/x{FIGURE_SCALE}.h5"
-DIFFICULTY = f"<results>/difficulty/{{}}/x{FIGURE_SCALE}"
-
 
 rule figure_1:
     input:
-        scores=f"{DIFFICULTY.format(settings.data.train)}/scores.h5",
-        thresholds=f"{DIFFICULTY.format(settings.data.train)}/{plan.class_splits()[0]}/thresholds.csv",
+        unpack(needs_of("figure_1")),
     output:
         pdf="<results>/figures/figure1.pdf",
         png=report(
@@ -33,11 +28,7 @@ rule figure_1:
 
 rule figure_3:
     input:
-        train_scores=lambda w: figure_scores("figure3", settings.data.train),
-        validation_scores=lambda w: figure_scores("figure3", settings.data.validation),
-        difficulty=f"{DIFFICULTY.format(settings.data.train)}/scores.h5",
-        validation_difficulty=f"{DIFFICULTY.format(settings.data.validation)}/scores.h5",
-        thresholds=lambda w: f"{DIFFICULTY.format(settings.data.train)}/{settings.figures.figure3.class_split}/thresholds.csv",
+        unpack(needs_of("figure_3")),
     output:
         pdf="<results>/figures/figure3.pdf",
         png=report(
@@ -62,9 +53,7 @@ rule figure_3:
 
 rule figure_4:
     input:
-        packed=FIGURE_PACKED.format(settings.data.validation),
-        scores=lambda w: figure_scores("figure4", settings.data.validation),
-        weights=lambda w: figure_weights("figure4"),
+        unpack(needs_of("figure_4")),
     output:
         pdf="<results>/figures/figure4.pdf",
         png=report(
@@ -92,7 +81,7 @@ rule figure_4:
 
 rule figure_5:
     input:
-        scores=lambda w: figure_scores("figure5", settings.data.train),
+        unpack(needs_of("figure_5")),
     output:
         pdf="<results>/figures/figure5.pdf",
         png=report(
@@ -117,8 +106,7 @@ rule figure_5:
 
 rule figure_6:
     input:
-        packed=[FIGURE_PACKED.format(name) for name in settings.data.benchmarks],
-        weights=lambda w: figure_weights("figure6"),
+        unpack(needs_of("figure_6")),
     output:
         pdf="<results>/figures/figure6.pdf",
         png=report(
@@ -146,7 +134,7 @@ rule figure_6:
 
 rule figure_training:
     input:
-        journals=lambda w: [f"<results>/{stage.path}.csv" for stage in planned(plan.shown_stages)],
+        journals=needed("figure_training", "stages", ".csv"),
     output:
         pdf="<results>/figures/training.pdf",
         png=report(
@@ -171,7 +159,7 @@ rule figure_training:
 
 rule figure_attribution:
     input:
-        masks=lambda w: [f"<results>/{path}.safetensors" for path in planned(plan.shown_masks)],
+        unpack(needs_of("figure_attribution")),
     output:
         pdf="<results>/figures/attribution.pdf",
         png=report(

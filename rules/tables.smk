@@ -3,10 +3,7 @@
 
 rule table_classes:
     input:
-        thresholds=[
-            f"<results>/difficulty/{settings.data.train}/x{row['scale']}/{row['split']}/thresholds.csv"
-            for row in plan.class_rows()
-        ],
+        unpack(needs_of("table_classes")),
     output:
         csv="<results>/tables/classes.csv",
         html=report(
@@ -32,8 +29,8 @@ rule table_classes:
 rule table:
     input:
         checked="<results>/data/checked.txt",
-        evaluations=lambda w: [f"<results>/{score.path}" for *_, score in planned(plan.evaluations, w.table)],
-        runs=lambda w: [f"<results>/models/{run.name}.json" for run in plan.table_runs(w.table)],
+        evaluations=needed("table", "evaluations"),
+        runs=needed("table", "runs", ".json"),
     output:
         csv="<results>/tables/{table}.csv",
         md="<results>/tables/{table}.md",

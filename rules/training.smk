@@ -3,8 +3,7 @@
 
 rule train_uniform:
     input:
-        unpack(start_of("uniform")),
-        packed=TRAIN_PACKED,
+        unpack(needs_of("train_stage", phase="uniform")),
     output:
         snapshot=f"{CYCLE}/uniform.safetensors",
         journal=f"{CYCLE}/uniform.csv",
@@ -30,9 +29,7 @@ rule train_uniform:
 
 use rule train_uniform as train_inverse with:
     input:
-        unpack(start_of("inverse")),
-        packed=TRAIN_PACKED,
-        source=lambda w: f"<results>/shards/{settings.data.train}/x{w.scale}/{settings.methods[w.method].class_split}",
+        unpack(needs_of("train_stage", phase="inverse")),
     output:
         snapshot=f"{CYCLE}/inverse.safetensors",
         journal=f"{CYCLE}/inverse.csv",
@@ -51,11 +48,7 @@ use rule train_uniform as train_inverse with:
 
 use rule train_uniform as train_informative with:
     input:
-        unpack(start_of("informative")),
-        packed=TRAIN_PACKED,
-        source=lambda w: (
-            f"<results>/informative/{settings.data.train}/x{w.scale}/{settings.methods[w.method].patch_selection}.h5"
-        ),
+        unpack(needs_of("train_stage", phase="informative")),
     output:
         snapshot=f"{CYCLE}/informative.safetensors",
         journal=f"{CYCLE}/informative.csv",
@@ -74,8 +67,7 @@ use rule train_uniform as train_informative with:
 
 use rule train_uniform as train_uncertainty with:
     input:
-        unpack(start_of("uncertainty")),
-        packed=TRAIN_PACKED,
+        unpack(needs_of("train_stage", phase="uncertainty")),
     output:
         snapshot=f"{CYCLE}/uncertainty.safetensors",
         journal=f"{CYCLE}/uncertainty.csv",
@@ -94,8 +86,7 @@ use rule train_uniform as train_uncertainty with:
 
 use rule train_uniform as train_weighted with:
     input:
-        unpack(start_of("weighted")),
-        packed=TRAIN_PACKED,
+        unpack(needs_of("train_stage", phase="weighted")),
     output:
         snapshot=f"{CYCLE}/weighted.safetensors",
         journal=f"{CYCLE}/weighted.csv",
@@ -114,10 +105,7 @@ use rule train_uniform as train_weighted with:
 
 rule attribute_parameters:
     input:
-        unpack(kept_mask),
-        baseline=f"{CYCLE}/uniform.safetensors",
-        target=f"{CYCLE}/inverse.safetensors",
-        packed=TRAIN_PACKED,
+        unpack(needs_of("attribute_parameters")),
     output:
         mask=f"{CYCLE}/mask.safetensors",
         summary=f"{CYCLE}/mask.json",
@@ -143,9 +131,9 @@ rule attribute_parameters:
 
 rule deliver_weights:
     input:
-        snapshot=lambda w: f"<results>/{stage_paths(w)[-1]}.safetensors",
-        journals=lambda w: [f"<results>/{path}.csv" for path in stage_paths(w)],
-        attributions=lambda w: [f"<results>/{path}.json" for path in mask_paths(w)],
+        snapshot=lambda w: needed("deliver_weights", "stages")(w)[-1],
+        journals=needed("deliver_weights", "stages", ".csv"),
+        attributions=needed("deliver_weights", "masks", ".json"),
     output:
         weights=f"<results>/models/{RUN}.safetensors",
         summary=f"<results>/models/{RUN}.json",

@@ -38,13 +38,8 @@ def main(snakemake: Any) -> None:
     for name in settings["benchmarks"]:
         both = photos_in_both(train, manifests[name])
         if name != settings["train"] and both:
-            log.warning(
-                "benchmark %s: %d of its photographs are in the training source %s: %s",
-                name,
-                len(both),
-                settings["train"],
-                ", ".join(both),
-            )
+            where = f"{len(both)} of its photographs are in the training source {settings['train']}"
+            log.warning("benchmark %s: %s: %s", name, where, ", ".join(both))
     write_text(snakemake.output[0], "\n".join(lines) + "\n")
 
 

@@ -17,16 +17,12 @@ from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
+    params = snakemake.params
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.params.compute["device"])
-    upscale = partial(
-        super_resolve,
-        load_model(snakemake.input.weights),
-        device=device,
-        tile=snakemake.params.settings["tile"],
-    )
+    model, device = load_model(snakemake.input.weights), choose_device(params.compute["device"])
+    upscale = partial(super_resolve, model, device=device, tile=params.settings["tile"])
     scores = evaluate(upscale, PackedImages(snakemake.input.packed))
-    write_text(snakemake.output[0], scores.assign(key=snakemake.params.key).to_csv(index=False))
+    write_text(snakemake.output[0], scores.assign(key=params.key).to_csv(index=False))
 
 
 if __name__ == "__main__":

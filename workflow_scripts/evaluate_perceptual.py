@@ -19,19 +19,16 @@ from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
-    settings = snakemake.params.settings
+    params = snakemake.params
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.params.compute["device"])
-    upscale = partial(
-        super_resolve, load_model(snakemake.input.weights), device=device, tile=settings["tile"]
-    )
+    model, device = load_model(snakemake.input.weights), choose_device(params.compute["device"])
     scores = evaluate_perceptual(
-        upscale,
+        partial(super_resolve, model, device=device, tile=params.settings["tile"]),
         PackedImages(snakemake.input.packed),
         niqe_model=snakemake.input.get("niqe"),
-        lpips=str(device) if settings["lpips"] else None,
+        lpips=str(device) if params.settings["lpips"] else None,
     )
-    write_text(snakemake.output[0], scores.assign(key=snakemake.params.key).to_csv(index=False))
+    write_text(snakemake.output[0], scores.assign(key=params.key).to_csv(index=False))
 
 
 if __name__ == "__main__":

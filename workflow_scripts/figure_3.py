@@ -10,8 +10,8 @@ from typing import Any
 
 from bspa.difficulty.class_table import read_classes
 from bspa.difficulty.classes import assign_classes, classify
+from bspa.difficulty.scores import read_scores
 from bspa.figures.figure3 import class_psnr, figure_3
-from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
 
@@ -19,16 +19,13 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     settings, files = snakemake.params.settings, snakemake.input
     classes = read_classes(files.thresholds)
-    difficulty, *training = read_matching([files.difficulty, *files.train_scores])
-    validation_difficulty, *validation = read_matching(
-        [files.validation_difficulty, *files.validation_scores]
-    )
-    members = assign_classes(difficulty.mse, classes.sizes)
-    validation_members = classify(validation_difficulty.mse, classes.thresholds)
-    number = len(classes.sizes)
+    training = [read_scores(path).mse for path in files.train_scores]
+    validation = [read_scores(path).mse for path in files.validation_scores]
+    members = assign_classes(read_scores(files.difficulty).mse, classes.sizes)
+    validation_members = classify(read_scores(files.validation_difficulty).mse, classes.thresholds)
     panels = {
-        "Training": class_psnr([scores.mse for scores in training], members, number),
-        "Validation": class_psnr([scores.mse for scores in validation], validation_members, number),
+        "Training": class_psnr(training, members, len(classes.sizes)),
+        "Validation": class_psnr(validation, validation_members, len(classes.sizes)),
     }
     figure = figure_3(panels, settings["methods"], label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from bspa.data.packed import PackedImages
+from bspa.difficulty.scores import read_scores
 from bspa.figures.figure4 import figure_4, most_different
-from bspa.figures.matching import read_matching
 from bspa.figures.regions import compare, locate, photos_of
 from bspa.figures.style import save_figure
 from bspa.models.inference import super_resolve
@@ -25,7 +25,7 @@ KEY = "figures.figure4.regions"
 def main(snakemake: Any) -> None:
     settings, source = snakemake.params.settings, snakemake.params.settings["source"]
     photos = photos_of({source: PackedImages(snakemake.input.packed)})
-    first, second = read_matching(snakemake.input.scores)
+    first, second = map(read_scores, snakemake.input.scores)
     if settings["regions"]:
         named = settings["regions"]
         regions = [locate(photos, source=source, size=first.size, key=KEY, **region) for region in named]
@@ -38,7 +38,7 @@ def main(snakemake: Any) -> None:
         partial(super_resolve, load_model(path), device=device, tile=settings["tile"])
         for path in snakemake.input.weights
     ]
-    rows = compare(photos, regions, upscalers)
+    rows = compare(regions, upscalers)
     figure = figure_4(rows, settings["methods"], label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

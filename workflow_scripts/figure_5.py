@@ -6,15 +6,15 @@ Settings: label (network, scale and data, in words), methods (labels).
 
 from typing import Any
 
+from bspa.difficulty.scores import read_scores
 from bspa.figures.figure5 import figure_5
-from bspa.figures.matching import read_matching
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
-    mse = [scores.mse for scores in read_matching(snakemake.input.scores)]
+    mse = [read_scores(path).mse for path in snakemake.input.scores]
     figure = figure_5(mse, settings["methods"], label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

@@ -39,7 +39,7 @@ def main(snakemake: Any) -> None:
         partial(super_resolve, load_model(path), device=device, tile=settings["tile"])
         for path in snakemake.input.weights
     ]
-    rows = compare(photos, regions, [bicubic, *upscalers])
+    rows = compare(regions, [bicubic, *upscalers])
     figure = figure_6(
         rows,
         ["bicubic", *settings["methods"]],

@@ -17,8 +17,8 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     # The files name the layers, but only the network knows their order.
     weights = attributable(build(settings["arch"], settings["scale"], **settings["options"]))
-    attributions = read_attributions(snakemake.input.masks, weights, arch=settings["arch"])
-    figure = figure_attribution(attributions, label=settings["label"])
+    importance, frozen = read_attributions(snakemake.input.masks, weights, arch=settings["arch"])
+    figure = figure_attribution(importance, frozen, label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 
 

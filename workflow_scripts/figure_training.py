@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from bspa.figures.style import save_figure
-from bspa.figures.training_curves import Run, figure_training, read_curves
+from bspa.figures.training_curves import Run, figure_training, read_curve
 from bspa.system.log import run_job
 
 
@@ -18,8 +18,8 @@ def main(snakemake: Any) -> None:
     runs = []
     for run in settings["runs"]:
         files = list(islice(journals, len(run["phases"])))
-        curves = read_curves(files, run["phases"])
-        runs.append(Run(model=run["model"], method=run["method"], curves=curves))
+        curve = read_curve(files, run["phases"])
+        runs.append(Run(model=run["model"], method=run["method"], curve=curve))
     figure = figure_training(runs, label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)
 

@@ -35,13 +35,8 @@ def main(snakemake: Any) -> None:
         local.unlink(missing_ok=True)
     model = build(network["arch"], network["scale"], **network["options"])
     load_into(model, tensors, path=file, metadata=metadata)
-    save_network(
-        snakemake.output[0],
-        model.state_dict(),
-        **network,
-        key=snakemake.params.key,
-        sha256_of_source=digest,
-    )
+    more = {"key": snakemake.params.key, "sha256_of_source": digest}
+    save_network(snakemake.output[0], model.state_dict(), **network, **more)
 
 
 if __name__ == "__main__":

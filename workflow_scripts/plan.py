@@ -33,13 +33,12 @@ def main(snakemake: Any) -> None:
     results, train = Path(settings["results"]), settings["train"]
     jobs = [
         Job(
-            **entry["run"],
-            shown_in=entry["tables"],
-            work=Attribution(**entry["attribution"]) if "attribution" in entry else Stage(**entry["stage"]),
-            made=read_key(results / entry["path"]) == entry["key"],
+            **job["run"],
+            shown_in=job["shown_in"],
+            work=(Stage if "phase" in job["settings"] else Attribution)(**job["settings"]),
+            made=read_key(results / job["path"]) == job["key"],
         )
-        for part in ("reference", "stages", "attributions")
-        for entry in settings[part]
+        for job in settings["jobs"]
     ]
     manifest = results / "data" / train / "manifest.csv"
     images = read_manifest(manifest)["id"].nunique() if manifest.exists() else settings["images"]

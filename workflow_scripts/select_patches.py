@@ -13,8 +13,9 @@ from bspa.system.log import run_job
 
 
 def main(snakemake: Any) -> None:
-    selection = select_patches(ErrorMaps(snakemake.input.maps), **snakemake.params.settings)
-    write_selection(snakemake.output[0], selection, key=snakemake.params.key)
+    settings = snakemake.params.settings
+    selection = select_patches(ErrorMaps(snakemake.input.maps), **settings)
+    write_selection(snakemake.output[0], selection, key=snakemake.params.key, **settings)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,6 @@ def main(snakemake: Any) -> None:
     run_stage(
         stage,
         packed=snakemake.input.packed,
-        source=None,
-        previous=None,
-        mask=None,
         snapshot=snakemake.output.snapshot,
         journal=snakemake.output.journal,
         key=key,

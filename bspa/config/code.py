@@ -15,7 +15,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-LEFT_OUT = ("bspa.system", "bspa.models.registry", "bspa.models.recognise", "bspa.training.registry")
+LEFT_OUT = ("bspa.system", "bspa.models.registry", "bspa.training.registry")
 """Modules, and packages with all in them, that decide no result.
 
 A registry only chooses one of the modules that it imports; the plan names the chosen one.
@@ -23,28 +23,25 @@ A registry only chooses one of the modules that it imports; the plan names the c
 
 
 def code_digest(script: str | Path, chosen: Iterable[str] = ()) -> str:
-    """Digest ``script`` and every ``bspa`` module that it runs.
+    """Digest ``script`` and every ``bspa`` module that it runs: 16 hexadecimal digits.
 
     Args:
         script: the file of a workflow script; its imports are followed, and theirs.
         chosen: modules that the script runs besides, since a registry chooses them by the settings.
-
-    Returns:
-        16 hexadecimal digits.
-
-    Raises:
-        ValueError: a chosen module does not exist.
     """
-    modules: set[str] = set()
-    queue = [*_imports(str(Path(script).resolve())), *chosen]
+    file = Path(script).resolve()
+    own, imports = _read(file, file.read_text(encoding="utf-8"))
+    queue = [*imports, *chosen]
+    digests: dict[str, str] = {}
     while queue:
         module = queue.pop()
-        if module not in modules and not _is_left_out(module):
-            modules.add(module)
-            queue += _imports(str(_file(module)))
-    digest = hashlib.sha256(_tree_digest(str(Path(script).resolve())).encode())
-    for module in sorted(modules):
-        digest.update(f"{module} {_tree_digest(str(_file(module)))}\n".encode())
+        if module not in digests and not _is_left_out(module):
+            file = _path(module)
+            digests[module], imports = _read(file, file.read_text(encoding="utf-8"))
+            queue += imports
+    digest = hashlib.sha256(own.encode())
+    for module, inner in sorted(digests.items()):
+        digest.update(f"{module} {inner}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -52,38 +49,22 @@ def _is_left_out(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in LEFT_OUT)
 
 
-def _file(module: str) -> Path:
-    file = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
-    if not file.is_file():
-        raise ValueError(f"{module}: no such module in {PACKAGE}")
-    return file
+def _path(module: str) -> Path:
+    return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
 
 
 @functools.cache
-def _parse(file: str) -> ast.Module:
-    return ast.parse(Path(file).read_text(encoding="utf-8"), filename=file)
-
-
-@functools.cache
-def _imports(file: str) -> tuple[str, ...]:
-    """Name the ``bspa`` modules that ``file`` imports anywhere in it; packages hold no code."""
-    found = []
-    for node in ast.walk(_parse(file)):
+def _read(file: Path, text: str) -> tuple[str, list[str]]:
+    """Digest a file's tree, and name the ``bspa`` modules that it imports anywhere; packages hold no code."""
+    tree, found = ast.parse(text, filename=file), []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from bspa.data import packed` names a module, `from bspa.data.packed import X` a part of one.
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in found if name.startswith(f"{PACKAGE.name}.") and _is_module(name))
-
-
-def _is_module(name: str) -> bool:
-    return PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").is_file()
-
-
-@functools.cache
-def _tree_digest(file: str) -> str:
-    return hashlib.sha256("".join(_tokens(_parse(file))).encode()).hexdigest()
+    digest = hashlib.sha256("".join(_tokens(tree)).encode()).hexdigest()
+    return digest, [name for name in found if name.startswith(f"{PACKAGE.name}.") and _path(name).is_file()]
 
 
 def _tokens(node: object) -> Iterator[str]:
@@ -107,15 +88,10 @@ def _tokens(node: object) -> Iterator[str]:
 
 def _changes_nothing(node: ast.AST) -> bool:
     """Whether this is a docstring, or a statement that only logs."""
-    if not isinstance(node, ast.Expr):
-        return False
-    value = node.value
-    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-        return True
-    called = value.func if isinstance(value, ast.Call) else None
-    return (
-        isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
-    )
+    match node:
+        case ast.Expr(ast.Constant(str())) | ast.Expr(ast.Call(ast.Attribute(ast.Name("log")))):
+            return True
+    return False
 
 
 def _is_wording(node: ast.AST, field: str) -> bool:

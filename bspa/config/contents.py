@@ -20,19 +20,16 @@ class Contents:
         """Keep what is known in the file ``memory``; it may be deleted at any time."""
         self._memory = memory
         self._known: dict[str, list[str]] = {}
-        self._changed = False
         with contextlib.suppress(OSError, ValueError):
             self._known = json.loads(memory.read_text(encoding="utf-8"))
 
     def digest(self, files: Iterable[Path]) -> str:
         """Digest the content of ``files``, in order; of a file that cannot be read, the name counts."""
-        digest = hashlib.sha256()
-        self._changed = False
-        for file in files:
-            digest.update(self._digest_one(file).encode())
-        if self._changed:
+        known = dict(self._known)
+        digests = "".join(map(self._digest_one, files))
+        if self._known != known:
             self._save()
-        return digest.hexdigest()
+        return hashlib.sha256(digests.encode()).hexdigest()
 
     def _digest_one(self, file: Path) -> str:
         path = str(file.absolute())
@@ -42,7 +39,6 @@ class Contents:
             if self._known.get(path, [""])[0] != state:
                 with file.open("rb") as opened:
                     self._known[path] = [state, hashlib.file_digest(opened, "sha256").hexdigest()]
-                self._changed = True
         except OSError:
             return f"unreadable {path!a}"
         return self._known[path][1]

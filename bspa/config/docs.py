@@ -1,11 +1,10 @@
-"""Print docs/configuration.md, made from the JSON schema of the config: python -m bspa.config.docs."""
+"""Print docs/configuration.md, from its template and the JSON schema: python -m bspa.config.docs."""
 
 from __future__ import annotations
 
 import ast
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from bspa.config.code import PACKAGE
@@ -13,65 +12,18 @@ from bspa.config.json_schema import json_schema
 
 Schema = dict[str, Any]
 
-PREFACE = """\
-# Configuration
-
-<!-- Generated from bspa/config/schema.py. Do not edit; run
-     python -m bspa.config.docs > docs/configuration.md -->
-
-`config.yaml` holds every key with the value of the default run, and a comment. It is always read first. To
-change something, edit it, or lay a file of your own over it:
-
-    snakemake --cores 8 results/tables/table4.csv --configfile own.yaml
-
-The same command after a change redoes the stages that depend on the changed value, and nothing else.
-
-## How files are laid over each other
-
-- **Mappings merge, lists replace.** An overlay names only what differs. `data: {benchmarks: [set5]}` keeps
-  `data.train` and drops every other benchmark.
-- **Targets come first.** `--configfile` and `--config` take everything behind them, so write the target
-  before them, or after `--`. Several files may follow `--configfile`; a later one wins, and `--config` wins
-  over all files: `snakemake TARGET --configfile own.yaml --config "training={epochs: 8}"`.
-- **An overlay cannot remove a key.** A source that changes its `kind`, or a network that changes its
-  `arch`, keeps the other kind's keys and is refused: give it a new name.
-- **Recipes extend recipes.** In `methods`, `extends: NAME` starts from another recipe's values; nested
-  sections merge key by key, and `null` removes one (`attribution: null`). The label is not inherited.
-
-## Values
-
-- **Unknown keys are refused**, with the nearest known one. One message lists all mistakes.
-- **Types are not converted.** A number in quotes is text. So is `2e-4`, since YAML wants a point: `2.0e-4`.
-- **Names** (of sources, splits, networks, methods) are lower-case letters, digits and underscores, and
-  begin with a letter. They are parts of file names.
-- `NAME` below stands for a name of your own, `SCALE` for `x2`, `x3` or `x4`. `required` means that there is
-  no default; `config.yaml` gives a value.
-- Editors that read `schemas/config.schema.json` complete keys and show this help.
-"""
-
-PHOTOS = """\
-## How photographs are read
-
-Every source is decoded by the same rules, each file to its end, before anything is made of any.
-
-{rules}
-
-A photograph whose sides are not multiples of the scale is cut at its bottom and right.
-"""
+TEMPLATE = PACKAGE.parent / "docs" / "configuration.md.in"
 
 
 def configuration() -> str:
     """Return docs/configuration.md."""
     schema = json_schema()
     sections = [_section(path, section) for path, section in _sections(schema, schema, "")]
-    rules = ast.get_docstring(ast.parse(Path(PACKAGE, "data", "photos.py").read_text(encoding="utf-8")))
-    assert rules, "bspa/data/photos.py states how photographs are converted"
-    return "\n".join([PREFACE, *sections, PHOTOS.format(rules=rules.split("\n\n", 1)[1].replace("``", "`"))])
-
-
-def _resolve(schema: Schema, value: Schema) -> Schema:
-    """Follow a reference to a definition."""
-    return schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
+    photos = ast.get_docstring(ast.parse((PACKAGE / "data" / "photos.py").read_text(encoding="utf-8")))
+    assert photos, "bspa/data/photos.py states how photographs are converted"
+    rules = photos.split("\n\n", 1)[1].replace("``", "`")
+    text = TEMPLATE.read_text(encoding="utf-8")
+    return text.replace("@SECTIONS@", "\n".join(sections)).replace("@PHOTOGRAPHS@", rules)
 
 
 def _sections(schema: Schema, section: Schema, path: str) -> Iterator[tuple[str, Schema]]:
@@ -85,10 +37,9 @@ def _sections(schema: Schema, section: Schema, path: str) -> Iterator[tuple[str,
 
 def _inner(schema: Schema, value: Schema, suffix: str = "") -> Iterator[tuple[Schema, str]]:
     """Yield the sections that a value may hold, and what their path ends with."""
-    found = _resolve(schema, value)
-    if "properties" in found:
-        yield found, suffix
-    for branch in (*value.get("anyOf", []), *value.get("oneOf", [])):
+    if "$ref" in value:
+        yield schema["$defs"][value["$ref"].rpartition("/")[2]], suffix
+    for branch in _branches(value):
         yield from _inner(schema, branch, suffix)
     named = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), None)
     if isinstance(named, dict):
@@ -96,19 +47,23 @@ def _inner(schema: Schema, value: Schema, suffix: str = "") -> Iterator[tuple[Sc
         yield from _inner(schema, named, f"{suffix}.{'SCALE' if scales else 'NAME'}")
 
 
+def _branches(value: Schema) -> list[Schema]:
+    return [*value.get("anyOf", []), *value.get("oneOf", [])]
+
+
 def _section(path: str, section: Schema) -> str:
     rows = [
-        f"| `{name}` | {_type(value)} | {_default(section, name, value)} | {_meaning(value)} |"
+        f"| `{name}` | {_type(value)} | {_default(section, name, value)} | {_text(value)} |"
         for name, value in section["properties"].items()
     ]
     kind = next((v["const"] for v in section["properties"].values() if "const" in v), None)
     heading = (f"`{path}`" if path else "Sections") + (f", {kind}" if kind else "")
     head = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([f"## {heading}", "", " ".join(section["description"].split()), "", *head, *rows, ""])
+    return "\n".join([f"## {heading}", "", _text(section), "", *head, *rows, ""])
 
 
-def _meaning(value: Schema) -> str:
-    return " ".join(value.get("description", "See its section.").split())
+def _text(described: Schema) -> str:
+    return " ".join(described.get("description", "See its section.").split())
 
 
 def _default(section: Schema, name: str, value: Schema) -> str:
@@ -120,8 +75,7 @@ def _default(section: Schema, name: str, value: Schema) -> str:
 
 def _type(value: Schema) -> str:
     """Describe a type and its limits in words."""
-    branches = [*value.get("anyOf", []), *value.get("oneOf", [])]
-    if branches:
+    if branches := _branches(value):
         return " or ".join(dict.fromkeys(map(_type, branches)))
     if "const" in value or "enum" in value:
         return ", ".join(f"`{allowed}`" for allowed in value.get("enum", [value.get("const")]))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 from bspa.config.schema import Config
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema of config.yaml and its overlays.
-
-    A recipe that extends another need not repeat its `sampling`, and `extends` is known to the loader only.
-    """
+    """Return the schema of config.yaml and its overlays; a recipe may have `extends` in place of values."""
     schema = Config.model_json_schema()
     schema["title"] = "bspa config"
     method = schema["$defs"]["Method"]
@@ -25,11 +21,5 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def main() -> None:
-    """Print it."""
-    json.dump(json_schema(), sys.stdout, indent=2)
-    print()
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(json_schema(), indent=2))

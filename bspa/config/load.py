@@ -28,12 +28,13 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:
-        problems = _own_problems([(_key(e, Config), _describe(e, Config)) for e in _once(error)], values)
+        problems = _own_problems(_problems(error, Config), values)
     else:
         problems = [*_training_problems(config), *inconsistencies(config)]
         if not problems:
             return config
-    lines = [f"  {_file_of(key, values, files)}{'.'.join(map(str, key))}: {text}" for key, text in problems]
+    contents = {file: yaml.safe_load(Path(file).read_text(encoding="utf-8")) for file in reversed(files)}
+    lines = [f"  {_origin(key, values, contents)}{'.'.join(map(str, key))}: {text}" for key, text in problems]
     count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     raise ValueError("\n".join([f"the config has {count}:", *lines]))
 
@@ -57,9 +58,17 @@ def typed(value: Any) -> Any:
     return read if value and (read is None or isinstance(read, bool | int | float)) else value
 
 
-def _once(error: ValidationError) -> list[ErrorDetails]:
-    """List the errors; a setting that is `auto` or a number gives two for one mistake."""
-    return [details for details in error.errors() if details["loc"][-1:] != ("literal['auto']",)]
+# ---- mistakes ------------------------------------------------------------------------------------------
+
+
+def _problems(error: ValidationError, root: type[BaseModel], place: Key = ()) -> list[Problem]:
+    """List the mistakes in a section; one that is `auto` or a number has two errors for each mistake."""
+    found = []
+    for details in error.errors():
+        if details["loc"][-1:] != ("literal['auto']",):
+            key, section = _resolve(details["loc"], root)
+            found.append(((*place, *key), _describe(details, section)))
+    return found
 
 
 def _training_problems(config: Config) -> list[Problem]:
@@ -69,9 +78,7 @@ def _training_problems(config: Config) -> list[Problem]:
         try:
             config.training_of(name)
         except ValidationError as error:
-            problems += [
-                (("models", name, "training", *e["loc"]), _describe(e, Training)) for e in _once(error)
-            ]
+            problems += _problems(error, Training, ("models", name, "training"))
     return problems
 
 
@@ -86,26 +93,49 @@ def _own_problems(problems: list[Problem], values: Mapping[str, Any]) -> list[Pr
     return [problem for problem in problems if not inherited(*problem)]
 
 
-def _key(error: ErrorDetails, root: type[BaseModel]) -> Key:
-    """Return the key of an error: its location without what pydantic adds for branches of unions."""
+def _resolve(location: Sequence[str | int], root: type[BaseModel]) -> tuple[Key, type[BaseModel]]:
+    """Return the key at an error's location, and the section that holds it.
+
+    The location also holds the tags of branches of unions (`kind` or `arch`), and names of types.
+    """
     key: list[str | int] = []
-    current: Any = root
-    for part in error["loc"]:
-        branch = _branch(current, part)
-        if branch is not None:
-            current = branch
+    section, branches = root, [root]
+    for part in location:
+        sections = [branch for branch in branches if hasattr(branch, "model_fields")]
+        tagged = [branch for branch in sections if len(sections) > 1 and part in _tags(branch)]
+        if tagged:
+            branches = tagged
         elif part not in ("[key]", "int", "constrained-int"):
             key.append(part)
-            current = _inside(current, part)
-    return tuple(key)
+            section = sections[0] if sections else section
+            branches = [inner for branch in branches for inner in _inside(branch, part)]
+    return tuple(key), section
 
 
-def _describe(error: ErrorDetails, root: type[BaseModel]) -> str:
+def _tags(section: type[BaseModel]) -> list[Any]:
+    fields = [section.model_fields[tag] for tag in ("kind", "arch") if tag in section.model_fields]
+    return [value for field in fields for value in get_args(field.annotation)]
+
+
+def _inside(annotation: Any, part: str | int) -> list[Any]:
+    """List the types that the value at ``part`` inside a type may have."""
+    fields = getattr(annotation, "model_fields", {})
+    if part in fields:
+        inner = fields[part].annotation
+    elif get_origin(annotation) in (dict, list):
+        inner = get_args(annotation)[-1]
+    else:
+        return []
+    if get_origin(inner) is Annotated:
+        inner = get_args(inner)[0]
+    return list(get_args(inner)) if get_origin(inner) in (Union, UnionType) else [inner]
+
+
+def _describe(error: ErrorDetails, section: type[BaseModel]) -> str:
     """Say what is wrong in the user's terms."""
     value, kind, location = error["input"], error["type"], error["loc"]
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
-        section = _section(root, location[:-1])
         known = [*section.model_fields, *(["extends"] if section is Method else [])]
         return f"unknown key{nearest(str(location[-1]), known)}"
     if kind == "missing":
@@ -140,67 +170,22 @@ def _yaml_type(value: object) -> str:
     return "null" if value is None else names.get(type(value), "section")
 
 
-# ---- the settings class at a key ---------------------------------------------------------------------------
-
-
-def _options(annotation: Any) -> list[Any]:
-    """List the branches of a union; of any other type, itself."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return list(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else [annotation]
-
-
-def _branch(annotation: Any, part: str | int) -> Any:
-    """Return the branch that ``part`` of a location names by its tag (`kind` or `arch`), if it names one."""
-    options = _options(annotation)
-    for option in options if len(options) > 1 else []:
-        for tag in ("kind", "arch"):
-            field = getattr(option, "model_fields", {}).get(tag)
-            if field and part in get_args(field.annotation):
-                return option
-    return None
-
-
-def _inside(annotation: Any, part: str | int) -> Any:
-    """Return the type of ``part`` inside a type."""
-    for option in _options(annotation):
-        fields = getattr(option, "model_fields", {})
-        if part in fields:
-            return fields[part].annotation
-        if get_origin(option) in (dict, list):
-            return get_args(option)[-1]
-    return None
-
-
-def _section(root: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel]:
-    current: Any = root
-    for part in location:
-        current = _branch(current, part) or _inside(current, part)
-    return next(option for option in _options(current) if hasattr(option, "model_fields"))
-
-
 # ---- the file that a value comes from ----------------------------------------------------------------------
 
 
-def _file_of(key: Key, values: Mapping[str, Any], files: Sequence[str]) -> str:
-    """Name the file that ``key`` has its value from; for a missing key, that of its nearest parent."""
-    contents = {file: yaml.safe_load(Path(file).read_text(encoding="utf-8")) for file in reversed(files)}
-    for length in range(len(key), 0, -1):
-        parent = key[:length]
-        value = _look_up(values, parent)
-        if value is _MISSING:
-            continue
-        for file, content in contents.items():
-            if _look_up(content, parent) == value:
-                return f"{file}: "
-        # Sections merge, so a file may hold a part of one; anything else is whole, from a file or from none.
-        merged = isinstance(value, Mapping) and all(isinstance(part, str) for part in parent)
-        holders = [file for file, content in contents.items() if _look_up(content, parent) is not _MISSING]
-        if length == len(key) or isinstance(value, list):
-            return "--config: "
-        if merged and holders:
-            return f"{holders[0]}: "
-    return ""
+def _origin(key: Key, values: Mapping[str, Any], contents: Mapping[str, Any]) -> str:
+    """Name the file, of ``contents``, that a key, or its nearest parent that is there, has its value from."""
+    parents = [key[:length] for length in range(len(key), 0, -1)]
+    present = next((parent for parent in parents if _look_up(values, parent) is not _MISSING), None)
+    if present is None:
+        return ""
+    value = _look_up(values, present)
+    held = {file: _look_up(content, present) for file, content in contents.items()}
+    same = [file for file, found in held.items() if found == value]
+    # Sections merge, so a file may hold a part of one; anything else is whole, from a file or from none.
+    if isinstance(value, Mapping):
+        same += [file for file, found in held.items() if found is not _MISSING]
+    return f"{same[0]}: " if same else "--config: "
 
 
 _MISSING = object()

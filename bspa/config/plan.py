@@ -2,74 +2,74 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from bspa.config.product import Product, remembered
-from bspa.config.products import BICUBIC, Products
-from bspa.config.runs import MASK, PlannedStage, Run
+from bspa.config.products import BICUBIC, Job, Needs, Product, Products, made
+from bspa.config.runs import Run, remembered
 from bspa.config.schema import ArchiveSource
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import METRICS
 
-NETWORK_FIGURES = ("figure4", "figure6")
-"""Figures that run the networks that they show."""
+BESIDE = {"table": (".md", ".tex", ".html"), "table_classes": (".html",)}
+"""Suffixes of what a rule makes besides its product; figures are made as PNG too."""
 
 
 class Plan(Products):
     """Everything that a config makes."""
 
-    def class_rows(self) -> list[dict[str, Any]]:
-        """List the scales and splits of the table of classes."""
-        return [
-            {"scale": scale, "split": split} for scale in self.config.scales for split in self.class_splits()
-        ]
+    # ---- tables --------------------------------------------------------------------------------------------
 
-    @remembered
-    def table_classes(self) -> Product:
+    @made("tables/classes.csv")
+    def table_classes(self) -> Job:
         """The table of classes."""
-        train, rows = self.config.data.train, self.class_rows()
-        needs = [self.compute_thresholds(train, row["scale"], row["split"]) for row in rows]
-        return self._product("table_classes", "tables/classes.csv", {"rows": rows}, needs)
+        train, rows = self.config.data.train, list(itertools.product(self.config.scales, self.class_splits()))
+        settings = {"rows": [{"scale": scale, "split": split} for scale, split in rows]}
+        return Job(settings, {"thresholds": [self.compute_thresholds(train, *row) for row in rows]})
 
-    @remembered
-    def table(self, table: str) -> Product:
+    @made("tables/{table}.csv")
+    def table(self, table: str) -> Job:
         """A table of scores."""
-        section, runs = self._table(table), self.table_runs(table)
-        evaluations = self.evaluations(table)
+        section = self.config.tables[table]
+        assert section, f"tables.{table} is not null"
+        benchmarks, runs = self.benchmarks_of(section), self.table_runs(table)
+        bicubic = [Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)]
+        scored = [
+            (run, benchmark, kind)
+            for run in (*bicubic, *runs)
+            for benchmark in benchmarks
+            for kind in dict.fromkeys(METRICS[name].kind for name in section.metrics)
+        ]
+        evaluations = [self._evaluation(*place) for place in scored]
         delivered = [self.deliver_weights(run) for run in runs]
         settings = {
             "table": table,
             "caption": section.caption,
             "paper": section.paper,
             "metrics": list(section.metrics),
-            "benchmarks": self.benchmarks_of(section),
+            "benchmarks": benchmarks,
             "baseline": section.methods[0],
             "seeds": list(self.config.seeds),
             "trained_on": self.config.data.train,
             "evaluations": [
-                {**self._row(run), "benchmark": benchmark, "kind": kind, "key": product.key}
-                for run, benchmark, kind, product in evaluations
+                {
+                    **asdict(run),
+                    "model_label": self.model_label(run.model),
+                    "method_label": self.method_label(run.method),
+                    "benchmark": benchmark,
+                    "kind": kind,
+                    "key": product.key,
+                }
+                for (run, benchmark, kind), product in zip(scored, evaluations, strict=True)
             ],
             "runs": [
                 {**asdict(run), "warning": self.warning(run), "key": product.key}
                 for run, product in zip(runs, delivered, strict=True)
             ],
         }
-        needs = [self.check_data(), *(product for *_, product in evaluations), *delivered]
-        return self._product("table", f"tables/{table}.csv", settings, needs)
-
-    @remembered
-    def evaluations(self, table: str) -> list[tuple[Run, str, str, Product]]:
-        """List the scores of a table, bicubic first: run, benchmark, kind of metric, and product."""
-        section = self._table(table)
-        bicubic = [Run(BICUBIC, scale, BICUBIC, 0) for scale in self.scales_of(section)]
-        return [
-            (run, benchmark, kind, self._evaluation(run, benchmark, kind))
-            for run in (*bicubic, *self.table_runs(table))
-            for benchmark in self.benchmarks_of(section)
-            for kind in dict.fromkeys(METRICS[name].kind for name in section.metrics)
-        ]
+        return Job(settings, {"checked": self.check_data(), "evaluations": evaluations, "runs": delivered})
 
     def _evaluation(self, run: Run, benchmark: str, kind: str) -> Product:
         if run.model == BICUBIC:
@@ -78,46 +78,33 @@ class Plan(Products):
         trained = {"quality": self.evaluate, "perceptual": self.evaluate_perceptual}
         return trained[kind](run, benchmark)
 
-    def _row(self, run: Run) -> dict[str, Any]:
-        """What a table says of a run."""
-        if run.model == BICUBIC:
-            return {**asdict(run), "model_label": BICUBIC, "method_label": BICUBIC}
-        labels = {
-            "model_label": self.model_label(run.model),
-            "method_label": self.method_label(run.method),
-        }
-        return {**asdict(run), **labels}
-
     # ---- figures -------------------------------------------------------------------------------------------
 
-    @remembered
-    def figure_1(self) -> Product:
+    @made("figures/figure1.pdf")
+    def figure_1(self) -> Job:
         """The long tail of difficulty."""
-        train, scale, split = self.config.data.train, self.figure_scale, self.class_splits()[0]
-        label = f"Sub-images of {self._source_in_words(train)}, x{scale}"
-        return self._figure_product(
-            "figure1", {"label": label}, [self.compute_thresholds(train, scale, split)]
-        )
+        train, scale = self.config.data.train, self.figure_scale
+        needs = {
+            "scores": self.score_difficulty(train, scale),
+            "thresholds": self.compute_thresholds(train, scale, self.class_splits()[0]),
+        }
+        return Job({"label": f"Sub-images of {self._source_in_words(train)}, x{scale}"}, needs)
 
-    @remembered
-    def figure_3(self) -> Product:
+    @made("figures/figure3.pdf")
+    def figure_3(self) -> Job:
         """PSNR of each class of difficulty."""
-        train, validation = self.config.data.train, self.config.data.validation
-        split = self._figure("figure3").class_split
-        settings = self._shown("figure3")
-        needs = [
-            *(
-                self.score_sub_images(run, source)
-                for run in self.figure_runs("figure3")
-                for source in (train, validation)
-            ),
-            self.compute_thresholds(train, self.figure_scale, split),
-            self.score_difficulty(validation, self.figure_scale),
-        ]
-        return self._figure_product("figure3", settings, needs)
+        train, validation, scale = self.config.data.train, self.config.data.validation, self.figure_scale
+        needs: Needs = {
+            "train_scores": self._scores("figure3", train),
+            "validation_scores": self._scores("figure3", validation),
+            "difficulty": self.score_difficulty(train, scale),
+            "validation_difficulty": self.score_difficulty(validation, scale),
+            "thresholds": self.compute_thresholds(train, scale, self._figure("figure3").class_split),
+        }
+        return Job(self._shown("figure3"), needs)
 
-    @remembered
-    def figure_4(self) -> Product:
+    @made("figures/figure4.pdf")
+    def figure_4(self) -> Job:
         """Sub-images and their errors under two methods."""
         figure, validation = self._figure("figure4"), self.config.data.validation
         settings = {
@@ -127,17 +114,17 @@ class Plan(Products):
             "regions": [region.model_dump() for region in figure.regions],
             "tile": self.config.compute.tile,
         }
-        needs = [self.score_sub_images(run, validation) for run in self.figure_runs("figure4")]
-        return self._figure_product("figure4", settings, needs)
+        packed = self.pack_images(validation, self.figure_scale)
+        scores, weights = self._scores("figure4", validation), self._weights("figure4")
+        return Job(settings, {"packed": packed, "scores": scores, "weights": weights})
 
-    @remembered
-    def figure_5(self) -> Product:
+    @made("figures/figure5.pdf")
+    def figure_5(self) -> Job:
         """The sub-images' error before and after."""
-        needs = [self.score_sub_images(run, self.config.data.train) for run in self.figure_runs("figure5")]
-        return self._figure_product("figure5", self._shown("figure5"), needs)
+        return Job(self._shown("figure5"), {"scores": self._scores("figure5", self.config.data.train)})
 
-    @remembered
-    def figure_6(self) -> Product:
+    @made("figures/figure6.pdf")
+    def figure_6(self) -> Job:
         """Regions of benchmark photographs, compared across methods."""
         figure, benchmarks = self._figure("figure6"), self.config.data.benchmarks
         settings = {
@@ -157,57 +144,48 @@ class Plan(Products):
             ],
             "tile": self.config.compute.tile,
         }
-        needs = [self.deliver_weights(run) for run in self.figure_runs("figure6")]
-        needs += [self.pack_images(name, self.figure_scale) for name in benchmarks]
-        return self._figure_product("figure6", settings, needs)
+        packed = [self.pack_images(name, self.figure_scale) for name in benchmarks]
+        return Job(settings, {"packed": packed, "weights": self._weights("figure6")})
 
-    @remembered
-    def figure_training(self) -> Product:
+    @made("figures/training.pdf")
+    def figure_training(self) -> Job:
         """Training curves."""
-        needs = [self.train_stage(s.run, s.cycle, s.stage.phase) for s in self.shown_stages()]
-        runs = [
-            {
-                "model": self.model_label(run.model),
-                "method": self.method_label(run.method),
-                "phases": [planned.stage.phase for planned in self.stages(run)],
-            }
-            for run in self.figure_runs("training")
-        ]
+        runs = {run: self.stages(run) for run in self.figure_runs("training")}
         trained_on = self._source_in_words(self.config.data.train)
-        label = f"x{self.figure_scale}, seed {self.config.seeds[0]}, trained on {trained_on}"
-        settings = {"label": label, "runs": runs}
-        return self._figure_product("training", settings, needs)
+        settings = {
+            "label": f"x{self.figure_scale}, seed {self.config.seeds[0]}, trained on {trained_on}",
+            "runs": [
+                {
+                    "model": self.model_label(run.model),
+                    "method": self.method_label(run.method),
+                    "phases": [stage.settings["phase"] for stage in stages],
+                }
+                for run, stages in runs.items()
+            ],
+        }
+        return Job(settings, {"stages": [stage for stages in runs.values() for stage in stages]})
 
-    @remembered
-    def figure_attribution(self) -> Product:
-        """Importance and frozen share of each layer.
-
-        Raises:
-            ValueError: no mask of the run is ever used.
-        """
+    @made("figures/attribution.pdf")
+    def figure_attribution(self) -> Job:
+        """Importance and frozen share of each layer."""
         (run,) = self.figure_runs("attribution")
-        cycles = self.used_masks(run)
-        if not cycles:
+        masks = self.masks(run)
+        if not masks:
             raise ValueError(
                 f"figures.attribution: {run.method!r} uses no mask on {run.model!r} ({self.warning(run)})"
             )
-        needs = [self.attribute_parameters(run, cycle) for cycle in cycles]
         label = f"{self.method_label(run.method)} on {self._shown('attribution')['label']}"
-        settings = {"label": label, **self._network(run.model, run.scale)}
-        return self._figure_product("attribution", settings, needs)
+        return Job({"label": label, **self.network(run.model, run.scale)}, {"masks": masks})
 
-    def shown_stages(self) -> list[PlannedStage]:
-        """List the stages whose journals the training curves show."""
-        return [planned for run in self.figure_runs("training") for planned in self.stages(run)]
+    def _scores(self, figure: str, source: str) -> list[Product]:
+        return [self.score_sub_images(run, source) for run in self.figure_runs(figure)]
 
-    def shown_masks(self) -> list[str]:
-        """List the masks whose layers are shown, as paths without suffix."""
-        (run,) = self.figure_runs("attribution")
-        return [self.mask_path(run, cycle) for cycle in self.used_masks(run)]
+    def _weights(self, figure: str) -> list[Product]:
+        return [self.deliver_weights(run) for run in self.figure_runs(figure)]
 
-    def _shown(self, name: str) -> dict[str, Any]:
+    def _shown(self, figure: str) -> dict[str, Any]:
         """What a figure calls what it shows."""
-        runs = self.figure_runs(name)
+        runs = self.figure_runs(figure)
         trained_on = self._source_in_words(self.config.data.train)
         return {
             "label": f"{self.model_label(runs[0].model)}, x{self.figure_scale}, trained on {trained_on}",
@@ -219,47 +197,34 @@ class Plan(Products):
         section = self.config.sources[source]
         return f"{len(section.photos)} scikit-image photographs" if section.kind == "builtin" else source
 
-    def _figure_product(self, name: str, settings: dict[str, Any], needs: list[Product]) -> Product:
-        modules = (
-            [self._architecture(run) for run in self.figure_runs(name)] if name in NETWORK_FIGURES else []
-        )
-        return self._product(_figure_rule(name), f"figures/{name}.pdf", settings, needs, modules=modules)
-
     # ---- everything ----------------------------------------------------------------------------------------
 
     @remembered
     def targets(self) -> list[Product]:
-        """List what the config is for: tables, figures, weights, stages and masks."""
-        made = []
+        """List what the config is for: stages, masks, weights, tables and figures."""
+        targets = []
         for run in self.runs():
-            chain = self._chain(run)
-            made += [chain[planned.cycle, planned.stage.phase] for planned in self.stages(run)]
-            made += [chain[cycle, MASK] for cycle in self.used_masks(run)]
-            made.append(self.deliver_weights(run))
-        made += [self.table_classes(), *map(self.table, self.tables)]
-        return made + [getattr(self, _figure_rule(name))() for name in self.figures]
+            targets += [*self.chain(run).values(), self.deliver_weights(run)]
+        targets += [self.table_classes(), *map(self.table, self.tables)]
+        return targets + [getattr(self, _figure_rule(name))() for name in self.figures]
 
     def files(self) -> list[str]:
         """List the files of `rule all`, under the results."""
-        more = {"table": ("md", "tex", "html"), "table_classes": ("html",)}
-        more |= {_figure_rule(name): ("png",) for name in self.figures}
-        return [
-            path
-            for product in self.targets()
-            for path in (
-                product.path,
-                *(product.path.rpartition(".")[0] + f".{s}" for s in more.get(product.rule, ())),
-            )
-        ]
+        beside = BESIDE | {_figure_rule(name): (".png",) for name in self.figures}
+        files = []
+        for product in self.targets():
+            suffixes = beside.get(product.rule, ())
+            files += [product.path, *(str(Path(product.path).with_suffix(suffix)) for suffix in suffixes)]
+        return files
 
     @remembered
     def products(self) -> dict[str, Product]:
-        """List everything that the targets need, by path, each after what it needs."""
+        """Return everything that the targets need, by path, each after what it needs."""
         found: dict[str, Product] = {}
 
         def add(product: Product) -> None:
             if product.path not in found:
-                for need in product.needs:
+                for need in product.reads:
                     add(need)
                 found[product.path] = product
 
@@ -269,43 +234,25 @@ class Plan(Products):
 
     @remembered
     def forecast(self) -> dict[str, Any]:
-        """List the stages and attributions of every run, and of the reference, for `snakemake plan`."""
-        stages, attributions = [], []
-        for run in self.runs():
-            chain, place = self._chain(run), {"run": asdict(run), "tables": self._shown_in(run)}
-            for planned in self.stages(run):
-                product = chain[planned.cycle, planned.stage.phase]
-                stages.append({**place, "stage": product.settings, "path": product.path, "key": product.key})
-            for cycle in self.used_masks(run):
-                product = chain[cycle, MASK]
-                attributions.append(
-                    {**place, "attribution": product.settings, "path": product.path, "key": product.key}
-                )
-        reference = self.config.reference
+        """Return what trains and attributes, for the references and every run, for `snakemake plan`."""
+        references = [(self.reference_run(s), [self.train_reference(s)]) for s in self.trained_references]
+        trained = references + [(run, list(self.chain(run).values())) for run in self.runs()]
         return {
             "results": self.config.results,
             "train": self.config.data.train,
             "images": self._training_images(),
-            "stages": stages,
-            "attributions": attributions,
-            "reference": [
+            "jobs": [
                 {
-                    "run": asdict(Run(reference.model, scale, "reference", reference.seed)),
-                    "tables": [],
-                    "stage": product.settings,
+                    "run": asdict(run),
+                    "shown_in": [name for name, runs in self.shown_runs() if run in runs],
+                    "settings": product.settings,
                     "path": product.path,
                     "key": product.key,
                 }
-                for scale in self.trained_references
-                for product in [self.train_reference(scale)]
+                for run, products in trained
+                for product in products
             ],
         }
-
-    def _shown_in(self, run: Run) -> list[str]:
-        """Name the tables and figures that show a run."""
-        shown = [name for name in self.tables if run in self.table_runs(name)]
-        drawn = [name for name in self.figures if name != "figure1" and run in self.figure_runs(name)]
-        return shown + drawn
 
     def _training_images(self) -> int | None:
         """Count the training photographs; None where they must first be downloaded and no number is given."""
@@ -318,4 +265,4 @@ class Plan(Products):
 
 def _figure_rule(name: str) -> str:
     """Return the rule of a figure: figure_1 of figure1, figure_training of training."""
-    return name.replace("figure", "figure_") if name.startswith("figure") else f"figure_{name}"
+    return f"figure_{name.removeprefix('figure')}"

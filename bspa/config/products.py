@@ -8,79 +8,120 @@ user's own files count by content.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeAlias
 
-from bspa.config.code import PACKAGE, code_digest
+from bspa.config.code import code_digest
 from bspa.config.contents import Contents
-from bspa.config.product import Product, digest, remembered
-from bspa.config.runs import MASK, Run, Runs
+from bspa.config.recipes import Phase
+from bspa.config.runs import Run, Runs, remembered
 from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import lpips_available
-from bspa.training.stage import OBJECTIVE_MODULES, Stage
+from bspa.training.stage import OBJECTIVE_MODULES
 
 BICUBIC = "bicubic"
-UNIFORM = "bspa.sampling.uniform"
+MASK = "mask"
+
+M = ParamSpec("M")
+Needs: TypeAlias = Mapping[str, "Product | list[Product]"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Product:
+    """What one job makes."""
+
+    rule: str
+    path: str
+    """Its first file, under the results."""
+    settings: dict[str, Any]
+    """Plain values for the script, by sorted names."""
+    needs: Needs
+    """What the job reads, by names of inputs."""
+    key: str
+    """32 hexadecimal digits that stand for the settings, the code, and the keys of what the job reads."""
+
+    @property
+    def reads(self) -> list[Product]:
+        """What the job reads."""
+        return _flat(*self.needs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What decides a product. The code that counts is the script's, and the modules of `_chosen`."""
+
+    settings: dict[str, Any]
+    needs: Needs = field(default_factory=dict)
+    counted: dict[str, Any] | None = None
+    """What decides the result, where that is not the settings as they are."""
+
+
+def made(path: str, *, script: str | None = None) -> Callable[[Callable[M, Job]], Callable[M, Product]]:
+    """Turn a method that returns the job of the rule of its name into one that returns the product.
+
+    Args:
+        path: the product's first file under the results, with names of the method's arguments.
+        script: the script whose code counts, if it has not the rule's name; "" if no code counts.
+    """
+
+    def decorate(method: Callable[M, Job]) -> Callable[M, Product]:
+        rule, signature = method.__name__, inspect.signature(method)
+
+        @remembered
+        @functools.wraps(method)
+        def make(*args: M.args, **kwargs: M.kwargs) -> Product:
+            names = signature.bind(*args, **kwargs).arguments
+            plan: Any = names["self"]
+            return plan._product(rule, path.format(**names), method(*args, **kwargs), script)
+
+        return make
+
+    return decorate
 
 
 class Products(Runs):
     """Methods with the name of a rule give the product of one job of that rule."""
 
     def __init__(self, config: Config, *, scripts: Path, contents: Contents):
-        """Plan ``config``.
-
-        Args:
-            config: the checked settings.
-            scripts: folder of the workflow scripts.
-            contents: digests of the user's files.
-        """
+        """Plan ``config``, given the folder of the workflow scripts and the digests of the user's files."""
         super().__init__(config)
         self._scripts = scripts
         self._contents = contents
 
     # ---- photographs ---------------------------------------------------------------------------------------
 
-    @remembered
-    def fetch_archive(self, archive: str) -> Product:
-        """An unpacked archive. No code counts: an edited downloader is no reason to download again."""
-        return self._product(
-            "fetch_archive",
-            f"data/archives/{archive}",
-            self.config.archives[archive].model_dump(),
-            code=False,
-        )
+    # An edited downloader is no reason to download again.
+    @made("data/archives/{archive}", script="")
+    def fetch_archive(self, archive: str) -> Job:
+        """An unpacked archive."""
+        return Job(self.config.archives[archive].model_dump())
 
-    @remembered
-    def make_manifest(self, source: str) -> Product:
-        """The manifest of a source. Photographs count by name and content, wherever they lie.
-
-        Raises:
-            ValueError: a folder of photographs does not exist, or its pairs are incomplete.
-        """
+    @made("data/{source}/manifest.csv")
+    def make_manifest(self, source: str) -> Job:
+        """The manifest of a source. Photographs count by name and content, wherever they lie."""
         section = self.config.sources[source]
         values = section.model_dump(exclude={"images"})
         # Only given pairs differ between scales: for others, a new scale is no reason to make anything again.
         scales = list(self.config.scales) if values.get("lr") else []
         side, reason = self._minimum_side(source)
         counted: dict[str, Any] = {"scales": scales, "minimum_side": side}
-        needs = []
+        needs = {}
         if isinstance(section, ArchiveSource):
             counted["source"] = values
             folder = Path(self.config.results, "data/archives", section.archive, section.folder)
             values = {"kind": "folder", "path": str(folder), "hr": section.hr, "lr": section.lr}
-            needs = [self.fetch_archive(section.archive)]
+            needs = {"archive": self.fetch_archive(section.archive)}
         else:
             counted["photographs"] = self._photographs(source, values, scales)
-        settings = {
-            "source": values,
-            "scales": scales,
-            "minimum_side": side,
-            "minimum_side_reason": reason,
-        }
-        return self._product("make_manifest", f"data/{source}/manifest.csv", settings, needs, counted=counted)
+        settings = {"source": values, "scales": scales, "minimum_side": side, "minimum_side_reason": reason}
+        return Job(settings, needs, counted)
 
     def _photographs(self, source: str, values: dict[str, Any], scales: Sequence[int]) -> str:
         """Digest the names and the content of a source's photographs."""
@@ -92,8 +133,21 @@ class Products(Runs):
         names = [(file.id, file.scale) for file in files]
         return digest([names, self._contents.digest(paths)])
 
-    @remembered
-    def check_data(self) -> Product:
+    def _minimum_side(self, source: str) -> tuple[int, str]:
+        """Return the smallest side that every use of a source can work with, and what needs it."""
+        sides = []
+        for scale in self.config.scales:
+            if source in (self.config.data.train, self.config.data.validation):
+                size = self.grid(scale).size
+                sides.append((size, f"sub-images of {size} pixels"))
+            if source in self.config.data.benchmarks:
+                needed = 11 + 2 * scale
+                side = needed + -needed % scale  # the image is cut to a multiple of the scale first
+                sides.append((side, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
+        return max(sides)
+
+    @made("data/checked.txt")
+    def check_data(self) -> Job:
         """The check of the sources against each other."""
         config = self.config
         settings = {
@@ -103,345 +157,228 @@ class Products(Runs):
             "grids": {str(scale): self.grid(scale).model_dump() for scale in sorted(config.scales)},
             "classes": {name: config.class_splits[name].classes for name in sorted(self.class_splits())},
         }
-        return self._product(
-            "check_data", "data/checked.txt", settings, [self.make_manifest(name) for name in self.sources]
-        )
+        return Job(settings, {"manifests": [self.make_manifest(name) for name in self.sources]})
 
-    @remembered
-    def pack_images(self, source: str, scale: int) -> Product:
+    @made("data/{source}/x{scale}.h5")
+    def pack_images(self, source: str, scale: int) -> Job:
         """The packed HR and LR images of a source."""
         settings = {"scale": scale, "border": self.config.data.border}
-        return self._product(
-            "pack_images", f"data/{source}/x{scale}.h5", settings, [self.make_manifest(source)]
-        )
+        return Job(settings, {"manifest": self.make_manifest(source)})
 
-    @remembered
-    def crop_sub_images(self, source: str, scale: int) -> Product:
+    @made("sub_images/{source}/x{scale}.h5")
+    def crop_sub_images(self, source: str, scale: int) -> Job:
         """The windows of a source's sub-images."""
-        needs = [self.pack_images(source, scale)]
-        return self._product(
-            "crop_sub_images", f"sub_images/{source}/x{scale}.h5", self.grid(scale).model_dump(), needs
-        )
+        return Job(self.grid(scale).model_dump(), {"packed": self.pack_images(source, scale)})
 
     # ---- difficulty ----------------------------------------------------------------------------------------
 
-    @remembered
-    def import_reference(self, scale: int) -> Product:
+    @made("reference/x{scale}.safetensors")
+    def import_reference(self, scale: int) -> Job:
         """The given reference network; a file counts by content."""
         weights = self.config.reference.weights[scale_key(scale)]
-        network = self._network(self.config.reference.model, scale)
-        settings = {**network, "file": weights.file, "sha256": weights.sha256}
+        network = self.network(self.config.reference.model, scale)
         counted = {**network, "weights": self._content_of(weights.file, weights.sha256)}
-        modules = [_module_of(network["arch"])]
-        return self._product(
-            "import_reference", _reference_path(scale), settings, modules=modules, counted=counted
-        )
+        return Job({**network, **weights.model_dump()}, counted=counted)
 
-    @remembered
-    def train_reference(self, scale: int) -> Product:
-        """The trained reference network."""
-        stage = self.reference_stage(scale)
-        needs = [self.pack_images(self.config.data.train, scale)]
-        return self._product(
-            "train_reference", _reference_path(scale), asdict(stage), needs, modules=_modules_of(stage)
+    @made("reference/x{scale}.safetensors")
+    def train_reference(self, scale: int) -> Job:
+        """The trained reference network: by uniform sampling and L1, as the baseline is."""
+        run = self.reference_run(scale)
+        phase = Phase(name="uniform", first_epoch=0, epochs=self.config.training_of(run.model).epochs)
+        return Job(
+            asdict(self.stage(run, phase)), {"packed": self.pack_images(self.config.data.train, scale)}
         )
 
     def reference(self, scale: int) -> Product:
         """The reference network, given or trained."""
         return self.import_reference(scale) if scale in self.given_references else self.train_reference(scale)
 
-    @remembered
-    def score_difficulty(self, source: str, scale: int) -> Product:
+    @made("difficulty/{source}/x{scale}/scores.h5", script="score_sub_images")
+    def score_difficulty(self, source: str, scale: int) -> Job:
         """The difficulty of a source's sub-images."""
         reference = self.config.reference
-        settings = {"batch": reference.batch, "precision": reference.precision}
-        needs = [self.crop_sub_images(source, scale), self.reference(scale)]
-        modules = [_module_of(self.config.models[reference.model].arch)]
-        return self._product(
-            "score_difficulty",
-            f"difficulty/{source}/x{scale}/scores.h5",
-            settings,
-            needs,
-            script="score_sub_images",
-            modules=modules,
-        )
+        needs = {"windows": self.crop_sub_images(source, scale), "weights": self.reference(scale)}
+        return Job({"batch": reference.batch, "precision": reference.precision}, needs)
 
-    @remembered
-    def compute_thresholds(self, source: str, scale: int, split: str) -> Product:
+    @made("difficulty/{source}/x{scale}/{split}/thresholds.csv")
+    def compute_thresholds(self, source: str, scale: int, split: str) -> Job:
         """The classes of a source's sub-images."""
         settings = self.config.class_splits[split].model_dump()
-        return self._product(
-            "compute_thresholds",
-            f"difficulty/{source}/x{scale}/{split}/thresholds.csv",
-            settings,
-            [self.score_difficulty(source, scale)],
-        )
+        return Job(settings, {"scores": self.score_difficulty(source, scale)})
 
-    @remembered
-    def write_class_shards(self, source: str, scale: int, split: str) -> Product:
+    @made("shards/{source}/x{scale}/{split}")
+    def write_class_shards(self, source: str, scale: int, split: str) -> Job:
         """The sub-images of each class."""
-        needs = [self.compute_thresholds(source, scale, split)]
-        return self._product(
-            "write_class_shards", f"shards/{source}/x{scale}/{split}", {"samples": self.config.shards}, needs
-        )
+        needs = {"thresholds": self.compute_thresholds(source, scale, split)}
+        return Job({"samples": self.config.shards}, needs)
 
-    @remembered
-    def map_informativeness(self, source: str, scale: int) -> Product:
-        """SamplingAug's error maps.
-
-        Raises:
-            ValueError: patches are too small: `scale + 6` pixels on each side do not count.
-        """
+    @made("informative/{source}/x{scale}/maps.h5")
+    def map_informativeness(self, source: str, scale: int) -> Job:
+        """SamplingAug's error maps."""
         size = self.grid(scale).size
-        least = (2 * (scale + 6) // scale + 1) * scale
+        least = (2 * (scale + 6) // scale + 1) * scale  # `scale + 6` pixels on each side do not count
         if size < least:
             raise ValueError(
                 f"sub_images.x{scale}.size: {size} is too small for sampling: informative; "
                 f"allowed: {least} or more"
             )
-        return self._product(
-            "map_informativeness",
-            f"informative/{source}/x{scale}/maps.h5",
-            {"patch": size},
-            [self.pack_images(source, scale)],
-        )
+        return Job({"patch": size}, {"packed": self.pack_images(source, scale)})
 
-    @remembered
-    def select_patches(self, source: str, scale: int, selection: str) -> Product:
+    @made("informative/{source}/x{scale}/{selection}.h5")
+    def select_patches(self, source: str, scale: int, selection: str) -> Job:
         """SamplingAug's chosen patches."""
         settings = self.config.patch_selections[selection].model_dump()
-        return self._product(
-            "select_patches",
-            f"informative/{source}/x{scale}/{selection}.h5",
-            settings,
-            [self.map_informativeness(source, scale)],
-        )
+        return Job(settings, {"maps": self.map_informativeness(source, scale)})
 
     # ---- training ------------------------------------------------------------------------------------------
 
     def train_stage(self, run: Run, cycle: int, phase: str) -> Product:
-        """The snapshot of a stage."""
-        return self._chain(run)[cycle, self.stage(run, cycle, phase).stage.phase]
+        """The snapshot of a stage, or the mask of a cycle; a ValueError if the run has none."""
+        chain = self.chain(run)
+        if (cycle, phase) not in chain:
+            found = ", ".join(f"cycle {number} {name}" for number, name in chain)
+            raise ValueError(f"{run.name} has no {phase} in cycle {cycle}; it has {found}")
+        return chain[cycle, phase]
 
     def attribute_parameters(self, run: Run, cycle: int) -> Product:
         """The mask of a cycle."""
-        self.attribution(run, cycle)
-        return self._chain(run)[cycle, MASK]
+        return self.train_stage(run, cycle, MASK)
+
+    def stages(self, run: Run) -> list[Product]:
+        """List the snapshots of a run, in order."""
+        return [product for (_, name), product in self.chain(run).items() if name != MASK]
+
+    def masks(self, run: Run) -> list[Product]:
+        """List the masks of a run, in order."""
+        return [product for (_, name), product in self.chain(run).items() if name == MASK]
 
     @remembered
-    def _chain(self, run: Run) -> dict[tuple[int, str], Product]:
+    def chain(self, run: Run) -> dict[tuple[int, str], Product]:
         """The products of a run's stages and attributions, by cycle and phase, in the order they are made."""
-        method = self.config.methods[run.method]
+        attribution, cycles = self.config.methods[run.method].attribution, self.cycles(run)
         packed = self.pack_images(self.config.data.train, run.scale)
-        made: dict[tuple[int, str], Product] = {}
-        for planned in self.stages(run):
-            cycle, stage = planned.cycle, planned.stage
-            previous, mask = self.previous(run, cycle, stage.phase), self.mask_in(run, cycle, stage.phase)
-            needs = [packed, *self._drawn_from(run, stage)]
-            if previous:
-                needs.append(made[previous.cycle, previous.stage.phase])
-            if mask:
-                needs.append(made[mask, MASK])
-            made[cycle, stage.phase] = self._product(
-                f"train_{stage.phase}",
-                f"{planned.path}.safetensors",
-                asdict(stage),
-                needs,
-                modules=_modules_of(stage),
-                script="train_stage",
-            )
-            if method.attribution and stage.phase == "inverse":
-                attribution, kept = self.attribution(run, cycle), self.kept_mask(run, cycle)
-                needs = [packed, made[cycle, "uniform"], made[cycle, "inverse"]]
-                needs += [made[kept, MASK]] if kept else []
-                modules = [_module_of(attribution.arch), UNIFORM, OBJECTIVE_MODULES[attribution.objective]]
-                made[cycle, MASK] = self._product(
-                    "attribute_parameters",
-                    f"{self.mask_path(run, cycle)}.safetensors",
-                    asdict(attribution),
-                    needs,
-                    modules=modules,
-                )
-        return made
+        chain: dict[tuple[int, str], Product] = {}
+        previous: Needs = {}
+        mask: Product | None = None
+        for number, cycle in enumerate(cycles, 1):
+            folder = f"training/{run.name}/cycle{number}"
+            for phase in cycle.phases:
+                stage = self.stage(run, phase)
+                needs = {**previous, "packed": packed, **self._drawn_from(run, stage.sampling)}
+                if attribution and mask and phase.name in attribution.phases:
+                    needs["mask"] = mask
+                rule, path = f"train_{phase.name}", f"{folder}/{phase.name}.safetensors"
+                product = self._product(rule, path, Job(asdict(stage), needs), script="train_stage")
+                previous = {"previous": product}
+                chain[number, phase.name] = product
+            if attribution and number < len(cycles):  # the last cycle's mask would hold for nothing
+                needs = {"packed": packed, "baseline": chain[number, "uniform"], "target": product}
+                if mask and attribution.update == "cumulative":
+                    needs["keep"] = mask
+                job = Job(asdict(self.attribution(run, number)), needs)
+                mask = self._product("attribute_parameters", f"{folder}/{MASK}.safetensors", job)
+                chain[number, MASK] = mask
+        return chain
 
-    def _drawn_from(self, run: Run, stage: Stage) -> list[Product]:
+    def _drawn_from(self, run: Run, sampling: str) -> dict[str, Product]:
         """What a stage draws its patches from, besides the packed images."""
         method, train = self.config.methods[run.method], self.config.data.train
-        if stage.sampling == "inverse":
-            return [self.write_class_shards(train, run.scale, method.class_split)]
-        if stage.sampling == "informative":
-            return [self.select_patches(train, run.scale, method.patch_selection)]
-        return []
+        if sampling == "inverse":
+            return {"source": self.write_class_shards(train, run.scale, method.class_split)}
+        if sampling == "informative":
+            return {"source": self.select_patches(train, run.scale, method.patch_selection)}
+        return {}
 
-    @remembered
-    def deliver_weights(self, run: Run) -> Product:
+    @made("models/{run.name}.safetensors")
+    def deliver_weights(self, run: Run) -> Job:
         """The delivered weights of a run."""
-        network = self._network(run.model, run.scale)
         settings = {
-            **network,
+            **self.network(run.model, run.scale),
             "model": run.model,
             "method": run.method,
             "seed": run.seed,
             "trained_on": self.config.data.train,
         }
-        chain = self._chain(run)
-        last = self.stages(run)[-1]
-        needs = [chain[last.cycle, last.stage.phase], *(chain[cycle, MASK] for cycle in self.used_masks(run))]
-        return self._product(
-            "deliver_weights",
-            f"models/{run.name}.safetensors",
-            settings,
-            needs,
-            modules=[_module_of(network["arch"])],
-        )
+        return Job(settings, {"stages": self.stages(run), "masks": self.masks(run)})
 
     # ---- evaluation ----------------------------------------------------------------------------------------
 
-    @remembered
-    def evaluate(self, run: Run, benchmark: str) -> Product:
+    @made("evaluation/{run.name}/{benchmark}.csv")
+    def evaluate(self, run: Run, benchmark: str) -> Job:
         """PSNR and SSIM of a run on a benchmark."""
-        needs = [self.pack_images(benchmark, run.scale), self.deliver_weights(run)]
-        return self._product(
-            "evaluate",
-            f"evaluation/{run.name}/{benchmark}.csv",
-            {"tile": self.config.compute.tile},
-            needs,
-            modules=[self._architecture(run)],
-        )
+        needs = {"packed": self.pack_images(benchmark, run.scale), "weights": self.deliver_weights(run)}
+        return Job({"tile": self.config.compute.tile}, needs)
 
-    @remembered
-    def evaluate_bicubic(self, scale: int, benchmark: str) -> Product:
+    @made("evaluation/bicubic_x{scale}/{benchmark}.csv")
+    def evaluate_bicubic(self, scale: int, benchmark: str) -> Job:
         """PSNR and SSIM of bicubic interpolation on a benchmark."""
         settings = {"scale": scale, "border": self.config.data.border}
-        return self._product(
-            "evaluate_bicubic",
-            f"evaluation/{BICUBIC}_x{scale}/{benchmark}.csv",
-            settings,
-            [self.pack_images(benchmark, scale)],
-        )
+        return Job(settings, {"packed": self.pack_images(benchmark, scale)})
 
-    @remembered
-    def fetch_niqe_model(self) -> Product:
+    @made("perceptual/niqe_model.npz")
+    def fetch_niqe_model(self) -> Job:
         """NIQE's pristine model; a file counts by content."""
         niqe = self.config.perceptual.niqe
         if niqe is None:
             raise ValueError("perceptual.niqe is null in the config: there is no pristine model to fetch")
-        counted = {"model": self._content_of(niqe.file, niqe.sha256)}
-        return self._product(
-            "fetch_niqe_model", "perceptual/niqe_model.npz", niqe.model_dump(), counted=counted
-        )
+        return Job(niqe.model_dump(), counted={"model": self._content_of(niqe.file, niqe.sha256)})
 
-    @remembered
-    def evaluate_perceptual(self, run: Run, benchmark: str) -> Product:
+    @made("perceptual/{run.name}/{benchmark}.csv")
+    def evaluate_perceptual(self, run: Run, benchmark: str) -> Job:
         """NIQE and LPIPS of a run on a benchmark."""
-        needs = [self.pack_images(benchmark, run.scale), self.deliver_weights(run), *self._niqe()]
         settings = {"tile": self.config.compute.tile, "lpips": lpips_available()}
-        return self._product(
-            "evaluate_perceptual",
-            f"perceptual/{run.name}/{benchmark}.csv",
-            settings,
-            needs,
-            modules=[self._architecture(run)],
-        )
+        return Job(settings, {**self.evaluate(run, benchmark).needs, **self._niqe()})
 
-    @remembered
-    def evaluate_perceptual_bicubic(self, scale: int, benchmark: str) -> Product:
+    @made("perceptual/bicubic_x{scale}/{benchmark}.csv")
+    def evaluate_perceptual_bicubic(self, scale: int, benchmark: str) -> Job:
         """NIQE and LPIPS of bicubic interpolation on a benchmark."""
-        settings = {"scale": scale, "border": self.config.data.border, "lpips": lpips_available()}
-        needs = [self.pack_images(benchmark, scale), *self._niqe()]
-        return self._product(
-            "evaluate_perceptual_bicubic",
-            f"perceptual/{BICUBIC}_x{scale}/{benchmark}.csv",
-            settings,
-            needs,
-        )
+        bicubic = self.evaluate_bicubic(scale, benchmark)
+        return Job({**bicubic.settings, "lpips": lpips_available()}, {**bicubic.needs, **self._niqe()})
 
-    @remembered
-    def score_sub_images(self, run: Run, source: str) -> Product:
+    @made("sub_image_scores/{run.name}/{source}.h5")
+    def score_sub_images(self, run: Run, source: str) -> Job:
         """The error of a run's network on a source's sub-images."""
-        needs = [self.crop_sub_images(source, run.scale), self.deliver_weights(run)]
-        settings = {"batch": self.config.reference.batch, "precision": "float32"}
-        return self._product(
-            "score_sub_images",
-            f"sub_image_scores/{run.name}/{source}.h5",
-            settings,
-            needs,
-            modules=[self._architecture(run)],
-        )
+        needs = {"windows": self.crop_sub_images(source, run.scale), "weights": self.deliver_weights(run)}
+        return Job({"batch": self.config.reference.batch, "precision": "float32"}, needs)
 
-    # ---- what several products need ------------------------------------------------------------------------
+    # ---- keys ----------------------------------------------------------------------------------------------
 
-    def _architecture(self, run: Run) -> str:
-        return _module_of(self.config.models[run.model].arch)
-
-    def _minimum_side(self, source: str) -> tuple[int, str]:
-        """Return the smallest side that every use of a source can work with, and what needs it."""
-        sides = []
-        if source in (self.config.data.train, self.config.data.validation):
-            sizes = [self.grid(scale).size for scale in self.config.scales]
-            sides += [(size, f"sub-images of {size} pixels") for size in sizes]
-        if source in self.config.data.benchmarks:
-            for scale in self.config.scales:
-                needed = 11 + 2 * scale
-                side = needed + -needed % scale  # the image is cut to a multiple of the scale first
-                sides.append((side, f"SSIM's window of 11 pixels inside a cut border of {scale}"))
-        return max(sides)
-
-    def _niqe(self) -> list[Product]:
-        return [self.fetch_niqe_model()] if self.config.perceptual.niqe else []
+    def _niqe(self) -> dict[str, Product]:
+        return {"niqe": self.fetch_niqe_model()} if self.config.perceptual.niqe else {}
 
     def _content_of(self, file: str, sha256: str | None) -> str:
         """Digest a given file; an address counts by what it should hold, or by its name."""
         return f"{file} {sha256}" if "://" in file else self._contents.digest([Path(file).expanduser()])
 
-    def _product(
-        self,
-        rule: str,
-        path: str,
-        settings: dict[str, Any],
-        needs: Sequence[Product] = (),
-        *,
-        modules: Iterable[str] = (),
-        counted: dict[str, Any] | None = None,
-        code: bool = True,
-        script: str | None = None,
-    ) -> Product:
-        """Make the product of a job.
-
-        Args:
-            rule: the rule that makes it.
-            path: its first file, under the results.
-            settings: what the script gets.
-            needs: what the job reads.
-            modules: what the script runs besides its imports, chosen by the settings.
-            counted: what decides the result, where that is not the settings as they are.
-            code: whether the code counts.
-            script: the rule's script, where its name is another.
-        """
-        code_key = self._code(script or rule, tuple(sorted(set(modules)))) if code else ""
-        decides = settings if counted is None else counted
-        key = digest([rule, decides, code_key, sorted(need.key for need in needs)])
-        return Product(
-            rule=rule, path=path, settings=dict(sorted(settings.items())), needs=tuple(needs), key=key
-        )
+    def _product(self, rule: str, path: str, job: Job, script: str | None = None) -> Product:
+        """Make a product; for ``script`` see `made`."""
+        script = rule if script is None else script
+        code = self._code(script, tuple(sorted(set(_chosen(job))))) if script else ""
+        decides = job.settings if job.counted is None else job.counted
+        key = digest([rule, decides, code, sorted(need.key for need in _flat(*job.needs.values()))])
+        settings = dict(sorted(job.settings.items()))
+        return Product(rule=rule, path=path, settings=settings, needs=job.needs, key=key)
 
     @remembered
     def _code(self, script: str, modules: tuple[str, ...]) -> str:
         return code_digest(self._scripts / f"{script}.py", modules)
 
 
-def _reference_path(scale: int) -> str:
-    return f"reference/x{scale}.safetensors"
+def digest(value: Any) -> str:
+    """Digest plain values: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _module_of(arch: str) -> str:
-    return f"{PACKAGE.name}.models.{arch}"
+def _flat(*needs: Product | list[Product]) -> list[Product]:
+    return [product for need in needs for product in (need if isinstance(need, list) else [need])]
 
 
-def _modules_of(stage: Stage) -> list[str]:
-    """Name the modules that a stage's settings choose."""
-    return [
-        _module_of(stage.arch),
-        f"{PACKAGE.name}.sampling.{stage.sampling}",
-        OBJECTIVE_MODULES[stage.objective],
-    ]
+def _chosen(job: Job) -> list[str]:
+    """Name the modules of a job's network, sampling and objective, and of the networks among its needs."""
+    networks = [job.settings, *(weights.settings for weights in _flat(job.needs.get("weights", [])))]
+    modules = [f"bspa.models.{network['arch']}" for network in networks if "arch" in network]
+    if "sampling" in job.settings:
+        modules.append(f"bspa.sampling.{job.settings['sampling']}")
+    if "objective" in job.settings:
+        modules.append(OBJECTIVE_MODULES[job.settings["objective"]])
+    return modules

@@ -16,7 +16,6 @@ class Phase:
     first_epoch: int
     """Counted epochs before it."""
     epochs: int
-    """Its length."""
     counts: bool = True
     """Whether its epochs count towards T."""
 
@@ -28,11 +27,6 @@ class Cycle:
     phases: tuple[Phase, ...]
     end_epoch: int
     """e of Eq. 11: the epochs counted when its attribution is made."""
-
-    @property
-    def names(self) -> list[str]:
-        """The names of its phases."""
-        return [phase.name for phase in self.phases]
 
 
 def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
@@ -60,29 +54,25 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
 def _lay_out(recipe: Method, total: int) -> list[Cycle]:
     if recipe.sampling == "alternating":
         return _alternate(recipe, total)
+    phases = [Phase(name=recipe.sampling, first_epoch=0, epochs=total)]
     if recipe.loss == "uncertainty":
         first = recipe.uncertainty_epochs or total // 2
-        phases = (
+        phases = [
             Phase(name="uncertainty", first_epoch=0, epochs=first),
             Phase(name="weighted", first_epoch=first, epochs=total - first),
-        )
-        return [Cycle(phases=phases, end_epoch=total)]
-    return [Cycle(phases=(Phase(name=recipe.sampling, first_epoch=0, epochs=total),), end_epoch=total)]
+        ]
+    return [Cycle(phases=tuple(phases), end_epoch=total)]
 
 
 def _alternate(recipe: Method, total: int) -> list[Cycle]:
-    cycles = []
-    epoch = 0
+    cycles, epoch, counts = [], 0, recipe.count_inverse
     while epoch < total:
-        uniform_epochs = min(recipe.uniform_epochs, total - epoch)
-        phases = [Phase(name="uniform", first_epoch=epoch, epochs=uniform_epochs)]
-        epoch += uniform_epochs
-        counts = recipe.count_inverse
-        inverse_epochs = min(recipe.inverse_epochs, total - epoch) if counts else recipe.inverse_epochs
-        if inverse_epochs:
-            phases.append(Phase(name="inverse", first_epoch=epoch, epochs=inverse_epochs, counts=counts))
-            epoch += inverse_epochs if counts else 0
-        cycles.append(Cycle(phases=tuple(phases), end_epoch=epoch))
+        uniform = Phase(name="uniform", first_epoch=epoch, epochs=min(recipe.uniform_epochs, total - epoch))
+        epoch += uniform.epochs
+        length = min(recipe.inverse_epochs, total - epoch) if counts else recipe.inverse_epochs
+        inverse = Phase(name="inverse", first_epoch=epoch, epochs=length, counts=counts)
+        epoch += length if counts else 0
+        cycles.append(Cycle(phases=(uniform, inverse) if length else (uniform,), end_epoch=epoch))
     return cycles
 
 
@@ -92,17 +82,15 @@ def without_effect(recipe: Method, cycles: list[Cycle]) -> str | None:
     A recipe whose first inverse phase, or first mask, would come after T trains as a simpler one does.
     """
     total = cycles[-1].end_epoch
-    if recipe.sampling != "alternating":
-        return None
-    if not any("inverse" in cycle.names for cycle in cycles):
+    if recipe.sampling == "alternating" and len(cycles[0].phases) == 1:
         return (
             f"no inverse phase: a uniform phase of {recipe.uniform_epochs} epochs takes all {total}, "
             "so it trains as uniform sampling does"
         )
     if recipe.attribution is None:
         return None
-    if len(cycles) < 2:
+    if len(cycles) == 1:
         return f"no mask is ever used: {total} epochs are one cycle, so it trains as without attribution"
-    if recipe.attribution.update == "cumulative" and len(cycles) < 3:
+    if recipe.attribution.update == "cumulative" and len(cycles) == 2:
         return f"one mask only: {total} epochs are two cycles, so update: cumulative is the same as replace"
     return None

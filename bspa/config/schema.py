@@ -6,7 +6,6 @@ shows every key with its default.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
@@ -135,13 +134,17 @@ class PatchSelection(Section):
     """Of the random order of darts."""
 
 
-class Weights(Section):
-    """Given weights."""
+class GivenFile(Section):
+    """A file of your own."""
 
     file: str
-    """Path or URL of a .safetensors, .pth or .pt file with BasicSR's key names."""
+    """Path or URL."""
     sha256: Sha256 | None = None
     """Digest of the file; null: not checked, the run prints what it saw."""
+
+
+class Weights(GivenFile):
+    """Given weights: a .safetensors, .pth or .pt file with BasicSR's key names."""
 
 
 class Training(Section):
@@ -157,7 +160,7 @@ class Training(Section):
     """Of Adam."""
     halve_every: int = Field(ge=1)
     """Epochs after which the learning rate is halved, again and again."""
-    betas: list[float] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
     """Of Adam."""
     epsilon: float = Field(default=1e-8, gt=0)
     """Of Adam."""
@@ -333,11 +336,16 @@ class Table(Section):
     """The paper's table whose values stand beside ours, where names of rows and columns agree; null: none."""
 
 
-class ClassPsnr(Section):
-    """Figure 3: PSNR of each class of difficulty, by method."""
+class OfOneNetwork(Section):
+    """A figure of one network."""
 
     model: Name
     """One of `models`."""
+
+
+class ClassPsnr(OfOneNetwork):
+    """Figure 3: PSNR of each class of difficulty, by method."""
+
     methods: list[Name] = Field(min_length=2)
     """Out of `methods`; the others are compared with the first."""
     class_split: Name = "default"
@@ -355,11 +363,9 @@ class SubImageRegion(Section):
     """HR pixels left of it."""
 
 
-class ErrorMaps(Section):
+class ErrorMaps(OfOneNetwork):
     """Figure 4: SR and its error on sub-images of `data.validation`, for two methods."""
 
-    model: Name
-    """One of `models`."""
     methods: list[Name] = Field(min_length=2, max_length=2)
     """Out of `methods`."""
     count: int = Field(default=3, ge=1, le=8)
@@ -368,11 +374,9 @@ class ErrorMaps(Section):
     """Named sub-images."""
 
 
-class Histograms(Section):
+class Histograms(OfOneNetwork):
     """Figure 5: the training sub-images' error, for two methods."""
 
-    model: Name
-    """One of `models`."""
     methods: list[Name] = Field(min_length=2, max_length=2)
     """Out of `methods`: before and after."""
 
@@ -384,11 +388,9 @@ class Region(SubImageRegion):
     """One of `sources`; a region is shown if it is in `data.benchmarks`."""
 
 
-class Crops(Section):
+class Crops(OfOneNetwork):
     """Figure 6: regions of benchmark photographs, compared across methods."""
 
-    model: Name
-    """One of `models`."""
     methods: list[Name] = Field(min_length=1)
     """Out of `methods`, after HR and bicubic interpolation."""
     size: int = Field(default=64, ge=16)
@@ -408,11 +410,9 @@ class TrainingCurves(Section):
     """Out of `methods`."""
 
 
-class AttributionMaps(Section):
+class AttributionMaps(OfOneNetwork):
     """Importance and frozen share of each layer, cycle by cycle."""
 
-    model: Name
-    """One of `models`."""
     method: Name
     """One of `methods`, with attribution."""
 
@@ -428,13 +428,8 @@ class Figures(Section):
     attribution: AttributionMaps | None = None
 
 
-class PristineModel(Section):
+class PristineModel(GivenFile):
     """NIQE's model of good photographs: BasicSR's niqe_pris_params.npz."""
-
-    file: str
-    """Path or URL."""
-    sha256: Sha256 | None = None
-    """Digest of the file; null: not checked, the run prints what it saw."""
 
 
 class Perceptual(Section):
@@ -518,29 +513,23 @@ def resolve_extends(methods: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: a recipe extends an unknown one, or itself.
     """
 
-    def resolve(name: str, seen: tuple[str, ...]) -> Any:
-        method = methods[name]
+    def resolve(name: str, path: tuple[str, ...] = ()) -> Any:
+        method, path = methods[name], (*path, name)
         if not isinstance(method, dict) or "extends" not in method:
-            return copy.deepcopy(method)
+            return method
         base = method["extends"]
         if base not in methods:
             raise ValueError(f"methods.{name}.extends: {base!r} is not one of {', '.join(methods)}")
-        if base in (*seen, name):
-            raise ValueError(f"methods.{name}.extends: {' -> '.join((*seen, name, base))} goes in a circle")
+        if base in path:
+            raise ValueError(f"methods.{name}.extends: {' -> '.join((*path, base))} goes in a circle")
+        inherited = resolve(base, path)
         own = {key: value for key, value in method.items() if key != "extends"}
-        merged = resolve(base, (*seen, name))
         # A label names one recipe in the tables; a recipe that extends it needs its own.
-        if isinstance(merged, dict):
-            merged.pop("label", None)
-            return _merge(merged, own)
-        return own
+        return _merge({**inherited, "label": None}, own) if isinstance(inherited, dict) else own
 
-    return {name: resolve(name, ()) for name in methods}
+    return {name: resolve(name) for name in methods}
 
 
-def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in own.items():
-        inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
+def _merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key for key, value in own.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    return {**base, **own, **{key: _merge(base[key], own[key]) for key in both}}

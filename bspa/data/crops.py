@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Protocol
 
 import numpy as np
@@ -72,22 +71,17 @@ def crop_pairs(
         places: (n,) which window of the result each one becomes; in their order if not given.
         transforms: (n,) orientation of each window, see `orient`; as it lies if not given.
     """
-    scale, small = images.scale, size // images.scale
-    if out is None:
-        out = (
-            np.empty((len(image), small, small, 3), np.uint8),
-            np.empty((len(image), size, size, 3), np.uint8),
-        )
-    lr, hr = out
+    scale, small, n = images.scale, size // images.scale, len(image)
+    lr, hr = out or (np.empty((n, small, small, 3), np.uint8), np.empty((n, size, size, 3), np.uint8))
+    order = range(n) if places is None else places.tolist()
+    turns = [0] * n if transforms is None else transforms.tolist()
     of_image = -1
-    order = range(len(image)) if places is None else places.tolist()
-    turns = itertools.repeat(0, len(image)) if transforms is None else transforms.tolist()
-    for n, i, y, x, turn in zip(order, image.tolist(), top.tolist(), left.tolist(), turns, strict=True):
+    for place, i, y, x, turn in zip(order, image.tolist(), top.tolist(), left.tolist(), turns, strict=True):
         if i != of_image:
             lr_image, hr_image, of_image = images.lr(i), images.hr(i), i
-        orient(hr_image[y : y + size, x : x + size], turn, hr[n])
+        orient(hr_image[y : y + size, x : x + size], turn, hr[place])
         y, x = y // scale, x // scale
-        orient(lr_image[y : y + small, x : x + small], turn, lr[n])
+        orient(lr_image[y : y + small, x : x + small], turn, lr[place])
     return lr, hr
 
 

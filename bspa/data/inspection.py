@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,6 +16,12 @@ from bspa.system.parallel import map_in_order
 from bspa.system.progress import Progress
 
 
+class _Facts(NamedTuple):
+    width: int
+    height: int
+    sha256: str
+
+
 def make_manifest(
     files: Sequence[PhotoFile], *, minimum_side: int = 1, minimum_side_reason: str = "", threads: int = 4
 ) -> pd.DataFrame:
@@ -23,7 +29,7 @@ def make_manifest(
 
     Args:
         files: from `bspa.data.sources.list_files`.
-        minimum_side: width and height, in pixels, below which a photograph (or HR file) is refused.
+        minimum_side: in pixels; smaller photographs (or HR files) are refused.
         minimum_side_reason: what needs that, for the message.
         threads: how many files are decoded at a time.
 
@@ -32,44 +38,33 @@ def make_manifest(
     """
     paths = sorted({path for file in files for path in (file.path, file.lr_path) if path})
     progress = Progress("images decoded", len(paths))
-    found: dict[Path, _Facts | str] = {}
-    for path, facts in zip(paths, map_in_order(_examine, paths, threads=threads), strict=True):
-        found[path] = facts
-        progress.report(len(found))
-    problems = {path: facts for path, facts in found.items() if isinstance(facts, str)}
+    facts: dict[Path | None, _Facts] = {}
+    problems: dict[Path, str] = {}
+    for path, found in zip(paths, map_in_order(_examine, paths, threads=threads), strict=True):
+        if isinstance(found, str):
+            problems[path] = found
+        else:
+            facts[path] = found
+        progress.report(len(facts) + len(problems))
 
     because = f" ({minimum_side_reason})" if minimum_side_reason else ""
     rows = []
     for file in files:
-        whole, small = found[file.path], found[file.lr_path] if file.lr_path else None
-        if isinstance(whole, str):
+        hr, lr = facts.get(file.path), facts.get(file.lr_path)
+        if hr is None:
             continue
-        if min(whole.width, whole.height) < minimum_side:
-            problems[file.path] = f"{file.path}: {whole.size} pixels, {minimum_side} are needed{because}"
-        if isinstance(small, _Facts) and file.lr_path and file.scale:
-            expected = f"{whole.width // file.scale}x{whole.height // file.scale}"
-            if small.size != expected:
-                problems[file.lr_path] = (
-                    f"{file.lr_path}: {small.size} pixels, but {file.path} has {whole.size}, whose LR at "
-                    f"scale {file.scale} is {expected}"
-                )
-        lr_sha256 = small.sha256 if isinstance(small, _Facts) else ""
-        lr_path = str(file.lr_path) if file.lr_path else ""
-        facts_of_hr = whole.width, whole.height, whole.sha256
-        rows.append((file.id, str(file.path), *facts_of_hr, file.scale, lr_path, lr_sha256))
+        size = f"{hr.width}x{hr.height}"
+        if min(hr.width, hr.height) < minimum_side:
+            problems[file.path] = f"{file.path}: {size} pixels, {minimum_side} are needed{because}"
+        if lr and file.lr_path and file.scale and lr[:2] != (hr.width // file.scale, hr.height // file.scale):
+            problems[file.lr_path] = (
+                f"{file.lr_path}: {lr.width}x{lr.height} pixels, but {file.path} has {size}, whose LR at "
+                f"scale {file.scale} is {hr.width // file.scale}x{hr.height // file.scale}"
+            )
+        lr_facts = str(file.lr_path or ""), lr.sha256 if lr else ""
+        rows.append((file.id, str(file.path), *hr, file.scale, *lr_facts))
     refuse(f"of {len(paths)} files, {len(problems)} cannot be used", [problems[p] for p in sorted(problems)])
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"scale": "Int64"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    width: int
-    height: int
-    sha256: str
-
-    @property
-    def size(self) -> str:
-        return f"{self.width}x{self.height}"
 
 
 def _examine(path: Path) -> _Facts | str:

@@ -31,34 +31,20 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`.
-
-    Raises:
-        ValueError: the file is not a manifest.
-    """
+    """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`."""
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if tuple(text.columns) != COLUMNS:
-            raise ValueError(f"its columns are {', '.join(text.columns)}; expected {', '.join(COLUMNS)}")
-        return text.assign(
-            width=text["width"].astype(int),
-            height=text["height"].astype(int),
-            scale=text["scale"].mask(text["scale"] == "").astype("Int64"),
-        )
+        types = dict.fromkeys(COLUMNS, "str") | {"width": "int", "height": "int", "scale": "Int64"}
+        manifest = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={"scale": [""]})
+        if tuple(manifest.columns) != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(manifest.columns)}; expected {', '.join(COLUMNS)}")
+        return manifest
     except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a manifest ({error}); delete it and let make_manifest redo it"
-        ) from error
+        raise ValueError(f"{path} is not a manifest ({error}); delete it and run again") from error
 
 
 def rows_for_scale(manifest: pd.DataFrame, scale: int) -> pd.DataFrame:
-    """Return the pairs for ``scale``, or every photograph of a source without pairs.
-
-    Raises:
-        ValueError: the source has pairs, but none for this scale.
-    """
-    paired = manifest["scale"].notna()
-    if not paired.any():
+    """Return the pairs for ``scale``, or every photograph of a source without pairs."""
+    if manifest["scale"].isna().all():
         return manifest
     rows = manifest[manifest["scale"] == scale]
     if rows.empty:

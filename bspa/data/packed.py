@@ -1,7 +1,6 @@
 """Packed images: a source's HR and LR images at one scale in one file that can be memory-mapped.
 
-All processes of a machine share its pages and read only what they touch. See `bspa.data.packing` for how the
-file is laid out.
+All processes of a machine share its pages. `bspa.data.packing` says how the file is laid out.
 """
 
 from __future__ import annotations
@@ -20,23 +19,14 @@ Pixels = NDArray[np.uint8]
 
 
 class PackedImages:
-    """The images of a packed file, memory-mapped: they are read where they are touched.
-
-    Args:
-        path: HDF5 file that the rule pack_images made.
+    """The images of a file of `bspa.data.packing`, memory-mapped: they are read where they are touched.
 
     Raises:
         ValueError: the file is damaged, of another kind or of another format version.
     """
 
-    key: str
-    """Key of the product."""
     scale: int
     """HR pixels to an LR pixel along each side."""
-    border: str
-    """Edge rule of `imresize` where it made LR."""
-    lr_origin: str
-    """``imresize`` or ``given``."""
     ids: list[str]
     hr_shapes: NDArray[np.int64]
     """(n, 2) height and width of each HR image."""
@@ -45,27 +35,19 @@ class PackedImages:
 
     def __init__(self, path: str | os.PathLike[str]):
         with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="pack_images") as file:
-            self.key = str(file.attrs["key"])
             self.scale = int(file.attrs["scale"])
-            self.border = str(file.attrs["border"])
-            self.lr_origin = str(file.attrs["lr_origin"])
             self.ids = list(file["id"].asstr()[:])
             self.hr_shapes, self.lr_shapes = file["hr_shape"][:], file["lr_shape"][:]
-            self._hr_offsets, self._lr_offsets = file["hr_offset"][:], file["lr_offset"][:]
-            self._hr, self._lr = memory_map(path, file["hr"]), memory_map(path, file["lr"])
+            self._hr = np.split(memory_map(path, file["hr"]), file["hr_offset"][1:])
+            self._lr = np.split(memory_map(path, file["lr"]), file["lr_offset"][1:])
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def hr(self, index: int) -> Pixels:
         """Return HR image ``index`` as a read-only view (H, W, 3), uint8 RGB."""
-        return _image(self._hr, self._hr_offsets[index], self.hr_shapes[index])
+        return self._hr[index].reshape(*self.hr_shapes[index], 3)
 
     def lr(self, index: int) -> Pixels:
         """Return LR image ``index`` as a read-only view (H / scale, W / scale, 3), uint8 RGB."""
-        return _image(self._lr, self._lr_offsets[index], self.lr_shapes[index])
-
-
-def _image(samples: Pixels, offset: np.int64, shape: NDArray[np.int64]) -> Pixels:
-    height, width = shape.tolist()
-    return samples[offset : offset + 3 * height * width].reshape(height, width, 3)
+        return self._lr[index].reshape(*self.lr_shapes[index], 3)

@@ -38,32 +38,22 @@ _PNG_END = b"IEND\xaeB`\x82"  # the last chunk: its type and checksum
 
 
 def read_photo(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Return a photograph as (H, W, 3) uint8 RGB, upright.
-
-    Raises:
-        ValueError: naming the file and why it cannot be used.
-    """
+    """Return a photograph as (H, W, 3) uint8 RGB, upright; a ValueError says why it cannot be used."""
     return decode_photo(read_bytes(path), path)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        ValueError: naming the file and why it cannot be read.
-    """
+    """Return the content of a file; a ValueError says why it cannot be read."""
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError(f"{path}: is a {'folder' if path.is_dir() else 'device'}, not a file")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        reason = (
-            f"is a link to {path.readlink()}, which is not there" if path.is_symlink() else "is not there"
-        )
-        raise ValueError(f"{path}: {reason}") from error
+        if path.is_file():
+            return path.read_bytes()
+        what = "is a folder or a device, not a file" if path.exists() else "is not there"
+        if path.is_symlink():
+            what = f"is a link to {path.readlink()}, which {what}"
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+        what = f"cannot be read ({error.strerror or error})"
+    raise ValueError(f"{path}: {what}")
 
 
 def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -82,21 +72,13 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
             if frames > 1 and image.format != "MPO":
                 raise ValueError(f"holds {frames} pictures; save the one that you want as a file of its own")
             image.load()
-            if (
-                image.format == "PNG" and _PNG_END not in data
-            ):  # Pillow accepts it where the samples are whole
+            if image.format == "PNG" and _PNG_END not in data:  # which Pillow overlooks
                 raise ValueError("breaks off before the end of the PNG file")
             return _to_rgb(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError as error:
         kinds = "PNG, JPEG, WebP, BMP or TIFF"
         reason = "is empty" if not data else f"is not a {kinds} image by its content, or is damaged"
         raise ValueError(f"{path}: {reason}") from error
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(
-            f"{path}: has more than {limit / 1e6:.0f} megapixels, which Pillow takes for a decompression "
-            "bomb; cut it into smaller images"
-        ) from error
     except MemoryError:
         raise
     except Exception as error:  # on damaged data Pillow's decoders raise whatever comes to hand

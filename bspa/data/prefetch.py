@@ -1,7 +1,4 @@
-"""Batches of pixels on their way to a device: the host fills one while the device uses the last.
-
-Shape legend: n samples, h and w pixels.
-"""
+"""Batches of pixels on their way to a device: the host fills one while the device uses the last."""
 
 from __future__ import annotations
 

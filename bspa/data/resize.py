@@ -5,20 +5,18 @@ interpolation for digital image processing", 1981). When shrinking, the kernel i
 is the antialiasing; when enlarging it is not. Rows are resized first, then columns.
 
 Why it is exact. For a factor s the weights are whole numbers n_k over one common D (s = 2, 3, 4: D = 256, 81,
-4096 when shrinking, 128, 27, 1024 when enlarging), so a uint8 sample is exactly (sum of n_k x_k) / D before
-it is rounded. MATLAB computes in doubles. Where D is a power of two, doubles are exact; ties occur, and go
-up. Where D is odd, no tie occurs, and the nearest one is 1/(2D) away, far more than the error of a double.
-Either way MATLAB's answer is floor(sum / D + 1/2), in whatever order one adds. So the sums may run through a
-matrix product in float32, which holds whole numbers exactly up to 2^24 (float64 where that is not enough).
-The quotient is safe too: (sum + D/2) / D is either a whole number, and exact, or at least 1/(2D) away from
-one, more than float32's rounding error. For even factors that are not a power of two (6, 10, ...), D is
-neither odd nor a power of two: MATLAB's own rounding error may decide a tie.
+4096 when shrinking, 128, 27, 1024 when enlarging), so a uint8 sample is (sum of n_k x_k) / D before it is
+rounded. Where D is a power of two, MATLAB's doubles are exact; ties occur, and go up. Where D is odd, no tie
+occurs, and the nearest one is 1/(2D) away, far more than the error of a double. Either way MATLAB's answer is
+floor(sum / D + 1/2), in whatever order one adds: the sums may run through a matrix product in float32, which
+holds whole numbers exactly up to 2^24 (float64 where that is not enough). The quotient is safe too: (sum +
+D/2) / D is a whole number, and exact, or at least 1/(2D) away from one, more than float32's rounding error.
+For other factors (6, 10, ...), MATLAB's own rounding error may decide a tie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,22 +44,22 @@ def imresize(image: NDArray[Any], scale: float, *, border: str = "clamp") -> NDA
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(
-            f"image has shape {image.shape}; expected (height, width) or (height, width, channels)"
-        )
+        raise ValueError(f"image has shape {image.shape}; expected (height, width[, channels])")
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"image has {image.dtype} samples; expected uint8, or float of any range")
     if border not in BORDERS:
         raise ValueError(f"border is {border!r}; allowed: {', '.join(BORDERS)}")
-    kernel = _Kernel.of(*_ratio(scale))
+    up, down = _ratio(scale)
+    _, weights = _kernel(up, down)
+    total = int(weights[0].sum())
     rounded = image.dtype == np.uint8
-    exact_in_float32 = 255 * np.abs(kernel.weights).sum(axis=1).max() + kernel.total / 2 < 2**24
+    exact_in_float32 = 255 * np.abs(weights).sum(axis=1).max() + total / 2 < 2**24
     compute = np.float32 if rounded and exact_in_float32 else np.float64
 
     def store(sums: NDArray[Any], out: NDArray[Any]) -> None:
         if rounded:
-            sums += kernel.total / 2
-        sums /= kernel.total
+            sums += total / 2
+        sums /= total
         if rounded:
             np.clip(sums, 0, 255, out=sums)  # the cast then cuts: floor, as nothing is negative
         np.copyto(out, sums, casting="unsafe")
@@ -70,13 +68,13 @@ def imresize(image: NDArray[Any], scale: float, *, border: str = "clamp") -> NDA
     channels = image.size // (height * width)
     flat = image.reshape(height, width * channels)
 
-    rows = np.empty((kernel.output_length(height), width * channels), np.uint8 if rounded else np.float64)
-    for target, source, matrix in kernel.bands(height, border):
+    rows = np.empty((-(-height * up // down), width * channels), np.uint8 if rounded else np.float64)
+    for target, source, matrix in _bands(height, up, down, border):
         store(matrix.astype(compute) @ flat[source].astype(compute), rows[target])
 
-    result = np.empty((rows.shape[0], kernel.output_length(width) * channels), image.dtype)
+    result = np.empty((rows.shape[0], -(-width * up // down) * channels), image.dtype)
     each_channel = np.eye(channels, dtype=compute)
-    for target, source, matrix in kernel.bands(width, border):
+    for target, source, matrix in _bands(width, up, down, border):
         band = rows[:, source.start * channels : source.stop * channels].astype(compute)
         columns = slice(target.start * channels, target.stop * channels)
         store(band @ np.kron(matrix.T.astype(compute), each_channel), result[:, columns])
@@ -89,55 +87,40 @@ def _ratio(scale: float) -> tuple[int, int]:
         up, down = max(round(scale), 1), max(round(1 / scale), 1)
         if abs(scale - up / down) < 1e-9 * scale:
             return up, down
-    raise ValueError(
-        f"scale is {scale!r}; expected a whole number or 1 divided by one, such as 4, 1/3 or 0.25"
-    )
+    raise ValueError(f"scale is {scale!r}; expected a whole number or 1 divided by one, such as 4 or 1/3")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kernel:
-    """Output x weighs the inputs x // up * down + ``offsets[x % up]`` by ``weights[x % up] / total``."""
+def _kernel(up: int, down: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets (n,) and whole weights (up, n): output x weighs the inputs x // up * down + offsets."""
+    phase = np.arange(up)[:, None]
+    offsets = np.arange(-2 * down - 2, 3 * down + 3)
+    # Output x and input i have their centres at x + 1/2 and i + 1/2. The distance between them, in widths
+    # of the kernel, is m / t; Keys' polynomials times 2 t^3 are whole numbers.
+    m = np.abs((2 * phase + 1) * down - (2 * offsets + 1) * up)
+    t = 2 * max(up, down)
+    near = 3 * m**3 - 5 * m**2 * t + 2 * t**3
+    far = -(m**3) + 5 * m**2 * t - 8 * m * t**2 + 4 * t**3
+    weights = np.where(m <= t, near, np.where(m <= 2 * t, far, 0))
+    weights //= np.gcd.reduce(weights, axis=None)
+    assert np.ptp(weights.sum(axis=1)) == 0, "whole factors give every phase the same total"
+    used = weights.any(axis=0)
+    return offsets[used], weights[:, used]
 
-    up: int
-    down: int
-    offsets: NDArray[np.int64]
-    weights: NDArray[np.int64]
-    total: int
 
-    @classmethod
-    def of(cls, up: int, down: int) -> _Kernel:
-        phase = np.arange(up)[:, None]
-        offsets = np.arange(-2 * down - 2, 3 * down + 3)[None, :]
-        # Output x and input i have their centres at x + 1/2 and i + 1/2. The distance between them, in widths
-        # of the kernel, is m / t; Keys' polynomials times 2 t^3 are whole numbers.
-        m = np.abs((2 * phase + 1) * down - (2 * offsets + 1) * up)
-        t = 2 * max(up, down)
-        near = 3 * m**3 - 5 * m**2 * t + 2 * t**3
-        far = -(m**3) + 5 * m**2 * t - 8 * m * t**2 + 4 * t**3
-        weights = np.where(m <= t, near, np.where(m <= 2 * t, far, 0))
-        weights //= np.gcd.reduce(weights, axis=None)
-        used = weights.any(axis=0)
-        totals = weights.sum(axis=1)
-        assert (totals == totals[0]).all(), "whole factors give every phase the same total"
-        return cls(up, down, np.repeat(offsets[:, used], up, axis=0), weights[:, used], int(totals[0]))
-
-    def output_length(self, length: int) -> int:
-        return -(-length * self.up // self.down)
-
-    def bands(self, length: int, border: str) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-        """Blocks of outputs along a side: (outputs, the inputs they need, matrix of whole weights)."""
-        outputs = self.output_length(length)
-        for start in range(0, outputs, _BLOCK):
-            target = np.arange(start, min(start + _BLOCK, outputs))
-            source = (target // self.up * self.down)[:, None] + self.offsets[target % self.up]
-            if border == "clamp":
-                source = source.clip(0, length - 1)
-            else:
-                source %= 2 * length
-                source = np.minimum(source, 2 * length - 1 - source)
-            first, stop = int(source.min()), int(source.max()) + 1
-            matrix = np.zeros((len(target), stop - first))
-            np.add.at(
-                matrix, (np.arange(len(target))[:, None], source - first), self.weights[target % self.up]
-            )
-            yield slice(start, start + len(target)), slice(first, stop), matrix
+def _bands(
+    length: int, up: int, down: int, border: str
+) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
+    """Blocks of outputs along a side: (outputs, the inputs they need, matrix of whole weights)."""
+    offsets, weights = _kernel(up, down)
+    outputs = np.arange(-(-length * up // down))
+    for target in np.split(outputs, outputs[_BLOCK::_BLOCK]):
+        source = (target // up * down)[:, None] + offsets
+        if border == "clamp":
+            source = source.clip(0, length - 1)
+        else:
+            source %= 2 * length
+            source = np.minimum(source, 2 * length - 1 - source)
+        first, stop = int(source.min()), int(source.max()) + 1
+        matrix = np.zeros((len(target), stop - first))
+        np.add.at(matrix, (np.arange(len(target))[:, None], source - first), weights[target % up])
+        yield slice(target[0], target[-1] + 1), slice(first, stop), matrix

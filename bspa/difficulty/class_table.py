@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from pathlib import Path
 
@@ -18,12 +17,9 @@ COLUMNS = ["k", "N_k", "t_k", "P_k", "key"]
 
 def write_classes(path: str | os.PathLike[str], classes: Classes, *, key: str) -> None:
     """Write ``classes`` with `COLUMNS`; every number reads back as the same float64."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    columns = (classes.sizes.tolist(), classes.thresholds.tolist(), classes.probabilities.tolist())
-    writer.writerows([k, *row, key] for k, row in enumerate(zip(*columns, strict=True), 1))
-    write_text(path, text.getvalue())
+    values = zip(*(column.tolist() for column in classes), strict=True)
+    rows = [COLUMNS, *([k, *row, key] for k, row in enumerate(values, 1))]
+    write_text(path, "".join(",".join(map(str, row)) + "\n" for row in rows))
 
 
 def read_classes(path: str | os.PathLike[str]) -> Classes:

@@ -6,8 +6,8 @@ Class 1 is the easiest and largest, class K the hardest and smallest. The score 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,7 @@ def class_sizes(total: int, classes: int, imbalance: float) -> NDArray[np.int64]
 
     Args:
         total: number of sub-images, N.
-        classes: number of classes, K; a single class takes all.
+        classes: number of classes, K.
         imbalance: N_1 / N_K, 1 or more.
 
     Returns:
@@ -59,13 +59,10 @@ def _largest_remainder(total: int, weights: list[Fraction]) -> list[int]:
 
 
 def inverse_probabilities(sizes: ArrayLike) -> NDArray[np.float64]:
-    """Probability of each class under inverse sampling, proportional to 1 / N_k (Eq. 4).
+    """Probabilities (K,) of the classes under inverse sampling, proportional to 1 / N_k (Eq. 4).
 
     Args:
         sizes: (K,) class sizes, N_k.
-
-    Returns:
-        (K,) probabilities, with the sum 1.
 
     Raises:
         ValueError: there is no class, or an empty one.
@@ -90,58 +87,35 @@ def thresholds(scores: ArrayLike, sizes: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: a score is NaN, or the sizes do not sum to N.
     """
-    scores, sizes = _checked(scores, sizes)
-    return np.sort(scores)[np.cumsum(sizes) - 1].astype(np.float64)
-
-
-def assign_classes(scores: ArrayLike, sizes: ArrayLike) -> NDArray[np.int64]:
-    """Assign sub-images to classes by the rank of their scores; equal scores rank by position.
-
-    Scores (N,) and sizes (K,), as for `thresholds`, give the (N,) classes, 1..K, of exactly these sizes.
-    """
-    scores, sizes = _checked(scores, sizes)
-    classes = np.empty(len(scores), np.int64)
-    classes[np.argsort(scores, kind="stable")] = np.repeat(np.arange(1, len(sizes) + 1), sizes)
-    return classes
-
-
-def classify(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.int64]:
-    """Classify other sub-images (validation) by thresholds: the first class with score <= t_k, else K.
-
-    Scores (N,) and thresholds (K,) give the (N,) classes, 1..K.
-
-    Raises:
-        ValueError: a score is NaN, or the thresholds are not ascending.
-    """
-    scores, thresholds = np.asarray(scores), np.asarray(thresholds)
-    _refuse_nan(scores)
-    if thresholds.size == 0 or not (np.diff(thresholds) >= 0).all():
-        raise ValueError(f"thresholds are {thresholds.tolist()}; they must be ascending, and at least one")
-    return np.searchsorted(thresholds[:-1], scores, side="left").astype(np.int64) + 1
-
-
-def _checked(scores: ArrayLike, sizes: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     scores, sizes = np.asarray(scores), np.asarray(sizes, np.int64)
-    _refuse_nan(scores)
+    broken = np.flatnonzero(np.isnan(scores))
+    if broken.size:
+        raise ValueError(
+            f"{broken.size} of {scores.size} scores are NaN (the first is number {broken[0]}); "
+            "replace the reference network and score again"
+        )
     if sizes.size == 0 or sizes.min() < 1 or sizes.sum() != len(scores):
         raise ValueError(
             f"class sizes {sizes.tolist()} (sum {sizes.sum()}) do not split {len(scores)} scores; "
             "make them with class_sizes() from the number of scores"
         )
-    return scores, sizes
+    return np.sort(scores)[np.cumsum(sizes) - 1].astype(np.float64)
 
 
-def _refuse_nan(scores: NDArray[np.floating]) -> None:
-    if np.isnan(scores).any():
-        first = int(np.flatnonzero(np.isnan(scores))[0])
-        raise ValueError(
-            f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN (the first is number {first}); "
-            "replace the reference network and score again"
-        )
+def assign_classes(scores: ArrayLike, sizes: ArrayLike) -> NDArray[np.int64]:
+    """Assign (N,) scores to classes 1..K of (K,) ``sizes`` by their rank; equal scores rank by position."""
+    sizes = np.asarray(sizes)
+    classes = np.empty(sizes.sum(), np.int64)
+    classes[np.argsort(scores, kind="stable")] = np.repeat(np.arange(1, len(sizes) + 1), sizes)
+    return classes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Classes:
+def classify(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.int64]:
+    """Classify other sub-images (validation) by thresholds: the first class with score <= t_k, else K."""
+    return np.searchsorted(np.asarray(thresholds)[:-1], np.asarray(scores), side="left").astype(np.int64) + 1
+
+
+class Classes(NamedTuple):
     """The long-tailed split of a training set into K classes, easiest first."""
 
     sizes: NDArray[np.int64]

@@ -21,9 +21,6 @@ def starts(length: int, size: int, step: int, threshold: int) -> NDArray[np.int6
         step: between neighbouring starts.
         threshold: pixels that may be left over.
 
-    Returns:
-        (n,) ascending starts, at least one.
-
     Raises:
         ValueError: the side is shorter than a window, or size, step or threshold is out of its range.
     """
@@ -50,6 +47,6 @@ def grid(height: int, width: int, *, size: int, step: int, threshold: int) -> ND
 def count_windows(shapes: ArrayLike, *, size: int, step: int, threshold: int) -> int:
     """Count the windows over images of ``shapes``, (n, 2) heights and widths."""
     return sum(
-        len(starts(int(height), size, step, threshold)) * len(starts(int(width), size, step, threshold))
-        for height, width in np.asarray(shapes)
+        len(starts(height, size, step, threshold)) * len(starts(width, size, step, threshold))
+        for height, width in np.asarray(shapes).tolist()
     )

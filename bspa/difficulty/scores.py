@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bspa.difficulty.score_writing import FORMAT, FORMAT_VERSION
-from bspa.difficulty.windows import Windows
+from bspa.difficulty.windows import Windows, read_columns
 from bspa.system.hdf5 import open_hdf5
 
 
@@ -31,13 +31,8 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
     """Read what `bspa.difficulty.score_writing.write_scores` wrote."""
     with open_hdf5(path, FORMAT, FORMAT_VERSION, rule="score_difficulty") as file:
         return Scores(
+            **read_columns(file),
             mse=file["mse"][:],
-            image=file["image"][:],
-            top=file["top"][:],
-            left=file["left"][:],
-            size=int(file.attrs["size"]),
-            step=int(file.attrs["step"]),
-            threshold=int(file.attrs["threshold"]),
             scale=int(file.attrs["scale"]),
             reference_sha256=str(file.attrs["reference_sha256"]),
             precision=str(file.attrs["precision"]),

@@ -1,7 +1,4 @@
-"""How hard sub-images are to reconstruct: the error of a reference network (Section 3.2, Figure 1).
-
-Shape legend: n sub-images, P and p pixels of an HR and an LR sub-image.
-"""
+"""How hard sub-images are to reconstruct: the error of a reference network (Section 3.2, Figure 1)."""
 
 from __future__ import annotations
 
@@ -41,21 +38,11 @@ def score_sub_images(
     device: torch.device,
     precision: Precision,
 ) -> NDArray[np.float32]:
-    """Mean square error of ``model`` on each sub-image.
+    """Return the (N,) mean square errors of ``model`` on sub-images of ``images``, RGB in [0, 1].
 
     The network sees the LR sub-image alone. Its output is clipped to [0, 1], not rounded, and compared with
-    the HR pixels over RGB in float32. Memory does not grow with the number of sub-images.
-
-    Args:
-        model: (n, 3, p, p) -> (n, 3, P, P), RGB in [0, 1]; moved to ``device``.
-        images: packed images.
-        windows: sub-images of these images.
-        batch: sub-images to compute at once, or "auto"; it changes the scores only by rounding.
-        device: where to compute.
-        precision: of the network's convolutions.
-
-    Returns:
-        (N,) float32, RGB in [0, 1].
+    the HR pixels in float32. Memory does not grow with the number of sub-images. ``batch`` of them are
+    computed at once, which changes the scores only by rounding.
 
     Raises:
         ValueError: the windows belong to other images, or the network gives NaN.

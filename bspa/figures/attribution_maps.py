@@ -1,7 +1,4 @@
-"""Which layers matter, and which are frozen, from cycle to cycle (Section 3.3).
-
-Shape legend: L layers, or blocks of layers; C cycles.
-"""
+"""Which layers matter, and which are frozen, from cycle to cycle (Section 3.3)."""
 
 from __future__ import annotations
 
@@ -9,15 +6,15 @@ import itertools
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from bspa.figures.style import COLUMN_INCHES, STYLE
 from bspa.models.weights import load_weights
@@ -31,6 +28,12 @@ NUMBERED = 5
 RANGE = (0.1, 10)
 COLOURS = "viridis"
 
+AROUND_BODY = {
+    r"head\.0": "head",
+    r"body\.\d+": "end of body",
+    r"tail\.0\.(\d+)": "upsampling {}",
+    r"tail\.1": "output",
+}
 NAMES = {
     "fsrcnn": {
         r"head_conv\.0": "feature extraction",
@@ -38,21 +41,12 @@ NAMES = {
         r"body_conv\.(\d+)\.0": "mapping {}",
         r"tail_conv": "deconvolution",
     },
-    "edsr": {
-        r"head\.0": "head",
-        r"body\.(\d+)\.body\.(\d+)": "block {}, conv {}",
-        r"body\.\d+": "end of body",
-        r"tail\.0\.(\d+)": "upsampling {}",
-        r"tail\.1": "output",
-    },
+    "edsr": {r"body\.(\d+)\.body\.(\d+)": "block {}, conv {}", **AROUND_BODY},
     "rcan": {
-        r"head\.0": "head",
         r"body\.(\d+)\.body\.(\d+)\.body\.(\d+)": "group {}, block {}, conv {}",
         r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.(\d+)": "group {}, block {}, attention {}",
         r"body\.(\d+)\.body\.\d+": "group {}, end",
-        r"body\.\d+": "end of body",
-        r"tail\.0\.(\d+)": "upsampling {}",
-        r"tail\.1": "output",
+        **AROUND_BODY,
     },
     "msrresnet": {
         r"conv_first": "head",
@@ -65,21 +59,9 @@ NAMES = {
 """What readers call a layer, by architecture and pattern of its name: whole before part, counted from 1."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Attributions:
-    """What attribution found in each cycle."""
-
-    layers: list[str]
-    """Names, in the order of the forward pass."""
-    importance: NDArray[np.float64]
-    """(L, C) mean importance of a weight, over that of the whole network in this cycle."""
-    frozen: NDArray[np.float64]
-    """(L, C) share of the weights that the mask freezes, 0 to 1."""
-
-
 def read_attributions(
     paths: Sequence[str | os.PathLike[str]], weights: Sequence[str], *, arch: str
-) -> Attributions:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the attributions of a run's cycles, and average them over layers or blocks.
 
     Args:
@@ -88,38 +70,24 @@ def read_attributions(
             (`bspa.training.attribution.attributable`).
         arch: the network's architecture.
 
-    Raises:
-        ValueError: a file is no attribution of this network.
+    Returns:
+        The mean importance of a weight, over that of the whole network in this cycle; and the share of the
+        weights that the mask freezes, 0 to 1: a line for each layer or block, a column for each cycle.
     """
     labels = np.array(group(layer_names(arch, weights)))
     layers = list(dict.fromkeys(labels.tolist()))
     importance, frozen = [], []
     for path in paths:
-        of_weight = _sums(path, weights)
-        sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T
-        mean = sums.sum() / sizes.sum()
-        importance.append(sums / sizes / (mean or 1.0))
-        frozen.append(masked / sizes)
-    return Attributions(
-        layers=layers, importance=np.stack(importance, axis=1), frozen=np.stack(frozen, axis=1)
-    )
-
-
-def _sums(path: str | os.PathLike[str], weights: Sequence[str]) -> NDArray[np.float64]:
-    """Return importance, frozen weights and weights of each layer: (n, 3)."""
-    tensors, _ = load_weights(path)
-    other = sorted(set(tensors) ^ {f"{kind}.{name}" for kind in ("importance", "mask") for name in weights})
-    if other:
-        raise ValueError(
-            f"{path} is no attribution of this network: {len(other)} tensors are missing or unknown, "
-            f"the first is {other[0]}"
-        )
-    sums = []
-    for name in weights:
+        tensors, _ = load_weights(path)
         # One importance may stand for a whole kernel; the mask always has a value for each weight.
-        mask = tensors[f"mask.{name}"]
-        sums.append((float(tensors[f"importance.{name}"].double().sum()), int(mask.sum()), mask.numel()))
-    return np.array(sums, np.float64)
+        masks = [tensors[f"mask.{name}"] for name in weights]
+        units = [tensors[f"importance.{name}"].double() for name in weights]
+        pairs = zip(units, masks, strict=True)
+        of_weight = np.array([(unit.sum(), mask.sum(), mask.numel()) for unit, mask in pairs], np.float64)
+        sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T
+        importance.append(sums / sizes / (sums.sum() / sizes.sum() or 1.0))
+        frozen.append(masked / sizes)
+    return pd.DataFrame(np.stack(importance, 1), layers), pd.DataFrame(np.stack(frozen, 1), layers)
 
 
 def layer_names(arch: str, weights: Sequence[str]) -> list[str]:
@@ -128,19 +96,17 @@ def layer_names(arch: str, weights: Sequence[str]) -> list[str]:
     >>> layer_names("edsr", ["head.0.weight", "body.0.body.0.weight", "body.0.body.2.weight"])
     ['head', 'block 1, conv 1', 'block 1, conv 2']
     """
-    found: list[tuple[str, tuple[str, ...]]] = []
+    seen: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    names = []
     for weight in weights:
         layer = weight.removesuffix(".weight")
         matches = ((name, re.fullmatch(pattern, layer)) for pattern, name in NAMES.get(arch, {}).items())
-        found.append(
-            next(((name, match.groups()) for name, match in matches if match), (layer.replace(".", ", "), ()))
-        )
-    seen: dict[tuple[str, int], dict[str, int]] = {}
-    for name, texts in found:
-        for place, text in enumerate(texts):
-            numbers = seen.setdefault((name, place), {})
-            numbers.setdefault(text, len(numbers) + 1)
-    names = [name.format(*(seen[name, n][text] for n, text in enumerate(texts))) for name, texts in found]
+        known = ((name, match.groups()) for name, match in matches if match)
+        name, texts = next(known, (layer.replace(".", ", "), ()))
+        numbers = [
+            seen[name, place].setdefault(text, 1 + len(seen[name, place])) for place, text in enumerate(texts)
+        ]
+        names.append(name.format(*numbers))
     if arch == "fsrcnn":
         names[-2] = "expanding"  # its name in the file looks like one more mapping
     return names
@@ -160,22 +126,16 @@ def group(names: Sequence[str], at_most: int = ROWS) -> list[str]:
     return labels
 
 
-def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
-    """Draw, for each layer and cycle, how much its weights matter and how many of them are frozen.
-
-    Args:
-        attributions: see `read_attributions`.
-        label: network, method, scale and data.
-    """
-    rows = len(attributions.layers)
-    percent = 100 * attributions.frozen
+def figure_attribution(importance: pd.DataFrame, frozen: pd.DataFrame, *, label: str) -> Figure:
+    """Draw, for each layer and cycle, how much its weights matter and how many of them are frozen."""
+    rows, percent = len(frozen), 100 * frozen.to_numpy()
     with mpl.rc_context({**STYLE, "axes.spines.right": True, "axes.spines.top": True}):
         figure = Figure(figsize=(COLUMN_INCHES, 1.3 + max(0.095 * rows, 1.0)), layout="constrained")
         figure.suptitle(f"What attribution finds, layer by layer\n{label}")
         left, right = figure.subplots(1, 2, sharey=True)
         _draw_map(
             left,
-            attributions.importance,
+            importance.to_numpy(),
             LogNorm(*RANGE, clip=True),
             "Importance of a weight\n(1: the network's mean)",
             lambda value: f"{value:.2f}" if value < 9.995 else f"{value:.0f}",
@@ -187,12 +147,12 @@ def figure_attribution(attributions: Attributions, *, label: str) -> Figure:
             "Frozen in the next cycle\n(% of the weights)",
             lambda value: f"{value:.1f}",
         )
-        left.set_yticks(range(rows), attributions.layers, fontsize=5.5)
+        left.set_yticks(range(rows), frozen.index, fontsize=5.5)
     return figure
 
 
 def _draw_map(
-    axes: Axes, values: NDArray[np.float64], norm: Normalize, title: str, write: Callable[[float], str]
+    axes: Axes, values: np.ndarray, norm: Normalize, title: str, write: Callable[[float], str]
 ) -> None:
     rows, cycles = values.shape
     cells = axes.imshow(values, COLOURS, norm=norm, aspect="auto", interpolation="none")

@@ -25,13 +25,8 @@ DIGIT, SPACE = 1.75, 0.5
 def figure_1(mse: NDArray[np.float32], classes: Classes, *, label: str) -> Figure:
     """Draw the long tail of difficulty (Figure 1), and how it is split into classes (Eq. 2, 3).
 
-    Above, a histogram of the errors with logarithmic counts; below, the errors in ascending order, with the
-    classes as intervals that are as wide as their share of the sub-images.
-
-    Args:
-        mse: (N,) scores of all sub-images, RGB in [0, 1].
-        classes: the split of these scores.
-        label: what the sub-images are.
+    Above, a histogram of the (N,) errors; below, the errors in ascending order, with the classes as intervals
+    that are as wide as their share of the sub-images.
     """
     scaled = 1e3 * mse.astype(np.float64)
     with mpl.rc_context(STYLE):

@@ -5,7 +5,6 @@ Shape legend: M networks, K classes, N sub-images.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,14 +17,10 @@ from numpy.typing import NDArray
 
 from bspa.figures.style import PAGE_INCHES, STYLE, line_of
 
-log = logging.getLogger("bspa")
-
+# dB. An exact reproduction has no PSNR; it counts as this, and so does whatever comes closer than this.
 CEILING = 100.0
-"""dB. An exact reproduction has no PSNR; it counts as this, and so does whatever comes closer than this."""
-
+# Standard errors to each side of a mean that make its 95 % interval.
 NORMAL = 1.96
-"""Standard errors to each side of a mean that make its 95 % interval."""
-
 # The numbers of sub-images of more classes do not fit side by side.
 COUNTED = 12
 
@@ -44,11 +39,6 @@ class ClassPsnr:
     """(M - 1, K) half width of the gain's 95 % interval, dB; nan for a single sub-image."""
 
 
-def psnr_rgb(mse: NDArray[np.floating]) -> NDArray[np.float64]:
-    """PSNR in dB of mean square errors, RGB in [0, 1]: 10 log10(1 / MSE), at most `CEILING`."""
-    return -10 * np.log10(np.maximum(mse.astype(np.float64), 10 ** (-CEILING / 10)))
-
-
 def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], classes: int) -> ClassPsnr:
     """Average the PSNR of each sub-image, and its gain, over its class.
 
@@ -57,10 +47,7 @@ def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], c
         members: (N,) class of each sub-image, 1 to K.
         classes: K.
     """
-    psnr = np.stack([psnr_rgb(errors) for errors in mse])
-    exact = int((psnr >= CEILING).sum())
-    if exact:
-        log.info("%d PSNRs of sub-images count as %g dB", exact, CEILING)
+    psnr = -10 * np.log10(np.maximum(np.stack(mse).astype(np.float64), 10 ** (-CEILING / 10)))
     gains = psnr[1:] - psnr[0]
     counts = np.bincount(members - 1, minlength=classes)
 
@@ -79,13 +66,7 @@ def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], c
 
 
 def figure_3(panels: Mapping[str, ClassPsnr], methods: Sequence[str], *, label: str) -> Figure:
-    """Draw the mean PSNR of each class, and what each method gains over the first (Figure 3).
-
-    Args:
-        panels: by title; each with one PSNR a class for every method.
-        methods: labels of two methods or more.
-        label: network, scale and data.
-    """
+    """Draw the mean PSNR of each class, and what each method gains over the first (Figure 3)."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02)  # type: ignore[union-attr, call-arg]

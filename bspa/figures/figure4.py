@@ -1,7 +1,4 @@
-"""Figure 4: where uniform and inverse sampling leave their errors.
-
-Shape legend: P pixels of a region's side.
-"""
+"""Figure 4: where uniform and inverse sampling leave their errors."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bspa.data.crops import check_windows
 from bspa.difficulty.scores import Scores
 from bspa.figures.regions import Comparison, Photo, Region, choose
 from bspa.figures.style import PAGE_INCHES, STYLE, axes_at, show_pixels, write_at, write_centred, write_title
@@ -32,36 +28,19 @@ SHOWN = 0.995
 
 
 def most_different(photos: Sequence[Photo], first: Scores, second: Scores, *, count: int) -> list[Region]:
-    """Choose the sub-images whose errors under two networks differ most, in either direction.
-
-    Args:
-        photos: what the sub-images lie in, all of one source.
-        first: scores under one network.
-        second: scores of the same sub-images under the other.
-        count: how many; see `bspa.figures.regions.choose`.
-
-    Raises:
-        ValueError: the sub-images do not fit the photographs.
-    """
-    check_windows(photos[0].packed, first.image, first.top, first.left, first.size)
+    """Choose the sub-images whose errors under two networks differ most, in either direction."""
     difference = np.abs(first.mse.astype(np.float64) - second.mse)
     windows = np.stack([first.image, first.top, first.left], axis=1)
     return choose(photos, difference, windows, size=first.size, count=count)
 
 
 def errors_of(row: Comparison) -> list[NDArray[np.float64]]:
-    """(P, P) absolute error of each network, the mean over R, G and B, in 8-bit levels."""
+    """Absolute error of each network, the mean over R, G and B, in 8-bit levels."""
     return [np.abs(sr.astype(np.float64) - row.hr).mean(axis=2) for sr in row.sr]
 
 
 def figure_4(rows: Sequence[Comparison], methods: Sequence[str], *, label: str) -> Figure:
-    """Draw HR, both methods' SR, their error maps and the maps' difference, a row for each region (Figure 4).
-
-    Args:
-        rows: the regions.
-        methods: labels of the two methods.
-        label: network, scale and data.
-    """
+    """Draw HR, two methods' SR, their errors and the errors' difference, a row for each region (Figure 4)."""
     first, second = methods
     titles = ["HR", f"{first} SR", f"{second} SR", f"{first} error", f"{second} error", "difference"]
     margin, gap, head, caption, foot = 0.02, 0.05, 0.47, 0.18, 0.37
@@ -82,12 +61,10 @@ def figure_4(rows: Sequence[Comparison], methods: Sequence[str], *, label: str) 
             top = head + number * (side + caption)
             coloured = [heat.to_rgba(error, bytes=True) for error in errors]
             coloured.append(change.to_rgba(difference, bytes=True))
-            texts = [
-                row.photo.name,
-                *(f"{psnr:.2f} dB" if np.isfinite(psnr) else "exact" for psnr in row.psnr),
-            ]
-            texts += [f"mean {error.mean():.2f} levels" for error in errors]
-            texts.append(f"mean {difference.mean():+.2f} levels".replace("-", "\N{MINUS SIGN}"))
+            psnr = (f"{value:.2f} dB" if np.isfinite(value) else "exact" for value in row.psnr)
+            means = (f"mean {error.mean():.2f} levels" for error in errors)
+            change_text = f"mean {difference.mean():+.2f} levels".replace("-", "\N{MINUS SIGN}")
+            texts = [row.region.photo.name, *psnr, *means, change_text]
             for left, pixels, text in zip(lefts, [row.hr, *row.sr, *coloured], texts, strict=True):
                 show_pixels(axes_at(figure, left, top, side, side), pixels[..., :3])
                 write_centred(figure, left, top + side + 0.11, side, text)

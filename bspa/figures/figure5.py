@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -34,29 +33,25 @@ def summary(mse: Errors) -> dict[str, float]:
 def figure_5(mse: Sequence[Errors], methods: Sequence[str], *, label: str) -> Figure:
     """Draw the distribution of the sub-images' errors under each method (Figure 5).
 
-    Above, histograms with logarithmic counts, and means and percentiles; below, on the same axis, the share
+    Above, histograms of each method's (N,) errors, means and percentiles; below, on the same axis, the share
     of sub-images whose error is larger.
-
-    Args:
-        mse: (N,) errors of the sub-images, RGB in [0, 1], for each method.
-        methods: labels.
-        label: network, scale and data.
     """
     scaled = [1e3 * errors.astype(np.float64) for errors in mse]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN_INCHES, 3.7), layout="constrained")
         figure.suptitle(f"Errors of {len(mse[0]):,} training sub-images\n{label}")
         upper, lower = figure.subplots(2, sharex=True)
-        draw_histograms(upper, scaled, [_outline(number) for number in range(len(scaled))])
+        lines = [line_of(number) for number in range(len(scaled))]
+        looks = [
+            {"facecolor": to_rgba(line["color"], 0.15), "edgecolor": line["color"], "linewidth": 0.9}
+            | {"linestyle": line["linestyle"]}
+            for line in lines
+        ]
+        draw_histograms(upper, scaled, looks)
         _write_summary(upper, scaled, methods)
         _draw_tails(lower, scaled, methods)
         figure.align_ylabels()
     return figure
-
-
-def _outline(method: int) -> dict[str, Any]:
-    colour, line = line_of(method)["color"], line_of(method)["linestyle"]
-    return {"facecolor": to_rgba(colour, 0.15), "edgecolor": colour, "linestyle": line, "linewidth": 0.9}
 
 
 def _write_summary(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequence[str]) -> None:

@@ -1,7 +1,4 @@
-"""Figure 6: what the methods make of regions of the benchmarks, side by side.
-
-Shape legend: H and W pixels of an image.
-"""
+"""Figure 6: what the methods make of regions of the benchmarks, side by side."""
 
 from __future__ import annotations
 
@@ -18,16 +15,7 @@ from scipy.ndimage import uniform_filter
 from bspa.data.resize import imresize
 from bspa.difficulty.grid import grid
 from bspa.figures.regions import Comparison, Photo, Pixels, Region, Upscale, choose
-from bspa.figures.style import (
-    BLACK,
-    PAGE_INCHES,
-    STYLE,
-    axes_at,
-    show_pixels,
-    write_at,
-    write_centred,
-    write_title,
-)
+from bspa.figures.style import PAGE_INCHES, STYLE, axes_at, show_pixels, write_at, write_centred, write_title
 from bspa.metrics.luma import to_y
 from bspa.metrics.psnr_ssim import ssim_y
 
@@ -45,8 +33,7 @@ NOTE = (
 def hardest_regions(photos: Sequence[Photo], upscale: Upscale, *, size: int, count: int) -> list[Region]:
     """Choose the windows in which ``upscale`` (bicubic interpolation) has the largest error on Y.
 
-    Windows lie a quarter of their side apart; see `bspa.figures.regions.choose`. Photographs smaller than a
-    window are passed over.
+    Windows lie a quarter of their side apart. Photographs smaller than a window are passed over.
 
     Raises:
         ValueError: every photograph is smaller than a window.
@@ -71,11 +58,7 @@ def figure_6(
 ) -> Figure:
     """Draw each region: the whole image, and beside it HR, LR and every method's crop (Figure 6).
 
-    Args:
-        rows: the regions.
-        methods: labels.
-        label: network, scale and data.
-        sources: what readers call each source of photographs.
+    ``sources`` has what readers call each source of photographs.
     """
     margin, gap, head, caption, between, foot = 0.02, 0.06, 0.37, 0.27, 0.08, 0.17
     columns = math.ceil((2 + len(methods)) / 2)
@@ -88,8 +71,8 @@ def figure_6(
         write_title(figure, "Regions of benchmark photographs, super-resolved", label)
         for number, row in enumerate(rows):
             top = head + number * (block + between)
-            name = f"{row.photo.name} ({sources[row.photo.source]})"
-            _draw_whole(figure, row, name, margin, top, width, block - caption)
+            name = f"{row.region.photo.name} ({sources[row.region.photo.source]})"
+            _draw_whole(figure, row.region, name, margin, top, width, block - caption)
             references = [("HR", "PSNR / SSIM", row.hr), ("LR", "input", row.lr)]
             cells = [*references, *zip(methods, _scores(row), row.sr, strict=True)]
             for cell, (title, scores, pixels) in enumerate(cells):
@@ -103,10 +86,10 @@ def figure_6(
 
 
 def _draw_whole(
-    figure: Figure, row: Comparison, name: str, left: float, top: float, width: float, height: float
+    figure: Figure, region: Region, name: str, left: float, top: float, width: float, height: float
 ) -> None:
     """Show the whole image as large as it fits, the region framed, and its name below it."""
-    image = row.photo.hr
+    image = region.photo.hr
     reduction = max(1, max(image.shape) // OVERVIEW)
     pixels = imresize(image, 1 / reduction) if reduction > 1 else image
     rows, columns = pixels.shape[:2]
@@ -114,9 +97,9 @@ def _draw_whole(
     x, y = left + (width - scale * columns) / 2, top + (height - scale * rows) / 2
     axes = axes_at(figure, x, y, scale * columns, scale * rows)
     show_pixels(axes, pixels)
-    corner = (row.region.left / reduction - 0.5, row.region.top / reduction - 0.5)
-    side = row.region.size / reduction
-    for colour, points in ((BLACK, 2.6), (frame_colour(image), 1.3)):
+    corner = (region.left / reduction - 0.5, region.top / reduction - 0.5)
+    side = region.size / reduction
+    for colour, points in (("black", 2.6), (frame_colour(image), 1.3)):
         axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=points))
     write_centred(figure, left, y + scale * rows + 0.1, width, name)
 
@@ -124,19 +107,16 @@ def _draw_whole(
 def frame_colour(image: Pixels) -> str:
     """Return the one of `FRAMES` that is farthest from the most similar twentieth of the image (H, W, 3)."""
     pixels = image[::8, ::8].reshape(-1, 3) / 255
-
-    def distance(colour: str) -> float:
-        return float(np.quantile(np.linalg.norm(pixels - to_rgb(colour), axis=1), 0.05))
-
-    return max(FRAMES, key=distance)
+    distances = [np.linalg.norm(pixels - to_rgb(colour), axis=1) for colour in FRAMES]
+    return FRAMES[int(np.argmax(np.quantile(distances, 0.05, axis=1)))]
 
 
 def _scores(row: Comparison) -> list[str]:
     """Write PSNR and SSIM of each method, in bold all that print as the best does."""
-    psnr = [f"{value:.2f}" for value in row.psnr]
-    ssim = [f"{ssim_y(sr, row.hr, 0):.4f}" for sr in row.sr]
-    columns = [
-        [rf"$\mathbf{{{text}}}$" if text == max(texts, key=float) else text for text in texts]
-        for texts in (psnr, ssim)
-    ]
-    return [" / ".join(pair) for pair in zip(*columns, strict=True)]
+
+    def bold_best(texts: list[str]) -> list[str]:
+        return [rf"$\mathbf{{{text}}}$" if text == max(texts, key=float) else text for text in texts]
+
+    psnr = bold_best([f"{value:.2f}" for value in row.psnr])
+    ssim = bold_best([f"{ssim_y(sr, row.hr, 0):.4f}" for sr in row.sr])
+    return [" / ".join(pair) for pair in zip(psnr, ssim, strict=True)]

@@ -9,6 +9,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,11 @@ MARGIN = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Photo:
-    """One photograph of a file of packed images."""
+    """One photograph: image ``number`` of a file of packed images, which the config calls ``source``."""
 
     source: str
-    """What the config calls the file."""
     packed: PackedImages
     number: int
-    """Which of its images, from 0."""
 
     @property
     def name(self) -> str:
@@ -64,8 +63,7 @@ def photos_of(sources: Mapping[str, PackedImages]) -> list[Photo]:
 class Region:
     """A square window of a photograph; lengths in HR pixels."""
 
-    photo: int
-    """Its place in the list of photographs."""
+    photo: Photo
     top: int
     left: int
     size: int
@@ -84,25 +82,20 @@ def locate(
     Raises:
         ValueError: there is no such photograph, or the window leaves it.
     """
-    names = {photo.name: number for number, photo in enumerate(photos) if photo.source == source}
-    if image not in names:
-        raise ValueError(f"{key}: {source} has no image {image!r}; allowed: {', '.join(names)}")
-    height, width, _ = photos[names[image]].hr.shape
+    named = {photo.name: photo for photo in photos if photo.source == source}
+    if image not in named:
+        raise ValueError(f"{key}: {source} has no image {image!r}; allowed: {', '.join(named)}")
+    height, width, _ = named[image].hr.shape
     if not (0 <= top <= height - size and 0 <= left <= width - size):
         raise ValueError(
             f"{key}: top {top}, left {left} of {image}; allowed: a window of {size}x{size} pixels inside the "
             f"image's {height} rows and {width} columns"
         )
-    return Region(photo=names[image], top=top, left=left, size=size)
+    return Region(photo=named[image], top=top, left=left, size=size)
 
 
 def choose(
-    photos: Sequence[Photo],
-    values: NDArray[np.floating],
-    windows: NDArray[np.integer],
-    *,
-    size: int,
-    count: int,
+    photos: Sequence[Photo], values: NDArray[Any], windows: NDArray[Any], *, size: int, count: int
 ) -> list[Region]:
     """Choose the ``count`` windows of largest value, spread over the photographs and away from their borders.
 
@@ -115,10 +108,7 @@ def choose(
         values: (N,).
         windows: (N, 3) place of the photograph in ``photos``, first row, first column.
         size: side of the windows.
-        count: how many; fewer if there are no more.
-
-    Returns:
-        The regions, in the order they were chosen.
+        count: at most how many.
     """
     shapes = np.array([photo.packed.hr_shapes[photo.number] for photo in photos])
     corners = windows[:, 1:]
@@ -128,10 +118,11 @@ def choose(
     regions: list[Region] = []
     while len(regions) < count and len(left_over):
         _, best = np.unique(left_over[:, 0], return_index=True)
-        for photo, top, left in left_over[np.sort(best)][: count - len(regions)].tolist():
-            log.info("region: %s of %s, top %d, left %d", photos[photo].name, photos[photo].source, top, left)
+        for number, top, left in left_over[np.sort(best)][: count - len(regions)].tolist():
+            photo = photos[number]
+            log.info("region: %s of %s, top %d, left %d", photo.name, photo.source, top, left)
             regions.append(Region(photo=photo, top=top, left=left, size=size))
-            apart = abs(left_over - [photo, top, left])
+            apart = abs(left_over - [number, top, left])
             left_over = left_over[(apart[:, 0] > 0) | (apart[:, 1:].max(axis=1) >= size)]
     return regions
 
@@ -140,7 +131,6 @@ def choose(
 class Comparison:
     """What several networks make of one region."""
 
-    photo: Photo
     region: Region
     sr: Sequence[Pixels]
     """(P, P, 3) of each network."""
@@ -148,13 +138,13 @@ class Comparison:
     @property
     def hr(self) -> Pixels:
         """(P, P, 3)."""
-        return self.region.cut(self.photo.hr)
+        return self.region.cut(self.region.photo.hr)
 
     @property
     def lr(self) -> Pixels:
         """(P, P, 3) with every LR pixel repeated to HR size."""
-        scale = self.photo.packed.scale
-        return self.region.cut(self.photo.lr.repeat(scale, axis=0).repeat(scale, axis=1))
+        photo = self.region.photo
+        return self.region.cut(photo.lr.repeat(photo.packed.scale, 0).repeat(photo.packed.scale, 1))
 
     @property
     def psnr(self) -> list[float]:
@@ -162,15 +152,10 @@ class Comparison:
         return [psnr_y(sr, self.hr, 0) for sr in self.sr]
 
 
-def compare(
-    photos: Sequence[Photo], regions: Sequence[Region], upscalers: Sequence[Upscale]
-) -> list[Comparison]:
+def compare(regions: Sequence[Region], upscalers: Sequence[Upscale]) -> list[Comparison]:
     """Enlarge the regions' whole images with each network, each image once, and cut the regions out."""
     crops = []
     for upscale in upscalers:
-        enlarged = functools.cache(lambda number, upscale=upscale: upscale(photos[number].lr))
+        enlarged = functools.cache(lambda photo, upscale=upscale: upscale(photo.lr))
         crops.append([region.cut(enlarged(region.photo)) for region in regions])
-    return [
-        Comparison(photo=photos[region.photo], region=region, sr=sr)
-        for region, *sr in zip(regions, *crops, strict=True)
-    ]
+    return [Comparison(region=region, sr=sr) for region, *sr in zip(regions, *crops, strict=True)]

@@ -31,6 +31,7 @@ LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 TITLE_POINTS = 7.5
+TICKS = {"labelsize": 6, "major.width": 0.6, "major.size": 2.5, "minor.width": 0.4, "minor.size": 1.5}
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
     "font.size": 7,
@@ -40,16 +41,7 @@ STYLE: Any = {
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "xtick.minor.size": 1.5,
-    "ytick.minor.size": 1.5,
+    **{f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()},
     "legend.fontsize": 6.5,
     "legend.frameon": False,
     "lines.linewidth": 1.0,
@@ -85,7 +77,6 @@ def write_centred(
     baseline: float,
     width: float,
     text: str,
-    *,
     at_most: float = 6.5,
     like: str = "",
 ) -> None:

@@ -23,77 +23,35 @@ PANELS = {
     "informative": "L1,\ninformative samples",
     "weighted": "Weighted L1,\nUDN's second step",
 }
-"""Losses that do not compare with one another, by phase."""
-
-HIDDEN = "uncertainty"
-"""The phase that is not drawn: its loss may be negative, and compares with no other."""
+"""Losses that do not compare with one another, by phase; that of `uncertainty` may be negative: not drawn."""
 
 # The curves are running means over this part of a run's epochs.
 SMOOTHED = 1 / 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Curve:
-    """The loss of one stage."""
-
-    phase: str
-    step: NDArray[np.int64]
-    """(n,) last step of each epoch, counted from the run's beginning."""
-    loss: NDArray[np.float64]
-    """(n,) mean over the epoch."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
-    """One method's run on a network."""
+    """One method's run on a network, by their labels."""
 
     model: str
-    """Its label."""
     method: str
-    """Its label."""
-    curves: Sequence[Curve]
-    """Its stages, in order."""
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of all stages."""
-        return sum(len(curve.step) for curve in self.curves)
+    curve: pd.DataFrame
+    """A line for each epoch: stage (a number), phase, step (its last, from the run's beginning), loss."""
 
     @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
-        return int(self.curves[-1].step[-1])
+        return int(self.curve["step"].iloc[-1])
 
 
-def read_curves(paths: Sequence[str | os.PathLike[str]], phases: Sequence[str]) -> list[Curve]:
-    """Join the journals of a run's stages.
-
-    Args:
-        paths: CSV files with columns step (within the stage) and loss, in the run's order.
-        phases: what each stage is.
-
-    Raises:
-        ValueError: a file is no journal, or a phase is unknown.
-    """
-    curves: list[Curve] = []
-    for path, phase in zip(paths, phases, strict=True):
-        if phase not in {*PANELS, HIDDEN}:
-            raise ValueError(f"{path}: phase {phase!r}; allowed: {', '.join([*PANELS, HIDDEN])}")
-        step, loss = _read_journal(path)
-        start = curves[-1].step[-1] if curves else 0
-        curves.append(Curve(phase=phase, step=start + step, loss=loss))
-    return curves
-
-
-def _read_journal(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    try:
-        table = pd.read_csv(path)
-        step, loss = (table[column].to_numpy(np.float64) for column in ("step", "loss"))
-        if not len(table) or not np.isfinite([step, loss]).all() or (np.diff(step, prepend=0) <= 0).any():
-            raise ValueError("it has no rows, numbers that are not finite, or steps that do not grow")
-    except (KeyError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"{path} is not the journal of a training stage ({error})") from error
-    return step.astype(np.int64), loss
+def read_curve(paths: Sequence[str | os.PathLike[str]], phases: Sequence[str]) -> pd.DataFrame:
+    """Join the journals of a run's stages: CSV files with columns step (within the stage) and loss."""
+    stages, start = [], 0
+    for number, (path, phase) in enumerate(zip(paths, phases, strict=True)):
+        journal = pd.read_csv(path)
+        stages.append(journal.assign(stage=number, phase=phase, step=journal["step"] + start))
+        start = stages[-1]["step"].iloc[-1]
+    return pd.concat(stages)
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -108,16 +66,12 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
     """Draw the loss of each method over its steps: a row for each kind of loss, a column for each network.
 
     Curves are running means over `SMOOTHED` of the longest run's epochs, within each stage.
-
-    Args:
-        runs: of one or more networks.
-        label: scale, seed and data.
     """
     models = list(dict.fromkeys(run.model for run in runs))
     methods = list(dict.fromkeys(run.method for run in runs))
-    drawn = {curve.phase for run in runs for curve in run.curves}
+    drawn = {phase for run in runs for phase in run.curve["phase"]}
     phases = [phase for phase in PANELS if phase in drawn] or ["uniform"]
-    width = 2 * (round(SMOOTHED * max(run.epochs for run in runs)) // 2) + 1
+    width = 2 * (round(SMOOTHED * max(len(run.curve) for run in runs)) // 2) + 1
     inches = COLUMN_INCHES if len(models) == 1 else PAGE_INCHES
     legend_columns = max(1, int(inches / (0.5 + 0.055 * max(map(len, methods)))))
     height = 0.75 + 0.13 * math.ceil(len(methods) / legend_columns) + 1.15 * len(phases)
@@ -150,14 +104,12 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
 def _draw_run(axes: Axes, run: Run, phase: str, width: int, number: int) -> list[NDArray[np.float64]]:
     """Draw the parts of a run that a panel is for; return their losses after the steep beginning."""
     steps, losses, settled = [], [], []
-    beginning = run.steps / 40
-    for curve in run.curves:
-        if curve.phase == phase:
-            smooth = running_mean(curve.loss, width)
-            # The gap after each part keeps it apart from the next.
-            steps += [*curve.step.tolist(), math.nan]
-            losses += [*smooth.tolist(), math.nan]
-            settled.append(smooth[curve.step > beginning])
+    for _, stage in run.curve[run.curve["phase"] == phase].groupby("stage"):
+        smooth = running_mean(stage["loss"].to_numpy(np.float64), width)
+        # The gap after each part keeps it apart from the next.
+        steps += [*stage["step"], math.nan]
+        losses += [*smooth, math.nan]
+        settled.append(smooth[stage["step"] > run.steps / 40])
     if steps:
         apart = max(1, len(steps) // 8)
         first = (number * apart // 4) % apart  # markers of several lines lie side by side
@@ -170,9 +122,8 @@ def _set_scale(axes: Axes, shown: NDArray[np.float64]) -> None:
     if shown.size:
         axes.set_ylim(0.93 * shown.min(), 1.07 * shown.max())
     lower, upper = axes.get_ylim()
-    if upper < 2 * lower:  # hardly any of the usual multiples of powers of ten lie in it
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-    else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 6, 8), numticks=20))
+    # In a narrow range lie hardly any of the usual multiples of powers of ten.
+    ticks = LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 6, 8), numticks=20)
+    axes.yaxis.set_major_locator(MaxNLocator(5) if upper < 2 * lower else ticks)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

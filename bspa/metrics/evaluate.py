@@ -10,18 +10,15 @@ import logging
 
 import pandas as pd
 
-from bspa.metrics.benchmark import Benchmark, Upscale, super_resolved
+from bspa.data.packed import PackedImages
+from bspa.metrics.benchmark import Upscale, super_resolved
 from bspa.metrics.psnr_ssim import psnr_y, ssim_y
 
 log = logging.getLogger("bspa")
 
 
-def evaluate(upscale: Upscale, images: Benchmark) -> pd.DataFrame:
-    """Score what ``upscale`` makes of each LR image against its HR image.
-
-    Args:
-        upscale: LR (h, w, 3) uint8 to SR (s h, s w, 3) uint8.
-        images: the benchmark; its scale s is also the number of pixels cut from each border.
+def evaluate(upscale: Upscale, images: PackedImages) -> pd.DataFrame:
+    """Score what ``upscale`` makes of each LR image; as many pixels as the scale are cut from each border.
 
     Returns:
         One row for each image: image (its id), width, height (of HR, in pixels), psnr (dB; ``inf`` where SR
@@ -40,9 +37,6 @@ def evaluate(upscale: Upscale, images: Benchmark) -> pd.DataFrame:
     scores = pd.DataFrame(rows, columns=["image", "width", "height", "psnr", "ssim"])
     log.info(
         "mean of %d images: PSNR %.2f dB, SSIM %.4f, on Y with %d pixels cut from each border",
-        len(scores),
-        scores["psnr"].mean(),
-        scores["ssim"].mean(),
-        images.scale,
+        *(len(scores), scores["psnr"].mean(), scores["ssim"].mean(), images.scale),
     )
     return scores

@@ -10,37 +10,32 @@ from __future__ import annotations
 import functools
 import pickle
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from bspa.metrics.borders import Image, cut_pair
-
-if TYPE_CHECKING:
-    import torch
+from bspa.metrics.borders import Image, cut
 
 SMALLEST = 31
 """Pixels along a side that give one pixel of AlexNet's last features."""
 
 
 def lpips_alex(sr: Image, hr: Image, border: int, device: str) -> float:
-    """Return the LPIPS distance of two images: 0 if they are equal.
+    """Return the LPIPS distance of two images, RGB (h, w, 3) uint8, without their borders; 0 if equal.
 
-    Args:
-        sr: the image, RGB (h, w, 3) uint8.
-        hr: the original, of the same shape.
-        border: pixels to cut from each side.
-        device: where to compute, by torch's name.
+    ``device`` says where to compute, by torch's name.
 
     Raises:
-        ValueError: another type or unequal shapes; the extra ``perceptual`` is not installed or does not fit
-            the installed torch; AlexNet's weights are missing and cannot be downloaded.
+        ValueError: another type or unequal shapes; LPIPS cannot be loaded.
         UnmeasurableError: less than 31x31 pixels are left after the cut.
     """
-    pair = cut_pair(sr, hr, border, smallest=SMALLEST)
+    import torch
+
+    pair = cut(border, smallest=SMALLEST, sr=sr, hr=hr)
     metric = load_lpips(device)
-    metric.update(*(_tensor(image, device) for image in pair))
+    pixels = torch.from_numpy(np.stack(pair)).to(device).permute(0, 3, 1, 2).contiguous()
+    metric.update(*(pixels.float() / 255 * 2 - 1).split(1))
     distance = float(metric.compute())
     metric.reset()
     return distance
@@ -48,7 +43,12 @@ def lpips_alex(sr: Image, hr: Image, border: int, device: str) -> float:
 
 @functools.cache
 def load_lpips(device: str) -> Any:
-    """Return torchmetrics' LPIPS on ``device``, loaded once; raises as `lpips_alex` does."""
+    """Return torchmetrics' LPIPS on ``device``.
+
+    Raises:
+        ValueError: the extra ``perceptual`` is not installed or does not fit the installed torch; AlexNet's
+            weights are missing and cannot be downloaded.
+    """
     import torch
 
     try:
@@ -72,11 +72,3 @@ def load_lpips(device: str) -> Any:
         )
         raise ValueError(f"LPIPS: cannot load the weights of AlexNet: {error}; {advice}") from error
     return metric.to(device)
-
-
-def _tensor(image: Image, device: str) -> torch.Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [-1, 1]."""
-    import torch
-
-    channels_first = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
-    return torch.from_numpy(channels_first).to(device).float() / 255 * 2 - 1

@@ -13,21 +13,20 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate
 from scipy.special import gamma
+from skimage.util import view_as_blocks
 
 from bspa.data.resize import imresize
-from bspa.metrics.borders import Image, UnmeasurableError, cut, size
+from bspa.metrics.borders import Image, UnmeasurableError, cut
 from bspa.metrics.luma import to_y
 
 Array = NDArray[np.float64]
 
 BLOCK = 96
-FEATURES = 36
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Rows and columns between the two pixels of a product: side by side and along both diagonals."""
 
@@ -39,29 +38,15 @@ MOMENT_RATIOS: Array = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / S
 FLAT = 1e-10
 """Contrast that is rounding error: far below any contrast of whole numbers."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PristineModel:
-    """The Gaussian distribution of the features of blocks of good photographs."""
-
-    mean: Array
-    """(36,)"""
-    covariance: Array
-    """(36, 36)"""
-    window: Array
-    """(7, 7), sums to 1: the weights of the local mean and deviation."""
-
-
-MODEL_ARRAYS = {
-    "mu_pris_param": (1, FEATURES),
-    "cov_pris_param": (FEATURES, FEATURES),
-    "gaussian_window": (7, 7),
-}
+MODEL_ARRAYS = {"mu_pris_param": (1, 36), "cov_pris_param": (36, 36), "gaussian_window": (7, 7)}
 """Names and shapes in the file of a pristine model."""
 
 
-def read_pristine_model(path: str | os.PathLike[str]) -> PristineModel:
-    """Read the pristine model from an ``.npz`` file with the arrays of `MODEL_ARRAYS`, as BasicSR ships it.
+def read_pristine_model(path: str | os.PathLike[str]) -> tuple[Array, Array, Array]:
+    """Read the distribution of the features of good photographs from the ``.npz`` file that BasicSR ships.
+
+    Returns:
+        The mean (36,), the covariance (36, 36), and the weights of the local mean and deviation (7, 7).
 
     Raises:
         ValueError: ``path`` is another kind of file, or an array is missing, of another shape or not finite.
@@ -73,19 +58,15 @@ def read_pristine_model(path: str | os.PathLike[str]) -> PristineModel:
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not NIQE's pristine model, a NumPy .npz file: {error}") from error
     for name, shape in MODEL_ARRAYS.items():
-        if name not in arrays:
-            raise ValueError(
-                f"{path}: not NIQE's pristine model: it holds {', '.join(arrays) or 'nothing'}; "
-                f"expected {', '.join(MODEL_ARRAYS)}"
-            )
-        array = arrays[name]
+        array = arrays.get(name, np.zeros(0))
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+            found = ", ".join(f"{key} {value.dtype} {value.shape}" for key, value in arrays.items())
             raise ValueError(
-                f"{path}: {name} is an array of {array.dtype} and shape {array.shape}; "
-                f"expected finite floats of shape {shape}"
+                f"{path}: not NIQE's pristine model: {name} must be finite floats of shape {shape}; the file "
+                f"holds {found or 'nothing'}"
             )
     mean, covariance, window = (arrays[name].astype(np.float64) for name in MODEL_ARRAYS)
-    return PristineModel(mean[0], covariance, window)
+    return mean[0], covariance, window
 
 
 def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
@@ -101,34 +82,28 @@ def niqe(image: Image, border: int, model: str | os.PathLike[str]) -> float:
         ValueError: another type of image, a negative border, or a file that is not a pristine model.
         UnmeasurableError: fewer than two blocks (192x96 pixels) are left, or fewer than two have texture.
     """
-    pristine = read_pristine_model(model)
-    inside = cut(image, border)
+    pristine_mean, pristine_covariance, window = read_pristine_model(model)
+    (inside,) = cut(border, image=image)
     rows, columns = inside.shape[0] // BLOCK, inside.shape[1] // BLOCK
     if rows * columns < 2:
         raise UnmeasurableError(
-            f"an image of {size(image)} pixels is too small for NIQE: {2 * BLOCK}x{BLOCK} or "
-            f"{BLOCK}x{2 * BLOCK} must be left after cutting {border} from each border"
+            f"an image of {image.shape[0]}x{image.shape[1]} pixels is too small for NIQE: 192x96 or 96x192 "
+            f"must be left after cutting {border} from each border"
         )
     y = np.floor(to_y(inside[: rows * BLOCK, : columns * BLOCK]) + 0.5)
     with np.errstate(divide="ignore", invalid="ignore"):  # a block without texture has features that are NaN
-        features = _features(y, pristine.window)
+        half = imresize(y, 0.5, border="symmetric")
+        both = ((y, BLOCK), (half, BLOCK // 2))
+        features = np.hstack([_block_features(_normalised(part, window), side) for part, side in both])
         mean = np.nansum(features, axis=0) / np.count_nonzero(~np.isnan(features), axis=0)
     whole = features[~np.isnan(features).any(axis=1)]
     if len(whole) < 2:
         raise UnmeasurableError(
-            f"NIQE needs two blocks of {BLOCK}x{BLOCK} pixels with texture; "
-            f"{len(whole)} of {len(features)} have it"
+            f"NIQE needs two blocks of 96x96 pixels with texture; {len(whole)} of {len(features)} have it"
         )
-    difference = pristine.mean - mean
-    covariance = (pristine.covariance + np.cov(whole, rowvar=False)) / 2
+    difference = pristine_mean - mean
+    covariance = (pristine_covariance + np.cov(whole, rowvar=False)) / 2
     return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))  # Eq. 10
-
-
-def _features(y: Array, window: Array) -> Array:
-    """Features (n, 36) of the n blocks of Y (96 a, 96 b): 18 at full size, then 18 at half."""
-    half = imresize(y, 0.5, border="symmetric")
-    both = ((y, BLOCK), (half, BLOCK // 2))
-    return np.hstack([_block_features(_blocks(_normalised(image, window), side)) for image, side in both])
 
 
 def _normalised(y: Array, window: Array) -> Array:
@@ -141,14 +116,9 @@ def _normalised(y: Array, window: Array) -> Array:
     return contrast / (np.sqrt(variance) + 1)
 
 
-def _blocks(image: Array, side: int) -> Array:
-    """Cut (side * a, side * b) into blocks (a * b, side, side)."""
-    rows, columns = image.shape[0] // side, image.shape[1] // side
-    return image.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
-
-
-def _block_features(blocks: Array) -> Array:
-    """Features (n, 18) of blocks (n, side, side): shapes and widths of the pixels and of their products."""
+def _block_features(contrast: Array, side: int) -> Array:
+    """Features (n, 18) of n square blocks: shapes and widths of the pixels and of their products."""
+    blocks = view_as_blocks(contrast, (side, side)).reshape(-1, side, side)
     alpha, left, right = _fit(blocks)
     features = [alpha, (left + right) / 2]
     for shift in NEIGHBOURS:  # as in the release, the last row and column neighbour the first

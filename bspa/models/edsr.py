@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from bspa.models.layers import HeadBodyTail, conv3x3
+from bspa.models.layers import HeadBodyTail, Residual, conv3x3
 
 
 class EDSR(HeadBodyTail):
@@ -17,31 +14,11 @@ class EDSR(HeadBodyTail):
     """
 
     def __init__(self, *, scale: int, blocks: int = 16, channels: int = 64, res_scale: float = 1.0):
-        number = isinstance(res_scale, int | float) and not isinstance(res_scale, bool)
-        if not (number and math.isfinite(res_scale) and res_scale > 0):
-            raise ValueError(
-                f"EDSR: res_scale is {res_scale!r}; allowed: a number above 0 (usually 1 or 0.1)"
-            )
-        super().__init__(
-            scale,
-            {"blocks": blocks, "channels": channels},
-            channels=channels,
-            parts=blocks,
-            part=lambda: ResidualBlock(channels, res_scale),
-        )
-        self.options["res_scale"] = res_scale
+        parts = (residual_block(channels, res_scale) for _ in range(blocks))
+        super().__init__(scale, channels, parts, blocks=blocks, channels=channels, res_scale=res_scale)
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions scaled by ``res_scale``, with a skip connection; no batch normalisation."""
-
-    def __init__(self, channels: int, res_scale: float):
-        super().__init__()
-        self.body = nn.Sequential(
-            conv3x3(channels, channels), nn.ReLU(inplace=True), conv3x3(channels, channels)
-        )
-        self.res_scale = res_scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, c, h, w) to the same shape."""
-        return torch.add(x, self.body(x), alpha=self.res_scale)
+def residual_block(channels: int, res_scale: float) -> Residual:
+    """Return two convolutions with a skip connection, without batch normalisation."""
+    first, second = conv3x3(channels, channels), conv3x3(channels, channels)
+    return Residual(first, nn.ReLU(inplace=True), second, factor=res_scale)

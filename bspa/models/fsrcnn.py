@@ -1,11 +1,16 @@
-"""FSRCNN (Dong et al., ECCV 2016) in RGB."""
+"""FSRCNN (Dong et al., ECCV 2016) in RGB, with faster kernels on CPUs: torch's results up to rounding.
+
+Shape legend: n samples, c and o channels, h and w LR pixels, k side of a kernel.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from bspa.models.cpu_kernels import prelu, upscale
 from bspa.models.layers import Network
 
 PRELU_SLOPE = 0.25  # initial
@@ -19,7 +24,7 @@ class FSRCNN(Network):
     """
 
     def __init__(self, *, scale: int, d: int = 56, s: int = 12, m: int = 4):
-        super().__init__(scale, {"d": d, "s": s, "m": m}, feature_channels=d)
+        super().__init__(scale, d, d=d, s=s, m=m)
         self.head_conv = ActivatedConvolution(3, d, kernel=5)
         self.body_conv = nn.Sequential(
             ActivatedConvolution(d, s, kernel=1),
@@ -52,10 +57,13 @@ class ActivatedConvolution(nn.Sequential):
         super().__init__(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.PReLU(init=PRELU_SLOPE))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
+        """Map (n, c, h, w) to (n, o, h, w)."""
         convolution, activation = self
         assert isinstance(activation, nn.PReLU)
-        return prelu(convolution(x), activation.weight)
+        y, slope = convolution(x), activation.weight
+        if y.device.type == "cpu":
+            return LeakyByParameter.apply(y, slope)  # type: ignore[no-untyped-call]
+        return functional.prelu(y, slope.to(y.dtype))
 
 
 class Deconvolution(nn.ConvTranspose2d):
@@ -66,17 +74,78 @@ class Deconvolution(nn.ConvTranspose2d):
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, scale: int):
         padding = (kernel + 1 - scale) // 2
-        super().__init__(
-            inputs,
-            outputs,
-            kernel,
-            stride=scale,
-            padding=padding,
-            output_padding=scale + 2 * padding - kernel,
-        )
+        extra = scale + 2 * padding - kernel
+        super().__init__(inputs, outputs, kernel, stride=scale, padding=padding, output_padding=extra)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, scale h, scale w)."""
-        assert output_size is None
+        """Map (n, c, h, w) to (n, o, scale h, scale w)."""
         with torch.autocast(x.device.type, enabled=False):
-            return upscale(x.to(self.weight.dtype), self)
+            x = x.to(self.weight.dtype)
+            if x.device.type != "cpu":
+                return super().forward(x)
+            arguments = (x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+            return SubPixelUpscale.apply(*arguments)  # type: ignore[no-untyped-call]
+
+
+class LeakyByParameter(torch.autograd.Function):
+    """PReLU as a leaky ReLU with a trained slope, (1,); torch's takes four times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        """Multiply the negative elements of ``x`` by ``slope``."""
+        ctx.save_for_backward(x, slope)
+        return functional.leaky_relu(x, float(slope))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients by ``x`` and the slope."""
+        (y,) = gradients
+        x, slope = ctx.saved_tensors
+        of_x = torch.ops.aten.leaky_relu_backward(y, x, float(slope), False)
+        return of_x, (y * x.clamp_max(0)).sum(dtype=slope.dtype).reshape(1)
+
+
+class SubPixelUpscale(torch.autograd.Function):
+    """Transposed convolution as a convolution and a pixel shuffle (Shi et al. 2016).
+
+    The forward pass takes a third of the time of torch's on a CPU; the backward pass is torch's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+        """Map (n, c, h, w) to (n, o, stride h, stride w)."""
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        kernel = sub_pixel_kernel(weight, stride, padding)
+        y = functional.conv2d(x, kernel, bias.repeat_interleave(stride**2), padding=kernel.shape[-1] // 2)
+        return functional.pixel_shuffle(y, stride)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients by x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        stride, padding = ctx.stride, ctx.padding
+        output_padding = stride + 2 * padding - weight.shape[-1]
+        parts: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+            gradients[0], x, weight, [weight.shape[1]], [stride] * 2, [padding] * 2, [1, 1],
+            True, [output_padding] * 2, 1, list(ctx.needs_input_grad[:3]),
+        )  # fmt: skip
+        return *parts, None, None
+
+
+def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Turn a transposed convolution's weight (c, o, k, k) into a convolution's: (o * stride^2, c, q, q).
+
+    Weight element t connects LR pixel i with output pixel ``stride * i - padding + t``. Hence output pixel
+    ``stride * j + r`` sees LR pixel ``j - d`` through element ``t = r + padding + stride * d``.
+    """
+    inputs, outputs, size, _ = weight.shape
+    # The largest |d|; the weight is padded with zeros to reach as far on both sides.
+    reach = max((stride - 1 + padding) // stride, (size - 1 - padding) // stride)
+    span = 2 * reach + 1
+    before = stride * reach - padding
+    after = span * stride - before - size
+    padded = functional.pad(weight, (before, after, before, after))
+    blocks = padded.view(inputs, outputs, span, stride, span, stride).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
+    kernel = blocks.reshape(outputs * stride**2, inputs, span, span)
+    return kernel.contiguous(memory_format=torch.channels_last)

@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +40,7 @@ def super_resolve(
     image: NDArray[np.uint8],
     *,
     device: torch.device | str | None = None,
-    autocast: Callable[[], AbstractContextManager[Any]] | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     tile: Tile = "auto",
     overlap: int | None = None,
 ) -> NDArray[np.uint8]:
@@ -56,12 +55,11 @@ def super_resolve(
         image: RGB (h, w, 3) uint8.
         device: where to compute; None: where the model is.
         autocast: makes the context of reduced precision to compute in.
-        tile: None for the whole image at once, a number for the largest side of a tile in LR pixels (without
-            overlap), "auto" for tiles only where the output exceeds `TILE_BUDGET` pixels.
-        overlap: LR pixels that a tile sees on each side beyond those it delivers; None takes
-            ``model.receptive_radius``, for which tiles equal the whole image up to float32 rounding. A model
-            whose radius is None (channel attention averages over the image) gets `GLOBAL_OVERLAP`, and a
-            warning that tiles approximate the whole image's result.
+        tile: largest side of a tile in LR pixels, without overlap; None: the whole image at once; "auto":
+            tiles only where the output exceeds `TILE_BUDGET` pixels.
+        overlap: LR pixels that a tile sees on each side beyond those it delivers. None: as many as an output
+            pixel depends on, so that tiles equal the whole image up to float32 rounding; `GLOBAL_OVERLAP` and
+            a warning where it depends on all of them.
 
     Returns:
         RGB (s h, s w, 3) uint8.
@@ -78,41 +76,33 @@ def super_resolve(
     height, width = image.shape[:2]
     tile, overlap = _plan_tiles(model, height, width, scale, tile, overlap)
     sr = np.empty((height * scale, width * scale, 3), np.uint8)
-    for rows, columns in itertools.product(spans(height, tile, overlap), spans(width, tile, overlap)):
-        seen = image[rows.first : rows.last, columns.first : columns.last]
-        y = _forward(model, seen, scale, where, autocast or nullcontext)
-        y = y[:, rows.delivered(scale), columns.delivered(scale)]
+    for (rows, seen_rows), (columns, seen_columns) in itertools.product(
+        spans(height, tile, overlap), spans(width, tile, overlap)
+    ):
+        with torch.inference_mode(), autocast():
+            y = _forward(model, image[seen_rows, seen_columns], scale, where)
+        y = y[:, _enlarged(rows, seen_rows.start, scale), _enlarged(columns, seen_columns.start, scale)]
         levels = y.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
-        sr[rows.output(scale), columns.output(scale)] = levels.cpu().numpy()
+        sr[_enlarged(rows, 0, scale), _enlarged(columns, 0, scale)] = levels.cpu().numpy()
     return sr
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One side of a tile in LR pixels: it delivers [start, stop) and sees [first, last)."""
+def spans(length: int, tile: int, overlap: int) -> list[tuple[slice, slice]]:
+    """Cut ``length`` pixels into the fewest parts of at most ``tile``, of nearly equal size.
 
-    start: int
-    stop: int
-    first: int
-    last: int
-
-    def output(self, scale: int) -> slice:
-        """Return the delivered part's place in the whole output."""
-        return slice(self.start * scale, self.stop * scale)
-
-    def delivered(self, scale: int) -> slice:
-        """Return the delivered part's place in the tile's output."""
-        return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
-
-
-def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Cut ``length`` pixels into the fewest parts of at most ``tile``, of nearly equal size."""
+    Returns what each part delivers, and what it sees.
+    """
     count = math.ceil(length / tile)
     edges = [index * length // count for index in range(count + 1)]
     return [
-        Span(start, stop, max(0, start - overlap), min(length, stop + overlap))
+        (slice(start, stop), slice(max(0, start - overlap), min(length, stop + overlap)))
         for start, stop in itertools.pairwise(edges)
     ]
+
+
+def _enlarged(part: slice, origin: int, scale: int) -> slice:
+    """Return the place of LR pixels in an output that begins at the LR pixel ``origin``."""
+    return slice((part.start - origin) * scale, (part.stop - origin) * scale)
 
 
 def _plan_tiles(
@@ -152,21 +142,12 @@ def _warn_once(network: str, overlap: int, radius: int | None) -> None:
     )
 
 
-@torch.inference_mode()
-def _forward(
-    model: nn.Module,
-    lr: NDArray[np.uint8],
-    scale: int,
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[Any]],
-) -> Tensor:
+def _forward(model: nn.Module, lr: NDArray[np.uint8], scale: int, device: torch.device) -> Tensor:
     """Map (h, w, 3) uint8 to (3, s h, s w) float32."""
     # Copied because the pixels may be mapped read-only; (h, w, channels) is torch's channels-last layout.
     x = torch.from_numpy(np.array(lr)).to(device).permute(2, 0, 1)[None].float() / 255
-    exact = torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False
-    )
-    with exact, autocast():
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False):
         y = model(x)
     name = type(model).__name__
     expected = (1, 3, lr.shape[0] * scale, lr.shape[1] * scale)

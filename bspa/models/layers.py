@@ -5,7 +5,7 @@ Shape legend: n samples, c channels, h and w LR pixels, s scale.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
@@ -30,19 +30,11 @@ class Network(nn.Module):
     in the precision of its weights. Modules are registered in the order of the forward pass.
     """
 
-    def __init__(self, scale: int, sizes: dict[str, int], *, feature_channels: int):
-        """Check and store the options; ``sizes`` holds those that are whole numbers from 1."""
+    def __init__(self, scale: int, feature_channels: int, **options: float):
         super().__init__()
-        if not isinstance(scale, int) or scale not in SCALES:
-            raise ValueError(f"{type(self).__name__}: scale is {scale!r}; allowed: 2, 3, 4")
-        for name, value in sizes.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} is {value!r}; allowed: a whole number from 1"
-                )
         self.scale = scale
-        self.options: dict[str, int | float] = dict(sizes)
         self.feature_channels = feature_channels
+        self.options = options
 
     def features(self, x: Tensor) -> Tensor:
         """Return the body's output for ``x``, before upsampling: (n, feature_channels, h, w)."""
@@ -82,6 +74,11 @@ class Network(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in {"scale": self.scale, **self.options}.items())
 
 
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a 3x3 convolution that keeps the image size, initialised as torch does."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
 class ExactConv2d(nn.Conv2d):
     """A convolution in the precision of its weights (float32) also under autocast."""
 
@@ -89,6 +86,19 @@ class ExactConv2d(nn.Conv2d):
         """Cast ``x`` up and convolve."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.to(self.weight.dtype))
+
+
+class Residual(nn.Module):
+    """Layers with a skip connection: x + factor * body(x)."""
+
+    def __init__(self, *layers: nn.Module, factor: float = 1.0):
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, c, h, w) to the same shape."""
+        return torch.add(x, self.body(x), alpha=self.factor)
 
 
 class MeanShift(ExactConv2d):
@@ -102,35 +112,26 @@ class MeanShift(ExactConv2d):
         self.bias.copy_(sign * 255 * torch.tensor(DIV2K_MEAN))
 
 
-def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a 3x3 convolution that keeps the image size, initialised as torch does."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
-def upsampler(scale: int, channels: int) -> nn.Sequential:
-    """Return convolutions and pixel shuffles (Shi et al. 2016): one x2, one x3, or two x2 for x4."""
-    layers: list[nn.Module] = []
-    for step in SHUFFLES[scale]:
-        layers += [conv3x3(channels, channels * step**2), nn.PixelShuffle(step)]
-    return nn.Sequential(*layers)
-
-
 class HeadBodyTail(Network):
-    """The structure of EDSR and RCAN: head, body with a skip connection, upsampling tail; range [0, 255]."""
+    """The structure of EDSR and RCAN: head, body with a skip connection, upsampling tail; range [0, 255].
 
-    def __init__(
-        self, scale: int, sizes: dict[str, int], *, channels: int, parts: int, part: Callable[[], nn.Module]
-    ):
-        """Build the body from ``parts`` calls of ``part`` and a convolution."""
-        super().__init__(scale, sizes, feature_channels=channels)
+    The order in which layers are made decides their initial weights, so the body takes its parts one by one.
+    """
+
+    def __init__(self, scale: int, feature_channels: int, parts: Iterator[nn.Module], **options: float):
+        super().__init__(scale, feature_channels, **options)
+        c = feature_channels
         self.sub_mean = MeanShift(-1)
-        self.head = nn.Sequential(conv3x3(3, channels))
-        self.body = nn.Sequential(*(part() for _ in range(parts)), conv3x3(channels, channels))
-        self.tail = nn.Sequential(upsampler(scale, channels), ExactConv2d(channels, 3, 3, padding=1))
+        self.head = nn.Sequential(conv3x3(3, c))
+        self.body = nn.Sequential(*parts, conv3x3(c, c))
+        upsample: list[nn.Module] = []
+        for step in SHUFFLES[scale]:
+            upsample += [conv3x3(c, c * step**2), nn.PixelShuffle(step)]
+        self.tail = nn.Sequential(nn.Sequential(*upsample), ExactConv2d(c, 3, 3, padding=1))
         self.add_mean = MeanShift(1)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the body's output plus the head's: (n, channels, h, w)."""
+        """Return the body's output plus the head's: (n, c, h, w)."""
         x = self.head(self.sub_mean(255 * x))
         return x + self.body(x)
 

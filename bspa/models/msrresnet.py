@@ -16,7 +16,7 @@ class MSRResNet(Network):
     """
 
     def __init__(self, *, scale: int, blocks: int = 16, channels: int = 64):
-        super().__init__(scale, {"blocks": blocks, "channels": channels}, feature_channels=channels)
+        super().__init__(scale, channels, blocks=blocks, channels=channels)
         self.conv_first = conv3x3(3, channels)
         self.body = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
         step = SHUFFLES[scale][0]
@@ -54,9 +54,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv1 = conv3x3(channels, channels)
-        self.relu = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to the same shape."""
-        return x + self.conv2(self.relu(self.conv1(x)))
+        return x + self.conv2(self.conv1(x).relu_())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +10,6 @@ import torch
 from bspa.system.devices import cpu_flags
 
 log = logging.getLogger("bspa")
-
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 TRAINED_IN_FLOAT32 = ("fsrcnn",)
 """Architectures that may lose quality in bfloat16 (docs/performance.md, No loss)."""
@@ -28,27 +24,20 @@ class Precision:
     device_type: str
     """``cpu`` or ``cuda``."""
 
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Run the block in this precision."""
-        with torch.autocast(self.device_type, torch.bfloat16, enabled=self.name == "bfloat16"):
-            yield
+    def autocast(self) -> torch.autocast:
+        """Return a context that computes in this precision."""
+        return torch.autocast(self.device_type, torch.bfloat16, enabled=self.name == "bfloat16")
 
 
 def choose_precision(name: str, device: torch.device, *, arch: str = "") -> Precision:
     """Return the precision for ``device``, and log it.
 
     Args:
-        name: one of `PRECISIONS`; ``auto`` is bfloat16 on GPUs from compute capability 8.0 and on CPUs with
-            AMX or AVX-512 BF16, else float32.
+        name: ``float32``, ``bfloat16`` or ``auto``: bfloat16 on GPUs from compute capability 8.0 and on CPUs
+            with AMX or AVX-512 BF16, else float32.
         device: where to compute.
         arch: the architecture to train; ``auto`` is float32 for those in `TRAINED_IN_FLOAT32`.
-
-    Raises:
-        ValueError: ``name`` is not in `PRECISIONS`.
     """
-    if name not in PRECISIONS:
-        raise ValueError(f"compute.precision: {name!r}; allowed: {', '.join(PRECISIONS)}")
     if name == "auto":
         reduced = _supports_bfloat16(device) and arch not in TRAINED_IN_FLOAT32
         name = "bfloat16" if reduced else "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bspa.models.layers import HeadBodyTail, conv3x3
+from bspa.models.layers import HeadBodyTail, Residual, conv3x3
 
 
 class RCAN(HeadBodyTail):
@@ -17,43 +17,25 @@ class RCAN(HeadBodyTail):
     def __init__(
         self, *, scale: int, groups: int = 10, blocks: int = 20, channels: int = 64, reduction: int = 16
     ):
-        super().__init__(
-            scale,
-            {"groups": groups, "blocks": blocks, "channels": channels, "reduction": reduction},
-            channels=channels,
-            parts=groups,
-            part=lambda: ResidualGroup(blocks, channels, reduction),
-        )
+        if channels % reduction:
+            raise ValueError(f"RCAN: reduction is {reduction}; allowed: a divisor of channels, {channels}")
+        options = {"groups": groups, "blocks": blocks, "channels": channels, "reduction": reduction}
+        parts = (residual_group(blocks, channels, reduction) for _ in range(groups))
+        super().__init__(scale, channels, parts, **options)
 
 
-class ResidualGroup(nn.Module):
-    """Attention blocks and a convolution, with a skip connection."""
-
-    def __init__(self, blocks: int, channels: int, reduction: int):
-        super().__init__()
-        attention_blocks = (AttentionBlock(channels, reduction) for _ in range(blocks))
-        self.body = nn.Sequential(*attention_blocks, conv3x3(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, c, h, w) to the same shape."""
-        return x + self.body(x)
-
-
-class AttentionBlock(nn.Module):
-    """Two convolutions and channel attention, with a skip connection (RCAB)."""
-
-    def __init__(self, channels: int, reduction: int):
-        super().__init__()
-        self.body = nn.Sequential(
+def residual_group(blocks: int, channels: int, reduction: int) -> Residual:
+    """Return attention blocks (RCAB) and a convolution, with a skip connection."""
+    attention_blocks = (
+        Residual(
             conv3x3(channels, channels),
             nn.ReLU(inplace=True),
             conv3x3(channels, channels),
             ChannelAttention(channels, reduction),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, c, h, w) to the same shape."""
-        return x + self.body(x)
+        for _ in range(blocks)
+    )
+    return Residual(*attention_blocks, conv3x3(channels, channels))
 
 
 class ChannelAttention(nn.Module):
@@ -61,8 +43,6 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
-        if channels % reduction:
-            raise ValueError(f"RCAN: reduction is {reduction}; allowed: a divisor of channels, {channels}")
         self.avg_pool = nn.AdaptiveAvgPool2d(1)
         self.conv_du = nn.Sequential(
             nn.Conv2d(channels, channels // reduction, 1),

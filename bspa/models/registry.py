@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from bspa.models.edsr import EDSR
 from bspa.models.fsrcnn import FSRCNN
-from bspa.models.layers import Network
+from bspa.models.layers import SCALES, Network
 from bspa.models.msrresnet import MSRResNet
 from bspa.models.rcan import RCAN
 
@@ -20,6 +21,14 @@ ARCHITECTURES: dict[str, type[Network]] = {
     "msrresnet": MSRResNet,
     "rcan": RCAN,
 }
+
+MARKS = {
+    "FSRCNN": ("head_conv.0.weight",),
+    "MSRResNet": ("conv_first.weight", "upconv1.weight", "upconv2.weight"),
+    "RCAN": ("body.0.body.0.body.3.conv_du.0.weight", "tail.0.0.weight", "tail.0.2.weight"),
+    "EDSR": ("head.0.weight", "tail.0.0.weight", "tail.0.2.weight"),
+}
+"""For each network a weight that those after it lack, and its upsampling convolutions; the second at x4."""
 
 
 def build(arch: str, scale: int, **options: int | float) -> Network:
@@ -39,16 +48,33 @@ def build(arch: str, scale: int, **options: int | float) -> Network:
     if arch not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {_with_known(arch, ARCHITECTURES)}")
     make: Callable[..., Network] = ARCHITECTURES[arch]
-    known = [name for name in inspect.signature(make).parameters if name != "scale"]
-    for name in options:
+    if type(scale) is not int or scale not in SCALES:
+        raise ValueError(f"{arch}: scale is {scale!r}; allowed: {', '.join(map(str, SCALES))}")
+    known = {name: p.default for name, p in inspect.signature(make).parameters.items() if name != "scale"}
+    for name, value in options.items():
         if name not in known:
             raise ValueError(f"{arch}: unknown option {_with_known(name, known)}")
+        whole = type(known[name]) is int
+        if type(value) not in ((int,) if whole else (int, float)) or not 0 < value < math.inf:
+            allowed = "a whole number from 1" if whole else "a number above 0"
+            raise ValueError(f"{arch}: {name} is {value!r}; allowed: {allowed}")
     return make(scale=scale, **options)
 
 
 def count_parameters(model: nn.Module) -> int:
     """Count the trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
+    """Describe a state dict's network for messages, e.g. ``EDSR(scale=4)``; FSRCNN's scale cannot be told."""
+    for name, (mark, *upsampling) in MARKS.items():
+        if mark in state_dict:
+            shapes = [state_dict[layer].shape for layer in upsampling if layer in state_dict]
+            if not shapes or len(shapes[0]) != 4:
+                return name
+            return f"{name}(scale={4 if len(shapes) == 2 else math.isqrt(shapes[0][0] // shapes[0][1])})"
+    return None
 
 
 def _with_known(name: str, known: Iterable[str]) -> str:

@@ -20,13 +20,10 @@ WRAPPERS = ("params_ema", "params", "state_dict", "model")
 
 
 def load_released(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read weights from ``.safetensors``, or from a PyTorch file (``.pth``, ``.pt``, ``.pkl``).
+    """Read weights and metadata from ``.safetensors``, or weights from a PyTorch file.
 
     A PyTorch file may hold the weights under one of `WRAPPERS`. A prefix ``module.`` of every name (from
     `torch.nn.DataParallel`) is removed.
-
-    Returns:
-        The tensors by name, on the CPU, and the metadata (empty for a PyTorch file).
 
     Raises:
         FileNotFoundError: there is no file at ``path``.
@@ -58,15 +55,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path}: not a PyTorch file, or a damaged one ({error!r:.80})") from error
     if isinstance(content, Mapping):
         content = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), content)
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: holds a {type(content).__name__}; allowed: weights by name")
-    if not content:
-        raise ValueError(f"{path}: holds no weights")
-    others = [
-        repr(name)
-        for name, value in content.items()
-        if not (isinstance(name, str) and isinstance(value, Tensor))
-    ]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"{path}: holds no weights by name but a {type(content).__name__}")
+    others = [repr(k) for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))]
     if others:
         raise ValueError(
             f"{path}: {some(others)}: not weights by name; allowed: weights alone, or under one of the keys "

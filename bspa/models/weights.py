@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bspa.models.layers import Network
-from bspa.models.registry import build
+from bspa.models.registry import build, recognise
 from bspa.system.files import atomic_path
 
 FORMAT = "bspa-weights-1"
@@ -22,28 +21,24 @@ FORMAT = "bspa-weights-1"
 def save_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors to one safetensors file; equal content gives equal bytes.
-
-    Args:
-        path: the file, ``.safetensors``.
-        tensors: by name, on any device, in any memory layout.
-        metadata: text by key, stored in the header.
-    """
-    assert Path(path).suffix == ".safetensors", path
-    assert all(isinstance(value, str) for value in metadata.values()), metadata
+    """Write tensors and metadata to one safetensors file; equal content gives equal bytes."""
     plain = {
         name: value.detach().to("cpu").clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
+    # safetensors writes metadata in another order in each process, so it is inserted here, sorted.
+    # The format: length of the header (8 bytes), header (JSON, padded with spaces to 8 bytes), tensors.
+    serialised = safetensors.torch.save(plain)
+    end = 8 + int.from_bytes(serialised[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(serialised[8:end])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_with_metadata(safetensors.torch.save(plain), metadata))
+        temporary.write_bytes(len(text).to_bytes(8, "little") + text + serialised[end:])
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file; `bspa.models.released` reads other formats.
-
-    Returns:
-        The tensors by name, on the CPU, and the metadata.
+    """Read the tensors, on the CPU, and the metadata of a safetensors file.
 
     Raises:
         FileNotFoundError: there is no file at ``path``.
@@ -67,16 +62,11 @@ def load_into(
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Load ``tensors`` into ``model``, where names and shapes must all agree.
-
-    Args:
-        model: the network; its device, precision and memory layout stay.
-        tensors: state dict.
-        path: the file that they come from, for messages.
-        metadata: of the file; its ``scale``, if any, must be the network's (FSRCNN's shapes do not tell).
+    """Load ``tensors`` into ``model``, whose device, precision and memory layout stay.
 
     Raises:
-        ValueError: names are missing or unexpected, or shapes or the scale differ.
+        ValueError: names are missing or unexpected, or shapes differ, or the scale that ``metadata`` tells
+            (FSRCNN's shapes do not). ``path`` names the file that they come from.
     """
     expected = f"{type(model).__name__}({model.extra_repr()})"
     scale = (metadata or {}).get("scale")
@@ -93,8 +83,6 @@ def load_into(
         ],
     }
     if any(problems.values()):
-        from bspa.models.recognise import recognise
-
         found = recognise(tensors)
         raise ValueError(
             f"{path}: these weights do not fit {expected}"
@@ -114,17 +102,7 @@ def save_network(
     key: str,
     **metadata: str,
 ) -> None:
-    """Write a network's weights to one safetensors file whose header says how to build the network.
-
-    Args:
-        path: the file, ``.safetensors``.
-        tensors: state dict.
-        arch: architecture, see `bspa.models.registry`.
-        scale: 2, 3 or 4.
-        options: of the architecture.
-        key: of the product.
-        metadata: further text for the header.
-    """
+    """Write a state dict to a file whose header says how to build the network; ``key`` is the product's."""
     header = {
         "format": FORMAT,
         "architecture": arch,
@@ -167,13 +145,3 @@ def load_model(path: str | os.PathLike[str]) -> Network:
 def some(names: list[str], shown: int = 4) -> str:
     """Join the first names for a message."""
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
-
-
-def _with_metadata(serialised: bytes, metadata: Mapping[str, str]) -> bytes:
-    # safetensors writes metadata in another order in each process, so it is inserted here, sorted.
-    # The format: length of the header (8 bytes), header (JSON, padded with spaces to 8 bytes), tensors.
-    end = 8 + int.from_bytes(serialised[:8], "little")
-    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(serialised[8:end])}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + serialised[end:]

@@ -1,15 +1,9 @@
 """How informative every patch of an image is: the error of its bilinear enlargement (SamplingAug).
 
 Source: Wang et al., "SamplingAug: On the Importance of Patch Sampling Augmentation for Single Image
-Super-Resolution", BMVC 2021. The maps of a source are one HDF5 file:
-
-| dataset | holds |
-|---|---|
-| mse | float32, map after map, row after row |
-| offset | (n,) first value of each map |
-| shape | (n, 2) rows and columns of each map |
-
-Attributes: format, format_version, key, patch, scale, shave.
+Super-Resolution", BMVC 2021. The n maps of a source are one HDF5 file: ``mse`` float32, map after map, row
+after row; ``offset`` (n,), the first value of each map; ``shape`` (n, 2), its rows and columns. Attributes:
+patch, scale, shave.
 
 Shape legend: h and w pixels of an LR image, s the scale, P and p = P / s pixels of an HR and an LR patch.
 """
@@ -46,17 +40,11 @@ def shave_width(patch: int, scale: int) -> int:
 
 
 def error_map(hr: Pixels, lr: Pixels, *, patch: int, scale: int) -> NDArray[np.float32]:
-    """Measure the error of the bilinear enlargement over the patch at every LR offset.
+    """Measure the error of the bilinear enlargement of ``lr`` (h, w, 3) over the patch at every LR offset.
 
     The enlargement is torch's with ``align_corners=False``. A patch's error is taken over its HR pixels less
     `shave_width` along each side. Sums are of integers, hence exact: patches with equal errors have equal
     values, wherever they lie.
-
-    Args:
-        hr: (s h, s w, 3) uint8.
-        lr: (h, w, 3) uint8.
-        patch: P, a multiple of the scale; see `shave_width`.
-        scale: s.
 
     Returns:
         (h - p + 1, w - p + 1) mean square error, RGB in [0, 1]; PSNR is -10 log10 of it. The value at
@@ -106,24 +94,21 @@ def write_maps(
     Raises:
         ValueError: the patch is too small, or larger than an image.
     """
-    shave = shave_width(patch, images.scale)
-    shapes = images.lr_shapes - patch // images.scale + 1
-    if not shapes.size:
-        raise ValueError("there are no images to map")
+    scale, shave = images.scale, shave_width(patch, images.scale)
+    shapes = images.lr_shapes - patch // scale + 1
     if shapes.min() < 1:
-        i = int(np.flatnonzero(shapes.min(axis=1) < 1)[0])
+        i = int(shapes.min(axis=1).argmin())
         height, width = images.hr_shapes[i]
         raise ValueError(
             f"image {images.ids[i]} ({width}x{height}) is smaller than a patch of {patch} HR pixels; "
-            f"remove it from the source or lower sub_images: x{images.scale}: size"
+            f"remove it from the source or lower sub_images: x{scale}: size"
         )
     ends = np.cumsum(shapes.prod(axis=1))
 
     def error_map_of(i: int) -> NDArray[np.float32]:
-        return error_map(images.hr(i), images.lr(i), patch=patch, scale=images.scale)
+        return error_map(images.hr(i), images.lr(i), patch=patch, scale=scale)
 
-    attributes = {"patch": patch, "scale": images.scale, "shave": shave}
-    with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **attributes) as file:
+    with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, patch=patch, scale=scale, shave=shave) as file:
         file["shape"] = shapes
         file["offset"] = np.concatenate([[0], ends[:-1]])
         # Not filled first, since every value will be written.

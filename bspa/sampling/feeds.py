@@ -1,7 +1,4 @@
-"""How batches reach the device: cut on the host, or on the device from images that stay there.
-
-Shape legend: n samples, h and w pixels.
-"""
+"""How batches reach the device: cut on the host, or on the device from images that stay there."""
 
 from __future__ import annotations
 
@@ -9,17 +6,15 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bspa.data.crops import HORIZONTAL_FLIP, TRANSPOSE, VERTICAL_FLIP
 from bspa.data.prefetch import Arrays, Prefetch, to_float
-from bspa.sampling.patches import Draw, PatchPool, Pixels
-from bspa.sampling.sampler import Sampler
+from bspa.sampling.sampler import Draw, Pixels, Sampler
 
 log = logging.getLogger("bspa")
 
@@ -55,7 +50,7 @@ def open_feed(sampler: Sampler, device: torch.device, *, resident: float) -> Ite
         yield HostFeed(sampler)
         return
     free, _ = torch.cuda.mem_get_info(device)
-    needed = sampler.pool.nbytes
+    needed = sum(image.nbytes for image in (*sampler.pool.lr_images, *sampler.pool.hr_images))
     fits = needed <= resident * free
     log.info(
         "training images: %.1f GiB, %.1f GiB free on the device: %s",
@@ -81,22 +76,22 @@ class HostFeed:
 
     def load(self, iteration: int) -> None:
         """Cut the batch."""
-        self._pixels = self._sampler.batch(iteration)
+        self._pixels = [torch.from_numpy(pixels) for pixels in self._sampler.batch(iteration)]
         self.samples = len(self._pixels[0])
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Return the batch; see `Feed.batch`."""
-        lr, hr = (to_float(torch.from_numpy(pixels)) for pixels in self._pixels)
+        lr, hr = map(to_float, self._pixels)
         return lr, hr
 
 
-class PinnedFeed:
+class PinnedFeed(HostFeed):
     """Cuts the next batch in ``thread``, into pinned memory, while the GPU computes."""
 
     def __init__(self, sampler: Sampler, device: torch.device, thread: ThreadPoolExecutor):
         batch = sampler.batch(0)
         self.samples = len(batch[0])
-        self._buffers = [torch.empty(pixels.shape, dtype=torch.uint8, device=device) for pixels in batch]
+        self._pixels = [torch.empty(pixels.shape, dtype=torch.uint8, device=device) for pixels in batch]
 
         def cut(iteration: int, arrays: Arrays) -> int:
             lr, hr = arrays
@@ -107,20 +102,17 @@ class PinnedFeed:
 
     def load(self, iteration: int) -> None:
         """Copy the batch to the GPU, and begin to cut the next one."""
-        self._batches.load(iteration, out=self._buffers)
-
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """Return the batch; see `Feed.batch`."""
-        lr, hr = map(to_float, self._buffers)
-        return lr, hr
+        self._batches.load(iteration, out=self._pixels)
 
 
 class ResidentFeed:
-    """Cuts each batch on the device, where the sampler's images stay."""
+    """Cuts each batch on the device, where the sampler's images stay: all its patches at once."""
 
     def __init__(self, sampler: Sampler, device: torch.device):
-        self._sampler = sampler
-        self._pool = ResidentPool(sampler.pool, device)
+        pool = sampler.pool
+        self._sampler, self._scale = sampler, pool.scale
+        self._lr = _ResidentImages(pool.lr_images, pool.lr_patch, device)
+        self._hr = _ResidentImages(pool.hr_images, pool.patch, device)
         self.samples = len(sampler.draw(0).image)
         self._draw = torch.zeros((len(Draw._fields), self.samples), dtype=torch.int64, device=device)
 
@@ -130,25 +122,10 @@ class ResidentFeed:
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Return the batch; see `Feed.batch`."""
-        lr, hr = map(to_float, self._pool.crop(self._draw))
-        return lr, hr
-
-
-class ResidentPool:
-    """A pool's images on the device, which gathers all patches of a batch at once."""
-
-    def __init__(self, pool: PatchPool, device: torch.device):
-        self._lr = _ResidentImages(pool.lr_images, pool.lr_patch, device)
-        self._hr = _ResidentImages(pool.hr_images, pool.patch, device)
-        self._scale = pool.scale
-
-    def crop(self, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut the patches of a `Draw`, (4, n) int64: LR (n, p, p, 3) and HR (n, P, P, 3) uint8."""
-        image, top, left, transform = draw
-        return (
-            self._lr.cut(image, top, left, transform),
-            self._hr.cut(image, self._scale * top, self._scale * left, transform),
-        )
+        image, top, left, transform = self._draw
+        lr = self._lr.cut(image, top, left, transform)
+        hr = self._hr.cut(image, self._scale * top, self._scale * left, transform)
+        return to_float(lr), to_float(hr)
 
 
 class _ResidentImages:
@@ -157,21 +134,14 @@ class _ResidentImages:
     def __init__(self, images: Sequence[Pixels], side: int, device: torch.device):
         sizes = [image.size for image in images]
         self._samples = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
-        begin = 0
-        for image in images:
-            flat = image.reshape(-1)
-            for start in range(0, flat.size, UPLOAD_BYTES):
-                part = np.array(flat[start : start + UPLOAD_BYTES])  # a copy, since images may be read-only
-                self._samples[begin + start : begin + start + part.size] = torch.from_numpy(part)
-            begin += flat.size
-
-        def numbers(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(values.astype(np.int64)).to(device)
-
-        self._first = numbers(np.cumsum(sizes) - sizes)
-        self._row = numbers(3 * np.array([image.shape[1] for image in images]))
-        self._forward, self._colours = numbers(np.arange(side)), numbers(np.arange(3))
-        self._backward = numbers(np.arange(side)[::-1])
+        for image, target in zip(images, self._samples.split(sizes), strict=True):
+            for start in range(0, image.size, UPLOAD_BYTES):
+                some = slice(start, start + UPLOAD_BYTES)
+                target[some] = torch.from_numpy(image.reshape(-1)[some].copy())  # images may be read-only
+        self._first = torch.tensor(np.cumsum(sizes) - sizes, device=device)
+        self._row = torch.tensor([3 * image.shape[1] for image in images], device=device)
+        self._forward, self._colours = torch.arange(side, device=device), torch.arange(3, device=device)
+        self._backward = self._forward.flip(0)
 
     def cut(self, image: Tensor, top: Tensor, left: Tensor, transform: Tensor) -> Tensor:
         """Return (n, side, side, 3), oriented as by `bspa.data.crops.orient`; all arguments are (n,)."""

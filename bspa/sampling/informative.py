@@ -6,36 +6,30 @@ import numpy as np
 
 from bspa.data.crops import TRANSFORMS
 from bspa.data.packed import PackedImages
-from bspa.sampling.patches import Draw
 from bspa.sampling.random_numbers import pick
-from bspa.sampling.sampler import PoolSampler, whole_images
+from bspa.sampling.sampler import Draw, Sampler, whole_images
 from bspa.sampling.selections import Selection, read_selection
 
 
-class InformativeSampler(PoolSampler):
-    """Draws an image uniformly, then one of its chosen offsets uniformly.
-
-    Raises:
-        ValueError: the selection is for other images, another scale or another patch size.
-    """
+class InformativeSampler(Sampler):
+    """Draws an image uniformly, then one of its chosen offsets uniformly."""
 
     def __init__(self, images: PackedImages, selection: Selection, *, patch: int, batch: int, seed: int):
         pool, positions = whole_images(images, patch)
         super().__init__(pool, batch=batch, seed=seed, stream="informative")
-        advice = "remove its file and let select_patches make it again"
-        if (selection.patch, selection.scale) != (patch, images.scale):
-            raise ValueError(
-                f"the selection is for patches of {selection.patch} HR pixels at scale {selection.scale}, "
-                f"not {patch} at scale {images.scale}; {advice}"
-            )
-        if len(selection) != len(images):
-            raise ValueError(f"the selection is for {len(selection)} images, not {len(images)}; {advice}")
-        for i, name in enumerate(images.ids):
-            corners = selection.of_image(i)
-            if not len(corners) or corners.min() < 0 or (corners.max(axis=0) >= positions[i]).any():
-                raise ValueError(f"the selection does not fit image {name}; {advice}")
         self._offsets, self._starts = selection.offsets, selection.bounds[:-1]
         self._counts = np.diff(selection.bounds)
+        if (
+            (selection.patch, selection.scale, len(self._counts)) != (patch, images.scale, len(images))
+            or self._counts.min() < 1
+            or self._offsets.min() < 0
+            or (np.maximum.reduceat(self._offsets, self._starts) >= positions).any()
+        ):
+            raise ValueError(
+                f"the selection of patches ({selection.patch} HR pixels, scale {selection.scale}, "
+                f"{len(self._counts)} images) does not fit {len(images)} images at scale {images.scale} and "
+                f"patches of {patch}; remove its file and let select_patches make it again"
+            )
 
     def draw(self, iteration: int) -> Draw:
         """See `bspa.sampling.sampler.Sampler`."""

@@ -4,8 +4,6 @@ Source: Wang et al., "SamplingAug", BMVC 2021, and its public code. Every select
 candidates, the hardest ``share`` of an image's offsets. ``nms`` and ``darts`` thin them out, so that the
 chosen patches of an image do not all show the same place. (The public code thins all offsets first and takes
 the hardest share of the rest.)
-
-Shape legend: h and w rows and columns of a map, p the side of a patch in LR pixels, k candidates, m chosen.
 """
 
 from __future__ import annotations
@@ -33,25 +31,15 @@ def hardest(mse: NDArray[np.float32], count: int) -> Offsets:
     return np.stack(np.divmod(order, mse.shape[1]), axis=1).astype(np.int32)
 
 
-def overlaps(side: int) -> NDArray[np.float64]:
-    """Return the intersection over union of two windows of ``side`` pixels, by their displacement.
-
-    The value at (side - 1 + dy, side - 1 + dx) of the (2 side - 1, 2 side - 1) array belongs to a window dy
-    rows below and dx columns right of another.
-    """
-    common = side - np.abs(np.arange(1 - side, side))
-    intersection = np.outer(common, common)
-    return intersection / (2 * side**2 - intersection)
-
-
 def thin_out(candidates: Offsets, side: int, overlap: float) -> Offsets:
-    """Keep each candidate in turn, unless its overlap with one kept before exceeds ``overlap``.
+    """Keep each of (k, 2) candidates in turn, unless it overlaps one kept before by more than ``overlap``.
 
-    The (k, 2) candidates come in the order of preference, as do the (m, 2) kept; ``side`` is p, ``overlap``
-    an intersection over union.
+    Overlap is the intersection over union of windows of ``side`` LR pixels.
     """
     # A kept window excludes the same displacements wherever it lies. A margin avoids clipping.
-    excluded = overlaps(side) > overlap
+    common = side - np.abs(np.arange(1 - side, side))
+    intersection = np.outer(common, common)
+    excluded = intersection / (2 * side**2 - intersection) > overlap
     ruled_out = np.zeros(candidates.max(axis=0) + excluded.shape, np.bool_)
     size = len(excluded)
     kept = []
@@ -74,9 +62,6 @@ def select_patches(maps: ErrorMaps, *, share: float, selection: Way, overlap: fl
         selection: how to choose.
         overlap: largest intersection over union of two chosen patches, in [0, 1] (``nms``, ``darts``).
         seed: of the random order, 0 or more (``darts``).
-
-    Returns:
-        At least one patch of each image.
     """
     random = RandomNumbers(seed, "darts")
     counts = [max(1, round(share * int(offsets))) for offsets in maps.shapes.prod(axis=1)]
@@ -93,13 +78,4 @@ def select_patches(maps: ErrorMaps, *, share: float, selection: Way, overlap: fl
         chosen[bounds[i] : bounds[i + 1]] = offsets
         progress.report(i + 1)
     log.info("%s: %d patches of %d candidates in %d images", selection, bounds[-1], len(chosen), len(maps))
-    return Selection(
-        offsets=chosen[: bounds[-1]],
-        bounds=bounds,
-        patch=maps.patch,
-        scale=maps.scale,
-        share=share,
-        selection=selection,
-        overlap=overlap,
-        seed=seed,
-    )
+    return Selection(chosen[: bounds[-1]], bounds, maps.patch, maps.scale)

@@ -7,15 +7,11 @@ from numpy.typing import NDArray
 
 
 class RandomNumbers:
-    """Uniform random numbers that are a pure function of (seed, stream, iteration).
-
-    The same seed gives unrelated numbers in each ``stream``.
-    """
+    """Uniform random numbers; the same seed gives unrelated ones in each ``stream``."""
 
     def __init__(self, seed: int, stream: str):
-        self._key = np.random.SeedSequence(seed, spawn_key=tuple(stream.encode())).generate_state(
-            2, np.uint64
-        )
+        sequence = np.random.SeedSequence(seed, spawn_key=tuple(stream.encode()))
+        self._key = sequence.generate_state(2, np.uint64)
 
     def table(self, iteration: int, rows: int, columns: int) -> NDArray[np.float64]:
         """Return (rows, columns) numbers in [0, 1), multiples of 2^-53."""

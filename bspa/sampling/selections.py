@@ -6,7 +6,7 @@ HDF5: ``offset`` (M, 2) int32 and ``bound`` (n + 1,) int64, see `Selection`; the
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ FORMAT = "bspa-patch-selection"
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Selection:
+class Selection(NamedTuple):
     """Where the chosen patches of n images lie."""
 
     offsets: NDArray[np.int32]
@@ -28,27 +27,13 @@ class Selection:
     patch: int
     """Side of a patch, HR pixels."""
     scale: int
-    share: float
-    selection: str
-    overlap: float
-    seed: int
-    """How they were chosen; see `bspa.sampling.patch_selection.select_patches`."""
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.bounds) - 1
-
-    def of_image(self, index: int) -> NDArray[np.int32]:
-        """Return the (m, 2) offsets of image ``index``."""
-        return self.offsets[self.bounds[index] : self.bounds[index + 1]]
 
 
-def write_selection(path: str | os.PathLike[str], selection: Selection, *, key: str) -> None:
-    """Write ``selection`` as HDF5, with the product's ``key``."""
-    names = ("patch", "scale", "share", "selection", "overlap", "seed")
-    attributes = {name: getattr(selection, name) for name in names}
+def write_selection(path: str | os.PathLike[str], chosen: Selection, *, key: str, **settings: Any) -> None:
+    """Write ``chosen`` as HDF5, with the product's ``key`` and the settings of `select_patches`."""
+    attributes = {"patch": chosen.patch, "scale": chosen.scale, **settings}
     with create_hdf5(path, FORMAT, FORMAT_VERSION, key=key, **attributes) as file:
-        file["offset"], file["bound"] = selection.offsets, selection.bounds
+        file["offset"], file["bound"] = chosen.offsets, chosen.bounds
 
 
 def read_selection(path: str | os.PathLike[str]) -> Selection:
@@ -57,13 +42,4 @@ def read_selection(path: str | os.PathLike[str]) -> Selection:
         offsets, bounds = memory_map(path, file["offset"], np.int32), file["bound"][:]
         if bounds[0] != 0 or bounds[-1] != len(offsets) or (np.diff(bounds) < 0).any():
             raise ValueError("bounds and offsets disagree")
-        return Selection(
-            offsets=offsets,
-            bounds=bounds,
-            patch=int(file.attrs["patch"]),
-            scale=int(file.attrs["scale"]),
-            share=float(file.attrs["share"]),
-            selection=str(file.attrs["selection"]),
-            overlap=float(file.attrs["overlap"]),
-            seed=int(file.attrs["seed"]),
-        )
+        return Selection(offsets, bounds, int(file.attrs["patch"]), int(file.attrs["scale"]))

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from bspa.data.crops import TRANSFORMS
 from bspa.data.packed import PackedImages
-from bspa.sampling.patches import Draw
 from bspa.sampling.random_numbers import pick
-from bspa.sampling.sampler import PoolSampler, whole_images
+from bspa.sampling.sampler import Draw, Sampler, whole_images
 
 
-class UniformSampler(PoolSampler):
-    """Draws an image uniformly, then a window of it uniformly.
-
-    Windows lie on the LR pixel grid.
-    """
+class UniformSampler(Sampler):
+    """Draws an image uniformly, then a window of it uniformly, on the LR pixel grid."""
 
     def __init__(self, images: PackedImages, *, patch: int, batch: int, seed: int, stream: str = "uniform"):
         pool, self._positions = whole_images(images, patch)

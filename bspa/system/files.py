@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,22 +17,15 @@ from typing import Any
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` if the block succeeds, remove it if not.
 
-    The temporary name keeps the suffix of ``path``, for writers that choose a format by it. Parent folders
-    are made. The file reaches the disk before it gets its name, so that a power cut leaves the old file or
-    the new one.
+    It keeps the suffix of ``path``, for writers that choose a format by it. Parent folders are made. The file
+    reaches the disk before it gets its name, so that a power cut leaves the old file or the new one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
-        # mkstemp makes private files; results are shared like any other file of the user.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,13 +42,14 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield folder
         for file in folder.rglob("*"):
             if file.is_file():
-                _flush(file)
+                flush(file)
         if path.exists():
             path.rename(Path(temporary) / "old")
         folder.rename(path)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -81,34 +76,26 @@ def read_key(path: str | os.PathLike[str]) -> str | None:
     path = Path(path)
     if path.is_dir():
         path = min(path.glob("*.h5"), default=path)
-    read = {".h5": _hdf5_key, ".safetensors": _safetensors_key, ".json": _json_key, ".csv": _csv_key}
     try:
-        key = read[path.suffix](path)
-    except (KeyError, OSError, ValueError):
+        key = _find_key(path)
+    except (KeyError, TypeError, OSError, ValueError):
         return None
     return key if isinstance(key, str) else None
 
 
-def _hdf5_key(path: Path) -> Any:
-    import h5py  # only here: the plan reads keys too, and must not import numpy for those of other files
+def _find_key(path: Path) -> Any:
+    if path.suffix == ".h5":
+        import h5py  # only here: the plan reads keys too, and must not import numpy for those of other files
 
-    with h5py.File(path, "r") as file:
-        return file.attrs["key"]
-
-
-def _safetensors_key(path: Path) -> Any:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            raise ValueError("not a safetensors file")
-        return json.loads(file.read(length))["__metadata__"]["key"]
-
-
-def _json_key(path: Path) -> Any:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return value["key"] if isinstance(value, dict) else None
-
-
-def _csv_key(path: Path) -> Any:
-    with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.DictReader(file), {})["key"]
+        with h5py.File(path, "r") as file:
+            return file.attrs["key"]
+    if path.suffix == ".safetensors":
+        with path.open("rb") as header:
+            length = int.from_bytes(header.read(8), "little")
+            return json.loads(header.read(min(length, path.stat().st_size)))["__metadata__"]["key"]
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))["key"]
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as table:
+            return next(csv.DictReader(table), {})["key"]
+    return None

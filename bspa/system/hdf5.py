@@ -23,14 +23,8 @@ def create_hdf5(
 ) -> Iterator[h5py.File]:
     """Create ``path`` for writing; it gets its name when the block has succeeded.
 
-    Large datasets begin on whole pages, to be mapped into memory.
-
-    Args:
-        path: HDF5 file to write.
-        kind: what it holds, its attribute ``format``.
-        version: of the format, its attribute ``format_version``.
-        key: of the product, its attribute ``key``.
-        attributes: of the file.
+    ``kind`` and ``version`` become its attributes ``format`` and ``format_version``. Large datasets begin on
+    whole pages, to be mapped into memory.
     """
     with (
         atomic_path(path) as temporary,
@@ -42,12 +36,11 @@ def create_hdf5(
 
 @contextmanager
 def open_hdf5(path: str | os.PathLike[str], kind: str, version: int, *, rule: str) -> Iterator[h5py.File]:
-    """Open ``path`` for reading if its attributes ``format`` and ``format_version`` match.
+    """Open ``path`` for reading.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, incomplete, of another kind or of another version; the message names
-            ``rule``, which makes it.
+        ValueError: it is damaged, of another kind or version; the message names ``rule``, which makes it.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -64,11 +57,7 @@ def open_hdf5(path: str | os.PathLike[str], kind: str, version: int, *, rule: st
 def memory_map(
     path: str | os.PathLike[str], dataset: h5py.Dataset, dtype: DTypeLike = np.uint8
 ) -> NDArray[Any]:
-    """Map a contiguous ``dataset`` of the file ``path``; it is read where it is touched.
-
-    Raises:
-        ValueError: the dataset is chunked or not of ``dtype``, or the file ends before it does.
-    """
+    """Map a contiguous ``dataset`` of the file ``path``; it is read where it is touched."""
     offset = dataset.id.get_offset()
     if offset is None or dataset.dtype != dtype:
         raise ValueError(f"{dataset.name} is not a contiguous {np.dtype(dtype)} dataset")
@@ -77,10 +66,7 @@ def memory_map(
 
 
 def let_go(mapped: NDArray[Any]) -> None:
-    """Release the pages of an array of `memory_map` from this process's memory.
-
-    They stay in the system's cache, and come back when they are touched. Other arrays are left alone.
-    """
+    """Release the pages of a mapped array from this process's memory, until they are touched again."""
     owner: object = mapped
     while isinstance(owner, np.ndarray):
         owner = owner.base

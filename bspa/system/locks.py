@@ -23,16 +23,16 @@ _held: list[FileLock] = []
 
 @contextmanager
 def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the lock file ``path`` during the block; wait for the process that has it.
+    """Hold the lock file ``path`` during the block, which may remove its folder; wait for who has it.
 
-    The system frees the lock of a process that dies, so a lock file left behind does not matter. The block
-    may remove the folder of the lock file. Without locks in the file system, the block runs with a warning.
+    The system frees the lock of a process that dies, so a lock file left behind does not matter. Without
+    locks in the file system, the block runs with a warning.
     """
-    path = Path(path)
-    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
-    if not _acquire(lock, path, blocking=False):
-        log.warning("waiting: %s is working on this (%s)", _holder(path), path)
-        _acquire(lock, path, blocking=True)
+    lock = _acquire(Path(path), blocking=False)
+    if lock is None:
+        log.warning("waiting: %s is working on this (%s)", _holder(Path(path)), path)
+        lock = _acquire(Path(path), blocking=True)
+    assert lock is not None
     try:
         yield
     finally:
@@ -41,34 +41,29 @@ def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def try_hold(path: str | os.PathLike[str]) -> bool:
     """Hold the lock file ``path`` until this process ends; return False if another process holds it."""
-    path = Path(path)
-    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
-    if not _acquire(lock, path, blocking=False):
-        return False
-    _held.append(lock)
-    return True
+    lock = _acquire(Path(path), blocking=False)
+    if lock is not None:
+        _held.append(lock)
+    return lock is not None
 
 
 def hold(path: str | os.PathLike[str], what: str) -> None:
-    """Hold the lock file ``path`` until this process ends, however it ends.
-
-    Raises:
-        ValueError: another process holds it; the message calls what it does ``what``.
-    """
+    """Hold the lock file ``path`` until this process ends; a ValueError says who is ``what`` already."""
     if not try_hold(path):
         raise ValueError(f"{_holder(Path(path))} is {what} ({path}); wait for it, or stop it")
 
 
-def _acquire(lock: FileLock, path: Path, *, blocking: bool) -> bool:
-    """Take the lock, or return False if it is taken and ``blocking`` is not set."""
+def _acquire(path: Path, *, blocking: bool) -> FileLock | None:
+    """Take the lock, or return None if it is taken and ``blocking`` is not set."""
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=blocking)
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            return True
+            return lock
         except Timeout:
-            return False
+            return None
         except (FileNotFoundError, FileExistsError):
             if path.parent.exists() and not path.parent.is_dir():
                 raise
@@ -77,7 +72,7 @@ def _acquire(lock: FileLock, path: Path, *, blocking: bool) -> bool:
             if error.errno not in NO_LOCKS:
                 raise
             log.warning("no lock on %s (%s): do not start two runs at a time", path, error.strerror)
-            return True
+            return lock
 
 
 def _holder(path: Path) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from bspa.system.progress import PROGRESS
 
@@ -31,41 +30,33 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     `ValueError` or an `OSError`: the message is printed alone and the exit status is 1. Other exceptions keep
     their traceback. SIGINT and SIGTERM end the job with status 128 + their number.
     """
-    terminal = logging.StreamHandler(sys.stderr)
-    handlers: list[logging.Handler] = [terminal]
-    if len(snakemake.log):
-        path = Path(str(snakemake.log[0]))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        terminal.setLevel(PROGRESS)
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    path = Path(str(snakemake.log[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(path, encoding="utf-8")
+    terminal.setLevel(PROGRESS)
     name = job_name(snakemake.rule, dict(snakemake.wildcards.items())).replace("%", "%%")
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S", handlers=handlers
-    )
+    line = f"%(asctime)s {name}: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=line, datefmt="%H:%M:%S", handlers=[terminal, file])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     try:
-        with _exit_on_signals():
-            main(snakemake)
+        main(snakemake)
     except (ValueError, OSError) as error:
         log.error("error: %s", error)
         sys.exit(1)
-    except SystemExit as stop:
-        if isinstance(stop.code, int) and stop.code > 128:
-            log.warning("stopped by %s", signal.Signals(stop.code - 128).name)
+    except _Stopped as stop:
+        log.warning("stopped by %s", stop.signal.name)
         raise
     except Exception:
         log.exception("failed")
         raise
 
 
-@contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        del frame
-        raise SystemExit(128 + number)
+class _Stopped(SystemExit):
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number)
 
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+
+def _leave(number: int, _: FrameType | None) -> None:
+    raise _Stopped(number)

@@ -13,10 +13,8 @@ NUMBERS_AT_ONCE = 4_000_000
 """Numbers of 8 bytes in a batch of resamples."""
 
 
-def mean_interval(
-    differences: NDArray[np.float64], *, level: float = 0.95, resamples: int = 9999, seed: int = 0
-) -> tuple[float, float]:
-    """Return the confidence interval of the mean of paired differences, by the bootstrap.
+def mean_interval(differences: NDArray[np.float64], *, resamples: int = 9999) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the mean of paired differences, by the bootstrap.
 
     Each seed's network is scored on the same images, so seeds and images are resampled independently (Owen,
     The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). The ends are percentiles of the means of
@@ -27,13 +25,10 @@ def mean_interval(
 
     Args:
         differences: (seeds, images), of a method's scores to another's, in the score's unit.
-        level: confidence, between 0 and 1.
         resamples: number of means drawn.
-        seed: of the resampling.
 
     Returns:
-        The lower and the upper end; NaN for fewer than two seeds or images, and where a difference is not
-        finite.
+        The ends; NaN for fewer than two seeds or images, and where a difference is not finite.
     """
     seeds, images = differences.shape
     if min(seeds, images) < 2 or not np.isfinite(differences).all():
@@ -49,9 +44,8 @@ def mean_interval(
         mean,
         vectorized=True,
         method="percentile",
-        confidence_level=level,
         n_resamples=resamples,
         batch=max(1, NUMBERS_AT_ONCE // differences.size),
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     ).confidence_interval
     return float(interval.low), float(interval.high)

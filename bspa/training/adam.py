@@ -6,7 +6,7 @@ It calls the function behind `torch.optim.Adam`. The class itself imports torch'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Adam:
     """Adam over the trainable parameters of a model, as one fused kernel; make it after moving the model."""
 
-    def __init__(self, model: nn.Module, *, betas: tuple[float, float], epsilon: float):
+    def __init__(self, model: nn.Module, *, betas: Sequence[float], epsilon: float):
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._parameters: list[Tensor] = [*named.values()]
         self._betas, self._epsilon = betas, epsilon
@@ -40,8 +40,8 @@ class Adam:
         """Continue after ``steps`` steps that led to ``moments``."""
         for count in self._steps:
             count.fill_(steps)
-        for moment in MOMENTS:
-            for name, value in self.moments[moment].items():
+        for moment, values in self.moments.items():
+            for name, value in values.items():
                 value.copy_(moments[moment][name])
 
     def zero_grad(self) -> None:

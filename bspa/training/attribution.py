@@ -1,32 +1,28 @@
-"""Integrated gradients between two snapshots, and the importance of weights (Section 3.3).
+"""Integrated gradients between two snapshots, the importance of weights, and the mask (Section 3.3).
 
 The straight path runs through parameter space from theta' (after the uniform phase) to theta (after the
-inverse phase) (Eq. 9). The importance of a weight is the size of its integrated gradient.
+inverse phase) (Eq. 9). The importance of a weight is the size of its integrated gradient. The most important
+weights are to be frozen.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from bspa.models.layers import place_model
-from bspa.system.cuda_graphs import capture
-
-log = logging.getLogger("bspa")
+from bspa.models.weights import load_into
+from bspa.system.cuda_graphs import capture_or_run
 
 Batch = tuple[Tensor, Tensor]
 Unit = Literal["weight", "filter"]
 
 
 def attributable(model: nn.Module) -> list[str]:
-    """Return the names of the weights that are ranked: trainable ones of (transposed) convolutions.
-
-    Biases and parameters of activations are not ranked.
-    """
+    """Return the names of the weights that are ranked: trainable ones of (transposed) convolutions."""
     return [
         f"{name}.weight"
         for name, module in model.named_modules()
@@ -51,8 +47,7 @@ def integrated_gradients(
     as ``steps`` grows (completeness).
 
     Args:
-        model: the network. Afterwards its parameters have their values again, lie channels last in memory,
-            and have no gradients.
+        model: the network. Afterwards it has its weights again, channels last in memory, and no gradients.
         baseline: state dict of theta', the snapshot after the uniform phase.
         target: state dict of theta, the snapshot after the inverse phase.
         batches: pairs of LR (n, 3, h, w) and HR (n, 3, s h, s w) float32 in [0, 1], on the model's device.
@@ -67,38 +62,34 @@ def integrated_gradients(
     """
     if steps < 1 or not batches:
         raise ValueError(f"steps: {steps}, batches: {len(batches)}; allowed are numbers from 1")
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    _check_snapshots(parameters, baseline=baseline, target=target)
-    place_model(model)
-    original = {name: p.detach().clone() for name, p in parameters.items()}
-    start = {name: torch.empty_like(p).copy_(baseline[name]) for name, p in original.items()}
-    change = {name: torch.empty_like(p).copy_(target[name]).sub_(start[name]) for name, p in original.items()}
-    model.zero_grad(set_to_none=True)
+    parameters = {name: p for name, p in place_model(model).named_parameters() if p.requires_grad}
+    original = {name: value.clone() for name, value in model.state_dict().items()}
+    gradients = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
     def accumulate(lr: Tensor, hr: Tensor) -> Tensor:
-        # backward() adds to .grad, which so holds the Riemann sum.
         value = loss(model(lr), hr) / len(batches)
         value.backward()
         return value.detach()
 
-    one_shape = len({(lr.shape, hr.shape) for lr, hr in batches}) == 1
-    recordable = one_shape and batches[0][0].device.type == "cuda"
     try:
-        add = _recorded(accumulate, parameters.values(), batches[0]) if recordable else accumulate
+        load_into(model, baseline, path="baseline snapshot")
+        start = {name: p.detach().clone() for name, p in parameters.items()}
+        load_into(model, target, path="target snapshot")
+        change = {name: p.detach() - start[name] for name, p in parameters.items()}
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name]  # to which backward() adds
+        add = _recorded(accumulate, batches)
+        for gradient in gradients.values():
+            gradient.zero_()
         for s in range(steps):
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     torch.add(start[name], change[name], alpha=s / steps, out=parameter)
             for lr, hr in batches:
                 add(lr, hr)
-        return {
-            name: torch.zeros_like(p) if p.grad is None else change[name] * p.grad / steps
-            for name, p in parameters.items()
-        }
+        return {name: change[name] * gradient / steps for name, gradient in gradients.items()}
     finally:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(original[name])
+        model.load_state_dict(original)
         model.zero_grad(set_to_none=True)
 
 
@@ -112,41 +103,51 @@ def importance(gradients: Mapping[str, Tensor], names: Sequence[str], unit: Unit
     return sizes if unit == "weight" else {n: v.sum((2, 3), keepdim=True) for n, v in sizes.items()}
 
 
-def _check_snapshots(parameters: Mapping[str, Tensor], **snapshots: Mapping[str, Tensor]) -> None:
-    for which, snapshot in snapshots.items():
-        for name, parameter in parameters.items():
-            if name not in snapshot or snapshot[name].shape != parameter.shape:
-                found = tuple(snapshot[name].shape) if name in snapshot else "missing"
-                raise ValueError(
-                    f"the {which} snapshot is of another network: "
-                    f"{name} is {found}, not {tuple(parameter.shape)}"
-                )
+def top_fraction_mask(
+    importance: Mapping[str, Tensor], fraction: float, keep: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Mark the most important units of all layers together (Eq. 11).
+
+    Exactly ``round(fraction * n)`` of the n units are marked; among equals, the first in order of layer and
+    position. Units marked in ``keep`` are marked first (``update: cumulative``).
+
+    Args:
+        importance: name -> non-negative tensor, in layer order; every element is a unit.
+        fraction: p = beta * e / T, in [0, 1].
+        keep: name -> bool tensor of the same shapes, or None.
+
+    Returns:
+        Name -> bool tensor of the same shape, True where the unit is to be frozen.
+
+    Raises:
+        ValueError: the fraction is outside [0, 1], or an importance is not finite.
+    """
+    if not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"fraction: {fraction}; allowed are numbers from 0 to 1")
+    scores = torch.cat([values.detach().flatten() for values in importance.values()])
+    if not bool(torch.isfinite(scores).all()):
+        raise ValueError("the importance of some weights is not finite: the snapshots have diverged")
+    if keep is not None:
+        scores[torch.cat([keep[name].flatten() for name in importance])] = torch.inf
+    order = torch.argsort(scores, descending=True, stable=True)
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    chosen[order[: round(fraction * len(scores))]] = True
+    parts = chosen.split([values.numel() for values in importance.values()])
+    return {n: part.view(importance[n].shape) for n, part in zip(importance, parts, strict=True)}
 
 
 def _recorded(
-    accumulate: Callable[[Tensor, Tensor], Tensor],
-    parameters: Iterable[nn.Parameter],
-    batch: Batch,
+    accumulate: Callable[[Tensor, Tensor], Tensor], batches: Sequence[Batch]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Record ``accumulate`` on a GPU for batches like ``batch``, with gradients of zero to begin with."""
-    parameters = [*parameters]
-    lr_buffer, hr_buffer = (pixels.clone() for pixels in batch)
+    """Record ``accumulate`` where the batches are on a GPU and of one shape."""
+    if batches[0][0].device.type != "cuda" or len({(lr.shape, hr.shape) for lr, hr in batches}) > 1:
+        return accumulate
+    lr_buffer, hr_buffer = (pixels.clone() for pixels in batches[0])
 
     def work() -> Tensor:
         return accumulate(lr_buffer, hr_buffer)
 
-    def clear() -> None:
-        for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
-
-    clear()
-    try:
-        replay = capture(work, warm_up=work, device=lr_buffer.device)
-    except RuntimeError as error:
-        log.warning("CUDA cannot record the gradients (%s): they are computed one by one, slower", error)
-        return accumulate
-    finally:
-        clear()
+    replay = capture_or_run(work, warm_up=work, device=lr_buffer.device)
 
     def add(lr: Tensor, hr: Tensor) -> Tensor:
         lr_buffer.copy_(lr)

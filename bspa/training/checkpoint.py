@@ -74,29 +74,24 @@ class CheckpointFolder:
         """Return the stage's checkpoint or None; delete one of another identity."""
         if not self.path.exists():
             return None
-        snapshot, metadata = load_snapshot(self.path)
-        if metadata.get("identity") != self.identity:
+        snapshot, header = load_snapshot(self.path)
+        if header.get("identity") != self.identity:
             log.info("the partial state in %s is of other settings or inputs: starting afresh", self.folder)
             self.path.unlink()
             return None
-        return Checkpoint(
-            snapshot=snapshot,
-            step=int(metadata["step"]),
-            device_seconds=float(metadata["device_seconds"]),
-            rows=json.loads(metadata["rows"]),
-            losses=json.loads(metadata["losses"]),
-        )
+        fields = {name: json.loads(header[name]) for name in ("step", "device_seconds", "rows", "losses")}
+        return Checkpoint(snapshot=snapshot, **fields)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint, atomically."""
-        metadata = {
+        header = {
             "identity": self.identity,
-            "step": str(checkpoint.step),
-            "device_seconds": repr(checkpoint.device_seconds),
+            "step": json.dumps(checkpoint.step),
+            "device_seconds": json.dumps(checkpoint.device_seconds),
             "rows": json.dumps(checkpoint.rows),
             "losses": json.dumps(checkpoint.losses),
         }
-        save_snapshot(self.path, checkpoint.snapshot, metadata)
+        save_snapshot(self.path, checkpoint.snapshot, header)
 
     def remove(self) -> None:
         """Delete the folder: the stage is finished."""

@@ -24,9 +24,9 @@ def run_stage(
     stage: Stage,
     *,
     packed: str,
-    source: str | None,
-    previous: str | None,
-    mask: str | None,
+    source: str | None = None,
+    previous: str | None = None,
+    mask: str | None = None,
     snapshot: str,
     journal: str,
     key: str,
@@ -34,23 +34,17 @@ def run_stage(
     threads: int,
     save_every_seconds: float,
 ) -> None:
-    """Train one stage, and write its snapshot and its journal.
+    """Train one stage, and write its snapshot and its journal; see `bspa.training.loop.train_stage`.
 
     Args:
         stage: what to compute.
-        packed: the packed training images; their number sets the steps of an epoch, whatever the sampling.
+        packed: the training images; their number sets the steps of an epoch, whatever the sampling.
         source: class shards for inverse sampling, a selection for informative sampling; else None.
         previous: the snapshot that the stage starts from; None at the start of a run.
         mask: the attribution whose mask holds; None to freeze nothing.
-        snapshot: to write: weights, Adam's moments, and the average of the weights.
-        journal: to write: a CSV file with a row an epoch.
+        snapshot, journal: to write.
         key: of the product, stored in the snapshot.
-        device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads.
-        save_every_seconds: time between two saves of the partial state.
-
-    Raises:
-        ValueError, SystemExit: as `bspa.training.loop.train_stage`.
+        device, threads, save_every_seconds: as in the section ``compute`` of the config.
     """
     use_threads(threads)
     torch_device = choose_device(device)
@@ -64,8 +58,9 @@ def run_stage(
             checkpoints.remove()
             return
         images = PackedImages(packed)
+        initial = load_snapshot(previous)[0] if previous else None
         end = train_stage(
-            OBJECTIVES[stage.objective](stage, previous, torch_device),
+            OBJECTIVES[stage.objective](stage, initial, torch_device),
             SAMPLERS[stage.sampling](images, source, patch=stage.patch, batch=stage.batch, seed=stage.seed),
             Schedule(stage=stage, images=len(images)),
             masks=load_masks(mask) if mask else {},

@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from bspa.system.files import atomic_path
+from bspa.system.files import write_text
 from bspa.training.checkpoint import Checkpoint
 from bspa.training.stage import Schedule
-
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "samples_per_second", "device_seconds")
 
 
 def write_journal(rows: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> None:
     """Write the rows of a `Journal` as a CSV file, atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    lines: list[Iterable[object]] = [rows[0].keys(), *(row.values() for row in rows)]
+    write_text(path, "".join(",".join(map(str, line)) + "\n" for line in lines))
 
 
 class Journal:
     """The rows of a stage: step and epoch (from 1) at its end, mean loss, learning rate, speed, time.
 
     ``device_seconds`` is the time in the training loop, without start-up, loading of files, and saving.
-
-    Args:
-        schedule: of the stage.
-        checkpoint: where the stage continues; None at its start.
+    A stage that was stopped continues the journal of its checkpoint.
     """
 
     def __init__(self, schedule: Schedule, checkpoint: Checkpoint | None):
-        self.rows = list(checkpoint.rows) if checkpoint else []
-        self.losses = list(checkpoint.losses) if checkpoint else []
+        self.rows = checkpoint.rows if checkpoint else []
+        self.losses = checkpoint.losses if checkpoint else []
         self.device_seconds = checkpoint.device_seconds if checkpoint else 0.0
         self._schedule = schedule
-        self._samples = 0
-        self._row_seconds = 0.0
-        self._started: float | None = None
+        self._samples, self._row_seconds = 0, 0.0
 
     def start_clock(self) -> None:
-        """Begin to count time."""
-        self._started = time.monotonic()
+        """Count time from now on."""
+        self._counted = time.monotonic()
 
-    def stop_clock(self) -> None:
-        """Stop counting time."""
-        self._count_time()
-        self._started = None
+    def count_time(self) -> None:
+        """Add the time since it was last counted."""
+        now = time.monotonic()
+        self.device_seconds += now - self._counted
+        self._row_seconds += now - self._counted
+        self._counted = now
 
     def add(self, losses: Sequence[float], *, batch: int) -> None:
         """Note the losses of some steps of ``batch`` samples each."""
@@ -59,7 +51,7 @@ class Journal:
 
     def close_row(self, step: int) -> None:
         """End an epoch after ``step`` steps of the stage."""
-        self._count_time()
+        self.count_time()
         self.rows.append(
             {
                 "step": step,
@@ -71,10 +63,3 @@ class Journal:
             }
         )
         self.losses, self._samples, self._row_seconds = [], 0, 0.0
-
-    def _count_time(self) -> None:
-        now = time.monotonic()
-        if self._started is not None:
-            self.device_seconds += now - self._started
-            self._row_seconds += now - self._started
-            self._started = now

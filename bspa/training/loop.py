@@ -8,23 +8,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 import torch
 from torch import Tensor
 
 from bspa.models.layers import place_model
 from bspa.models.precision import Precision
+from bspa.models.weights import load_into
 from bspa.sampling.feeds import open_feed
 from bspa.sampling.sampler import Sampler
+from bspa.system.cuda_graphs import capture_or_run
 from bspa.system.progress import Progress
 from bspa.training.adam import Adam
 from bspa.training.checkpoint import Checkpoint, CheckpointFolder
 from bspa.training.journal import Journal
 from bspa.training.masks import FrozenWeights
-from bspa.training.snapshot import restore_snapshot, take_snapshot
+from bspa.training.snapshot import take_snapshot
 from bspa.training.stage import Schedule
-from bspa.training.step import MovingAverage, NonFiniteLossError, Step, TrainingStep, record_step
+from bspa.training.step import MovingAverage, TrainingStep
 from bspa.training.task import Task
 
 log = logging.getLogger("bspa")
@@ -57,8 +58,7 @@ def train_stage(
         sampler: gives the batch of each step, numbered over the whole run.
         schedule: the steps of the stage.
         masks: parameter name -> bool tensor; masked weights stay bit-identical.
-        precision: arithmetic of the convolutions.
-        device: where to compute.
+        precision, device: of the computation.
         checkpoints: where the stage is saved, and where an earlier attempt left it.
         save_every_seconds: time between two checkpoints.
 
@@ -67,40 +67,28 @@ def train_stage(
         SystemExit: SIGTERM or SIGINT came; a checkpoint is saved.
     """
     torch.backends.cudnn.benchmark = True  # every batch has one shape
-    state = StageState(task, schedule, masks=masks, device=device, checkpoints=checkpoints)
-    read_every = STEPS_BETWEEN_READS[device.type]
+    state = StageState(task, schedule, masks, device, checkpoints)
     progress = Progress("steps", schedule.steps, start=state.step)
     unread: list[Tensor] = []
-    with catch_signals() as caught_signal, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
+    with catch_signals() as caught, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
-            model=state.model,
-            objective=task.objective,
-            feed=feed,
-            precision=precision,
-            adam=state.adam,
-            frozen=state.frozen,
-            average=state.average,
-            check_loss=read_every == 1,
-        )
+            model=state.model, objective=task.objective, feed=feed, precision=precision, adam=state.adam,
+            frozen=state.frozen, average=state.average,
+        )  # fmt: skip
         state.journal.start_clock()
-        take_step: Step = step
-        if device.type == "cuda" and state.step < schedule.steps:
+        take_step: Callable[[], Tensor] = step
+        if device.type == "cuda":
             feed.load(state.steps_of_run)
-            take_step = record_step(step, device)
+            take_step = capture_or_run(step, warm_up=step.compute_gradients, device=device)
         saved = time.monotonic()
         while state.step < schedule.steps:
             feed.load(state.steps_of_run)
             state.adam.set_learning_rate(schedule.learning_rate_at(state.step))
-            try:
-                unread.append(take_step())
-            except NonFiniteLossError as error:
-                if state.is_finite():
-                    checkpoints.save(state.checkpoint())
-                raise state.diverged(str(error), at=state.step) from None
+            unread.append(take_step())
             state.step += 1
 
             epoch_ends = state.step % schedule.steps_per_epoch == 0
-            if len(unread) == read_every or epoch_ends:
+            if len(unread) == STEPS_BETWEEN_READS[device.type] or epoch_ends:
                 loss = state.read_losses(unread, batch=feed.samples)
                 unread.clear()
                 progress.report(state.step, extra=f"loss {loss:.4f}")
@@ -108,18 +96,14 @@ def train_stage(
                 state.journal.close_row(state.step)
 
             # A checkpoint holds no step whose loss was not read.
-            if not unread and (caught_signal() or time.monotonic() - saved > save_every_seconds):
-                state.journal.stop_clock()
-                checkpoints.save(state.finite_checkpoint())
-                if caught_signal():
+            if not unread and (caught or time.monotonic() - saved > save_every_seconds):
+                checkpoints.save(state.checkpoint())
+                if caught:
                     log.warning("stopped at step %d of %d, state saved", state.step, schedule.steps)
-                    raise SystemExit(128 + caught_signal())
+                    raise SystemExit(128 + caught[0])
                 saved = time.monotonic()
                 state.journal.start_clock()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        state.journal.stop_clock()
-    return state.finite_checkpoint()
+    return state.checkpoint()
 
 
 class StageState:
@@ -129,32 +113,25 @@ class StageState:
         self,
         task: Task,
         schedule: Schedule,
-        *,
         masks: Mapping[str, Tensor],
         device: torch.device,
         checkpoints: CheckpointFolder,
     ):
-        stage, initial = schedule.stage, task.initial
+        stage, checkpoint = schedule.stage, checkpoints.load()
+        latest = checkpoint.snapshot if checkpoint else task.initial
         self._schedule, self._checkpoints = schedule, checkpoints
-        self._steps_before = initial.optimiser_steps if initial else 0
         self.model = place_model(task.model, device).train()
         self.adam = Adam(self.model, betas=stage.betas, epsilon=stage.epsilon)
-        if initial:
-            restore_snapshot(initial, self.model, self.adam, path=task.initial_path)
-        # The values to keep are those at the start of the stage, not those of the checkpoint.
+        if latest:
+            load_into(self.model, latest.weights, path=latest.path)
+            self.adam.restore(latest.moments, latest.optimiser_steps)
         self.frozen = FrozenWeights(self.model, masks)
-        checkpoint = checkpoints.load()
-        if checkpoint:
-            restore_snapshot(checkpoint.snapshot, self.model, self.adam, path=str(checkpoints.path))
-            log.info("continuing at step %d of %d", checkpoint.step, schedule.steps)
-        else:
-            log.info("%d steps, learning rate %g", schedule.steps, schedule.learning_rate_at(0))
-        self.average = None
-        if stage.ema is not None:
-            latest = checkpoint.snapshot if checkpoint else initial
-            self.average = MovingAverage(self.model, stage.ema, latest.average if latest else {})
-        self.step = checkpoint.step if checkpoint else 0
+        start = latest.average if latest else {}
+        self.average = None if stage.ema is None else MovingAverage(self.model, stage.ema, start)
         self.journal = Journal(schedule, checkpoint)
+        self.step = checkpoint.step if checkpoint else 0
+        self._steps_before = task.initial.optimiser_steps if task.initial else 0
+        log.info("%s at step %d of %d", "continuing" if checkpoint else "starting", self.step, schedule.steps)
 
     @property
     def steps_of_run(self) -> int:
@@ -171,25 +148,18 @@ class StageState:
         return float(values[-1])
 
     def checkpoint(self) -> Checkpoint:
-        """Copy the state to the CPU."""
+        """Copy the state to the CPU; raise if a weight is not finite, as after an infinite gradient."""
+        self.journal.count_time()
+        if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
+            raise self.diverged("the weights are no longer finite", at=self.step - 1)
         average = self.average.values if self.average else {}
         return Checkpoint(
             snapshot=take_snapshot(self.model, self.adam, self.steps_of_run, average),
             step=self.step,
             device_seconds=self.journal.device_seconds,
-            rows=list(self.journal.rows),
-            losses=list(self.journal.losses),
+            rows=self.journal.rows,
+            losses=self.journal.losses,
         )
-
-    def finite_checkpoint(self) -> Checkpoint:
-        """Copy the state to the CPU; raise if a weight is not finite, as after an infinite gradient."""
-        if not self.is_finite():
-            raise self.diverged("the weights are no longer finite", at=self.step - 1)
-        return self.checkpoint()
-
-    def is_finite(self) -> bool:
-        """Tell whether every weight is finite."""
-        return all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values())
 
     def diverged(self, what: str, *, at: int) -> ValueError:
         """Return the error that says ``what`` happened in step ``at``."""
@@ -203,17 +173,15 @@ class StageState:
 
 
 @contextmanager
-def catch_signals() -> Iterator[Callable[[], int]]:
-    """Catch SIGTERM and SIGINT; give a function that returns the first signal that came, or 0."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        received.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+def catch_signals() -> Iterator[list[int]]:
+    """Catch SIGTERM and SIGINT; give the list of those that came."""
+    caught: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _frame: caught.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
-        yield lambda: received[0] if received else 0
+        yield caught
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bspa.models.precision import Precision
+from bspa.training.snapshot import Snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import Task, build_seeded, continue_from
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+from bspa.training.task import Task, build_seeded
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:
@@ -19,7 +18,7 @@ def l1(output: Tensor, target: Tensor) -> Tensor:
     return torch.nn.functional.l1_loss(output.float(), target)
 
 
-LOSSES: dict[str, Loss] = {"l1": l1}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1}
 """Objective -> loss of the super-resolved image and HR, for objectives that compare nothing else."""
 
 
@@ -30,8 +29,7 @@ def l1_objective(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision)
     return l1(output, hr)
 
 
-def prepare_l1(stage: Stage, previous: str | None, device: torch.device) -> Task:
-    """Train the network alone, from the snapshot ``previous`` or from the seed's weights."""
-    del device
+def prepare_l1(stage: Stage, initial: Snapshot | None, _device: torch.device) -> Task:
+    """Train the network alone, from ``initial`` or from the seed's weights."""
     model = build_seeded(stage.arch, stage.scale, stage.options, stage.seed)
-    return continue_from(previous, model, l1_objective)
+    return Task(model=model, objective=l1_objective, initial=initial)

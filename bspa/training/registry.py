@@ -21,4 +21,4 @@ OBJECTIVES: dict[str, PrepareTask] = {
     "uncertainty": uncertainty.prepare_uncertainty,
     "weighted": uncertainty.prepare_weighted,
 }
-"""Objective -> function that prepares the task of a stage: (stage, previous, device)."""
+"""Objective -> function that prepares a stage's task."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from bspa.models.weights import load_into, load_weights, save_weights
+from bspa.models.weights import load_weights, save_weights
 from bspa.training.adam import MOMENTS, Adam
 
 FORMAT = "bspa-snapshot-1"
@@ -30,6 +30,8 @@ class Snapshot:
     """Steps since the weights were initialised, over all stages."""
     average: Mapping[str, Tensor] = field(default_factory=dict)
     """Moving average of the trainable weights; empty if none is kept."""
+    path: str = ""
+    """The file that it was read from, for messages."""
 
     @property
     def delivered(self) -> dict[str, Tensor]:
@@ -47,18 +49,10 @@ def take_snapshot(model: nn.Module, adam: Adam, steps: int, average: Mapping[str
     )
 
 
-def restore_snapshot(snapshot: Snapshot, model: nn.Module, adam: Adam, *, path: str) -> None:
-    """Put ``snapshot`` (read from ``path``, named in errors) into ``model`` and ``adam``."""
-    load_into(model, dict(snapshot.weights), path=path)
-    adam.restore(snapshot.moments, snapshot.optimiser_steps)
-
-
 def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, metadata: Mapping[str, str]) -> None:
     """Write ``snapshot`` as one safetensors file; the same state gives the same bytes."""
-    tensors = {f"weights.{name}": value for name, value in snapshot.weights.items()}
-    for moment, values in snapshot.moments.items():
-        tensors |= {f"{moment}.{name}": value for name, value in values.items()}
-    tensors |= {f"average.{name}": value for name, value in snapshot.average.items()}
+    parts = {"weights": snapshot.weights, **snapshot.moments, "average": snapshot.average}
+    tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     header = {"format": FORMAT, "optimiser_steps": str(snapshot.optimiser_steps)}
     save_weights(path, tensors, {**metadata, **header})
 
@@ -72,13 +66,8 @@ def load_snapshot(path: str | os.PathLike[str]) -> tuple[Snapshot, dict[str, str
     for key, value in tensors.items():
         part, _, name = key.partition(".")
         parts[part][name] = value
-    snapshot = Snapshot(
-        weights=parts["weights"],
-        moments={moment: parts[moment] for moment in MOMENTS},
-        optimiser_steps=int(metadata["optimiser_steps"]),
-        average=parts["average"],
-    )
-    return snapshot, metadata
+    moments, steps = {moment: parts.pop(moment) for moment in MOMENTS}, int(metadata["optimiser_steps"])
+    return Snapshot(**parts, moments=moments, optimiser_steps=steps, path=str(path)), metadata
 
 
 def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

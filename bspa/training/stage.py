@@ -7,7 +7,7 @@ script rebuilds them (``Stage(**settings)``). Standard library only: the plan is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +20,6 @@ PHASES = {
 }
 """Phase -> sampling and objective; ``informative`` is of SamplingAug, the last two are of UDN."""
 
-SAMPLINGS = ("uniform", "inverse", "informative")
-
 OBJECTIVE_MODULES = {
     "l1": "bspa.training.losses",
     "uncertainty": "bspa.training.uncertainty",
@@ -31,12 +29,8 @@ OBJECTIVE_MODULES = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """A training stage: the network, the batches, the optimiser, and the epochs.
-
-    Raises:
-        ValueError: a value is not allowed that the config's schema allows.
-    """
+class Job:
+    """What stages and attributions share: the network, its loss, and the batches."""
 
     arch: str
     scale: int
@@ -44,23 +38,31 @@ class Stage:
     """Arguments of the architecture."""
     seed: int
     """Of the initial weights and of the samples."""
-    phase: str
-    """A key of `PHASES`; names the stage's files."""
-    sampling: str
-    """What a batch holds: one of `SAMPLINGS`."""
     objective: str
-    """What is minimised: a key of `OBJECTIVE_MODULES`."""
+    """What a stage minimises, and what an importance is about (``l1`` only): a key of `OBJECTIVE_MODULES`."""
     patch: int
     """Side of an HR patch in pixels."""
     batch: int
-    """Patches in a step (16 in Section 4.1)."""
+    """Patches in a batch (16 in Section 4.1)."""
+    total_epochs: int
+    """T of the run (400 in Section 4.1). A run that is made longer keeps the learning rate of epoch T."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage(Job):
+    """A training stage: the samples, the optimiser, and the epochs."""
+
+    phase: str
+    """A key of `PHASES`; names the stage's files."""
+    sampling: str
+    """What a batch holds: the name of a module in `bspa.sampling`."""
     repeat: int
     """Passes over the training images in an epoch."""
     learning_rate: float
     """At epoch 0 (2e-4 in Section 4.1)."""
     halve_every: int
     """Epochs between two halvings of the learning rate (200 in Section 4.1)."""
-    betas: tuple[float, float]
+    betas: Sequence[float]
     epsilon: float
     """Adam's, as `betas`."""
     ema: float | None
@@ -73,17 +75,6 @@ class Stage:
     """Length of this stage."""
     counts: bool
     """Whether the run counts these epochs; if not, they all belong to the last epoch that it counted."""
-    total_epochs: int
-    """T of the run (400 in Section 4.1). A run that is made longer keeps the learning rate of epoch T."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas: {list(self.betas)}; allowed are two numbers from 0 to below 1")
-
-    def steps_per_epoch(self, images: int) -> int:
-        """Return the optimiser steps of an epoch over ``images`` training images (50 in Section 4.1)."""
-        return math.ceil(images * self.repeat / self.batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +87,8 @@ class Schedule:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
-        return self.stage.steps_per_epoch(self.images)
+        """Optimiser steps of an epoch (50 in Section 4.1)."""
+        return math.ceil(self.images * self.stage.repeat / self.stage.batch)
 
     @property
     def steps(self) -> int:
@@ -115,21 +106,9 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attribution:
+class Attribution(Job):
     """The attribution after a cycle: integrated gradients, and the mask of the weights to freeze."""
 
-    arch: str
-    scale: int
-    options: Mapping[str, int | float]
-    """Arguments of the architecture."""
-    seed: int
-    """Of the samples."""
-    objective: str
-    """What the importance is about; ``l1`` only."""
-    patch: int
-    """Side of an HR patch in pixels."""
-    batch: int
-    """Patches in a batch."""
     unit: Literal["weight", "filter"]
     """What is ranked: single weights (``weight``, WIG) or 2-D kernels (``filter``, FIG)."""
     beta: float
@@ -143,8 +122,6 @@ class Attribution:
     """Number of the cycle, from 1; each cycle draws other batches."""
     epoch: int
     """e, the epochs that the run has counted at the end of the cycle."""
-    total_epochs: int
-    """T of the run."""
 
     @property
     def fraction(self) -> float:

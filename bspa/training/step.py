@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,22 +11,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bspa.models.precision import Precision
 from bspa.sampling.feeds import Feed
-from bspa.system.cuda_graphs import capture
 from bspa.training.adam import Adam
 from bspa.training.masks import FrozenWeights
 from bspa.training.task import Objective
-
-log = logging.getLogger("bspa")
-
-Step = Callable[[], Tensor]
-"""Takes a step on the loaded batch; returns the loss before the update, on the device."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss of a step is not finite; the weights are those before the step."""
-
-    def __init__(self, loss: float):
-        super().__init__(f"the loss is {loss}")
 
 
 class MovingAverage:
@@ -36,13 +21,10 @@ class MovingAverage:
 
     def __init__(self, model: nn.Module, decay: float, start: Mapping[str, Tensor]):
         """Continue from ``start`` (by parameter name), or from the weights themselves if it is empty."""
-        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if start and start.keys() != trainable.keys():
-            raise ValueError("the averaged weights are of another network")
-        self.values = {name: parameter.detach().clone() for name, parameter in trainable.items()}
-        for name, value in start.items():
-            self.values[name].copy_(value)
-        self._pairs = list(self.values.values()), [p.detach() for p in trainable.values()]
+        weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+        start = start or weights
+        self.values = {name: torch.empty_like(w).copy_(start[name]) for name, w in weights.items()}
+        self._pairs = [*self.values.values()], [*weights.values()]
         self._update = get_ema_multi_avg_fn(decay)
 
     def update(self) -> None:
@@ -63,14 +45,10 @@ class TrainingStep:
     frozen: FrozenWeights
     average: MovingAverage | None
     """Takes in the new weights; None: no average is kept."""
-    check_loss: bool
-    """Whether to read the loss before the update, which makes the host wait for the device."""
 
     def __call__(self) -> Tensor:
-        """Compute the loss and its gradients, then update the weights; return the loss."""
+        """Compute the loss and its gradients, then update the weights; return the loss, on the device."""
         loss = self.compute_gradients()
-        if self.check_loss and not math.isfinite(value := float(loss)):
-            raise NonFiniteLossError(value)
         self.frozen.zero_gradients()
         self.adam.step()
         self.frozen.restore_values()
@@ -85,15 +63,3 @@ class TrainingStep:
         self.adam.zero_grad()
         loss.backward()
         return loss.detach()
-
-
-def record_step(step: TrainingStep, device: torch.device) -> Step:
-    """Record ``step``, whose first batch is loaded, as one launch; return ``step`` if CUDA refuses."""
-    try:
-        replay = capture(step, warm_up=step.compute_gradients, device=device)
-    except RuntimeError as error:
-        log.warning(
-            "CUDA cannot record the training step (%s): it runs operation by operation, slower", error
-        )
-        return step
-    return lambda: replay().clone()

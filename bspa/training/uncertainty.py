@@ -8,6 +8,7 @@ Shape legend: n images, c colours, h and w HR pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ from bspa.models.layers import Network, conv3x3, place_model
 from bspa.models.precision import Precision
 from bspa.models.registry import build
 from bspa.models.weights import load_into
-from bspa.training.snapshot import Snapshot, load_snapshot
+from bspa.training.snapshot import Snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import Task, build_seeded, continue_from
+from bspa.training.task import Task, build_seeded
 
 # Step 1 depends on the unit of the error; its authors use grey levels. The last ELU keeps s above -1, and s
 # rises only where the error exceeds 2 exp(s) > 0.73. In [0, 1] almost no error does: s would sink to -1
@@ -30,8 +31,7 @@ GREY_LEVELS = 255.0
 class UncertaintyNetwork(nn.Module):
     """A network with a second head: LR (n, 3, h / scale, w / scale) -> SR and s, both (n, 3, h, w).
 
-    The head upsamples the body's features to the nearest neighbour; then come three 3x3 convolutions, each
-    with an ELU.
+    The head upsamples the body's features to the nearest neighbour, then come its convolutions.
     """
 
     def __init__(self, network: Network):
@@ -47,28 +47,23 @@ class UncertaintyNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the super-resolved image and s."""
         features = self.network.features(x)
-        return self.network.upscale(features, x), self._estimate(features)
+        return self.network.upscale(features, x), self.uncertainty(features)
 
-    def uncertainty(self, x: Tensor) -> Tensor:
-        """Return s alone."""
-        return self._estimate(self.network.features(x))
-
-    def _estimate(self, features: Tensor) -> Tensor:
+    def uncertainty(self, features: Tensor) -> Tensor:
+        """Return s for the body's features, in float32 under autocast, too."""
         first, *others = self.head
         assert isinstance(first, nn.Conv2d)
-        assert first.bias is not None
         s = convolve_upsampled(features, first.weight, first.bias, self.network.scale)
         for layer in others:
             s = layer(s)
-        return s.to(first.weight.dtype)  # float32 under autocast, too
+        return s.to(first.weight.dtype)
 
 
-def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor, scale: int) -> Tensor:
+def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor | None, scale: int) -> Tensor:
     """Upsample ``x`` to the nearest neighbour and convolve it, as one transposed convolution.
 
-    Upsampling is a transposed convolution with a kernel of ones, and two convolutions in a row are one. This
-    takes (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4. The convolution
-    (o, c, 3, 3) pads with zeros.
+    This takes (scale + 2)^2 products of an LR pixel instead of 9 scale^2: 36 instead of 144 at x4.
+    ``weight``: (o, c, 3, 3) of a convolution that pads with zeros.
     """
     kernel = weight.flip(2, 3).transpose(0, 1)
     shifts = [(shift, scale - 1 - shift) for shift in range(scale)]
@@ -84,61 +79,46 @@ def build_uncertainty(stage: Stage) -> UncertaintyNetwork:
         return UncertaintyNetwork(build(stage.arch, stage.scale, **stage.options))
 
 
-def uncertainty_loss(output: Tensor, s: Tensor, target: Tensor) -> Tensor:
-    """Step 1: mean |exp(-s) output - exp(-s) target| + 2 mean(s), all (n, c, h, w)."""
-    return (torch.exp(-s) * (output - target).abs()).mean() + 2 * s.mean()
-
-
-def uncertainty_weights(s: Tensor) -> Tensor:
-    """Step 2's weights, at least 1: s less its minimum over each image and colour, plus 1."""
-    return s - s.amin((2, 3), keepdim=True) + 1
-
-
-def weighted_l1(output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Step 2: mean of weights * |output - target|, all (n, c, h, w)."""
-    return (weights * (output - target).abs()).mean()
-
-
 def estimate_uncertainty(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-    """Return step 1's loss of an `UncertaintyNetwork`, see `bspa.training.task.Objective`."""
+    """Return step 1's loss of an `UncertaintyNetwork`: mean |exp(-s) SR - exp(-s) HR| + 2 mean(s)."""
     with precision.autocast():
         output, s = model(lr)
-    return uncertainty_loss(GREY_LEVELS * output, s, GREY_LEVELS * hr)
+    return (torch.exp(-s) * (GREY_LEVELS * output - GREY_LEVELS * hr).abs()).mean() + 2 * s.mean()
 
 
 class WeightedByUncertainty:
-    """Step 2's objective for the plain network; s comes from step 1's network, which does not change."""
+    """Step 2's objective for the plain network: L1, each sample weighted by s, which step 1's network gives.
+
+    The weights are s less its minimum over each image and colour, plus 1.
+    """
 
     def __init__(self, estimator: UncertaintyNetwork):
         self.estimator = estimator.eval().requires_grad_(False)
 
     def __call__(self, model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
-        """Return the loss; it is L1 where s is constant."""
+        """Return the loss."""
         with precision.autocast():
             output = model(lr)
         with torch.no_grad(), precision.autocast():
-            s = self.estimator.uncertainty(lr)
-        return weighted_l1(output, hr, uncertainty_weights(s))
+            s = self.estimator.uncertainty(self.estimator.network.features(lr))
+        weights = s - s.amin((2, 3), keepdim=True) + 1
+        return (weights * (output - hr).abs()).mean()
 
 
-def prepare_uncertainty(stage: Stage, previous: str | None, device: torch.device) -> Task:
+def prepare_uncertainty(stage: Stage, initial: Snapshot | None, _device: torch.device) -> Task:
     """Step 1: train network and head, from a snapshot of step 1 or from the seed's weights."""
-    del device
-    return continue_from(previous, build_uncertainty(stage), estimate_uncertainty)
+    return Task(model=build_uncertainty(stage), objective=estimate_uncertainty, initial=initial)
 
 
-def prepare_weighted(stage: Stage, previous: str | None, device: torch.device) -> Task:
-    """Step 2: train the network alone, from step 1's snapshot ``previous``."""
-    assert previous is not None
-    step1, _ = load_snapshot(previous)
+def prepare_weighted(stage: Stage, initial: Snapshot | None, device: torch.device) -> Task:
+    """Step 2: train the network alone, from step 1's snapshot ``initial``."""
+    assert initial is not None
     estimator = build_uncertainty(stage)
-    load_into(estimator, step1.weights, path=previous)
-    place_model(estimator, device)
+    load_into(estimator, initial.weights, path=initial.path)
     return Task(
         model=build_seeded(stage.arch, stage.scale, stage.options, stage.seed),
-        objective=WeightedByUncertainty(estimator),
-        initial=network_part(step1),
-        initial_path=previous,
+        objective=WeightedByUncertainty(place_model(estimator, device)),
+        initial=network_part(initial),
     )
 
 
@@ -149,9 +129,9 @@ def network_part(snapshot: Snapshot) -> Snapshot:
         prefix = "network."
         return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
 
-    return Snapshot(
+    return replace(
+        snapshot,
         weights=part(snapshot.weights),
         moments={moment: part(values) for moment, values in snapshot.moments.items()},
-        optimiser_steps=snapshot.optimiser_steps,
         average=part(snapshot.average),
     )

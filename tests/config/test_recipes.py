@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 
 from bspa.config.load import load_config
-from bspa.config.recipes import lay_out_cycles, without_effect
+from bspa.config.recipes import Phase, lay_out_cycles, without_effect
 from bspa.config.schema import Config
 
+MakeConfig = Callable[..., Config]
 
-def config(root: Path, **method: Any) -> Config:
-    values = yaml.safe_load((root / "config.yaml").read_text())
-    values["training"] |= {"epochs": 400, "halve_every": 200}
-    values["methods"]["tested"] = {
-        "sampling": "alternating",
-        "uniform_epochs": 50,
-        "inverse_epochs": 50,
-        **method,
-    }
-    return load_config(values)
+
+@pytest.fixture
+def config(values: dict[str, Any]) -> MakeConfig:
+    """The default config of 400 epochs with a recipe of its own; alternating, unless changed."""
+
+    def make(epochs: int = 400, **method: Any) -> Config:
+        changed = values | {"training": values["training"] | {"epochs": epochs, "halve_every": 200}}
+        own = {"sampling": "alternating", "uniform_epochs": 50, "inverse_epochs": 50, **method}
+        changed["methods"] = values["methods"] | {
+            "tested": own,
+            "matched": {"sampling": "uniform", "match_steps": "tested"},
+        }
+        return load_config(changed)
+
+    return make
 
 
 def epochs(settings: Config, method: str = "tested") -> list[tuple[int | None, int | None, int]]:
@@ -35,98 +40,68 @@ def epochs(settings: Config, method: str = "tested") -> list[tuple[int | None, i
     return cycles
 
 
-def test_the_default_alternation_is_four_cycles_of_the_baselines_length(root: Path) -> None:
-    settings = config(root)
-    assert epochs(settings) == [(50, 50, 100), (50, 50, 200), (50, 50, 300), (50, 50, 400)]
-    assert epochs(settings, "baseline") == [(400, None, 400)]
-    assert epochs(settings, "inverse") == [(None, 400, 400)]
+def phases(settings: Config, method: str = "tested") -> list[Phase]:
+    return [phase for cycle in lay_out_cycles(settings, "fsrcnn", method) for phase in cycle.phases]
 
 
-def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(root: Path) -> None:
-    settings = config(root, inverse_epochs=1, count_inverse=False)
+def test_the_default_alternation_is_four_cycles_of_the_baselines_length(config: MakeConfig) -> None:
+    assert epochs(config()) == [(50, 50, 100), (50, 50, 200), (50, 50, 300), (50, 50, 400)]
+    assert epochs(config(), "baseline") == [(400, None, 400)]
+    assert epochs(config(), "inverse") == [(None, 400, 400)]
+
+
+def test_the_letter_of_algorithm_1_does_not_count_inverse_epochs(config: MakeConfig) -> None:
+    settings = config(inverse_epochs=1, count_inverse=False)
     assert epochs(settings) == [(50, 1, 50 * k) for k in range(1, 9)]
-    phases = [p for c in lay_out_cycles(settings, "fsrcnn", "tested") for p in c.phases]
-    assert [p.counts for p in phases] == [True, False] * 8
-    assert [p.first_epoch for p in phases] == [
-        0,
-        50,
-        50,
-        100,
-        100,
-        150,
-        150,
-        200,
-        200,
-        250,
-        250,
-        300,
-        300,
-        350,
-        350,
-        400,
-    ]
+    assert [p.counts for p in phases(settings)] == [True, False] * 8
+    assert [p.first_epoch for p in phases(settings)] == [50 * ((k + 1) // 2) for k in range(16)]
+    assert epochs(settings, "matched") == [(408, None, 408)]  # as many steps
 
 
 @pytest.mark.parametrize(("uniform", "inverse"), [(30, 50), (150, 90), (1000, 1), (399, 5), (400, 50)])
-def test_counted_phases_use_exactly_the_epochs_there_are(root: Path, uniform: int, inverse: int) -> None:
-    cycles = lay_out_cycles(config(root, uniform_epochs=uniform, inverse_epochs=inverse), "fsrcnn", "tested")
-    phases = [p for c in cycles for p in c.phases]
-    assert sum(p.epochs for p in phases) == 400
-    assert all(p.epochs > 0 for p in phases)
-    starts = [p.first_epoch for p in phases]
-    assert starts == [sum(p.epochs for p in phases[:n]) for n in range(len(phases))]
-    assert cycles[-1].end_epoch == 400
+def test_counted_phases_use_exactly_the_epochs_there_are(
+    config: MakeConfig, uniform: int, inverse: int
+) -> None:
+    settings = config(uniform_epochs=uniform, inverse_epochs=inverse)
+    lengths = [p.epochs for p in phases(settings)]
+    assert sum(lengths) == epochs(settings)[-1][-1] == 400
+    assert min(lengths) > 0
+    assert [p.first_epoch for p in phases(settings)] == [sum(lengths[:n]) for n in range(len(lengths))]
 
 
-def test_a_recipe_can_match_the_steps_of_another(root: Path) -> None:
-    settings = config(root, inverse_epochs=1, count_inverse=False)
-    values = settings.model_dump()
-    values["methods"]["matched"] = {"sampling": "uniform", "match_steps": "tested"}
-    assert epochs(load_config(values), "matched") == [(408, None, 408)]
-
-
-def test_sampling_aug_is_one_stage_and_udn_two_within_the_epochs(root: Path) -> None:
+def test_sampling_aug_is_one_stage_and_udn_two_within_the_epochs(config: MakeConfig) -> None:
     def stages(settings: Config, method: str) -> list[tuple[str, int, int]]:
-        (cycle,) = lay_out_cycles(settings, "fsrcnn", method)
-        assert cycle.end_epoch == 400
-        return [(phase.name, phase.first_epoch, phase.epochs) for phase in cycle.phases]
+        return [(phase.name, phase.first_epoch, phase.epochs) for phase in phases(settings, method)]
 
-    settings = config(root)
+    settings = config(sampling="uniform", loss="uncertainty", uncertainty_epochs=100)
     assert stages(settings, "sampling_aug") == [("informative", 0, 400)]
     assert stages(settings, "udn") == [("uncertainty", 0, 200), ("weighted", 200, 200)]
-    uneven = {"sampling": "uniform", "loss": "uncertainty", "uncertainty_epochs": 100}
-    values = yaml.safe_load((root / "config.yaml").read_text())
-    values["training"] |= {"epochs": 400}
-    values["methods"]["udn"] = uneven
-    assert stages(load_config(values), "udn") == [("uncertainty", 0, 100), ("weighted", 100, 300)]
+    assert stages(settings, "tested") == [("uncertainty", 0, 100), ("weighted", 100, 300)]
 
 
 @pytest.mark.parametrize(("epochs", "first"), [(12, 12), (12, 40), (1, None)])
 def test_udn_without_an_epoch_for_its_second_step_is_refused(
-    root: Path, epochs: int, first: int | None
+    config: MakeConfig, epochs: int, first: int | None
 ) -> None:
-    values = yaml.safe_load((root / "config.yaml").read_text())
-    values["training"]["epochs"] = epochs
-    values["methods"]["udn"]["uncertainty_epochs"] = first
-    with pytest.raises(ValueError, match=rf"methods.udn.uncertainty_epochs: .* fsrcnn has {epochs} in all"):
-        lay_out_cycles(load_config(values), "fsrcnn", "udn")
+    settings = config(epochs, sampling="uniform", loss="uncertainty", uncertainty_epochs=first)
+    with pytest.raises(ValueError, match=rf"tested\.uncertainty_epochs: .* fsrcnn has {epochs} in all"):
+        lay_out_cycles(settings, "fsrcnn", "tested")
 
 
 @pytest.mark.parametrize(
-    ("method", "says"),
+    ("uniform", "inverse", "attribution", "says"),
     [
-        ({}, None),
-        ({"uniform_epochs": 400}, "no inverse phase"),
-        ({"uniform_epochs": 200, "inverse_epochs": 200}, None),
-        ({"uniform_epochs": 200, "inverse_epochs": 200, "attribution": {}}, "no mask"),
-        ({"uniform_epochs": 100, "inverse_epochs": 100, "attribution": {}}, None),
-        (
-            {"uniform_epochs": 100, "inverse_epochs": 100, "attribution": {"update": "cumulative"}},
-            "one mask",
-        ),
+        (50, 50, None, None),
+        (400, 50, None, "no inverse phase"),
+        (200, 200, None, None),
+        (200, 200, {}, "no mask"),
+        (100, 100, {}, None),
+        (100, 100, {"update": "cumulative"}, "one mask"),
     ],
 )
-def test_a_recipe_without_effect_is_told(root: Path, method: dict[str, Any], says: str | None) -> None:
-    settings = config(root, **method)
+def test_a_recipe_without_effect_is_told(
+    config: MakeConfig, uniform: int, inverse: int, attribution: dict[str, str] | None, says: str | None
+) -> None:
+    settings = config(uniform_epochs=uniform, inverse_epochs=inverse, attribution=attribution)
     told = without_effect(settings.methods["tested"], lay_out_cycles(settings, "fsrcnn", "tested"))
     assert (told is None) if says is None else (told is not None and says in told)

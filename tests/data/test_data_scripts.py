@@ -1,22 +1,19 @@
-"""The scripts of rules/data.smk, one after the other as Snakemake would run them."""
+"""The scripts of rules/data.smk, as Snakemake would run them."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from bspa.data.manifest import read_manifest
-from bspa.data.packed import PackedImages
-from bspa.difficulty.grid import count_windows
-from bspa.difficulty.windows import read_windows
+from tests.support.noise import noise
 
 Run = Callable[..., Path]
 MakeManifest = Callable[[str, list[tuple[int, int]]], Path]
@@ -46,8 +43,7 @@ def manifest(run: Run, tmp_path: Path) -> MakeManifest:
         folder = tmp_path / name
         folder.mkdir()
         for number, (height, width) in enumerate(sizes):
-            samples = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
-            Image.fromarray(samples).save(folder / f"{number}.png")
+            Image.fromarray(noise(height, width, number)).save(folder / f"{number}.png")
         source = {"hr": None, "kind": "folder", "lr": None, "path": str(folder)}
         options = {"scales": [2, 4], "minimum_side": 24, "minimum_side_reason": "sub-images of 24 pixels"}
         return run("make_manifest", f"{name}/manifest.csv", source=source, **options)
@@ -58,29 +54,32 @@ def manifest(run: Run, tmp_path: Path) -> MakeManifest:
 @pytest.fixture
 def check(run: Run) -> Callable[..., Path]:
     def check(classes: int, **manifests: Path) -> Path:
-        return run(
-            "check_data",
-            "checked.txt",
-            files={"manifests": list(manifests.values())},
-            sources=list(manifests),
-            train="train",
-            benchmarks=[name for name in manifests if name != "train"],
-            grids={2: GRID, 4: GRID},
-            classes={"default": classes},
-        )
+        sources = {"sources": list(manifests), "train": "train", "benchmarks": [*manifests][1:]}
+        settings = sources | {"grids": {2: GRID, 4: GRID}, "classes": {"default": classes}}
+        return run("check_data", "checked.txt", files={"manifests": list(manifests.values())}, **settings)
 
     return check
 
 
-def test_photographs_to_windows(run: Run, manifest: MakeManifest) -> None:
-    made = manifest("train", [(61, 50), (24, 90)])
-    assert read_manifest(made)["id"].tolist() == ["0", "1"]
-    packed = run("pack_images", "x4.h5", files={"manifest": str(made)}, scale=4, border="clamp")
-    assert PackedImages(packed).hr_shapes.tolist() == [[60, 48], [24, 88]]
-    windows = read_windows(run("crop_sub_images", "windows.h5", files={"packed": str(packed)}, **GRID))
-    assert len(windows) == count_windows([[60, 48], [24, 88]], **GRID)
-    with pytest.raises(ValueError, match="scale, 4"):
-        run("crop_sub_images", "other.h5", files={"packed": str(packed)}, size=24, step=10, threshold=8)
+def test_an_archive_is_fetched_and_unpacked(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for name in ("set/a.png", "notes.txt"):
+            archive.writestr(name, "content")
+    settings = {"urls": [str(tmp_path / "mine.zip")], "sha256": None, "size": None, "only": ["set/*"]}
+    with pytest.raises(OSError, match=r"has .* sha256"):
+        run("fetch_archive", "archives/demo", **settings | {"sha256": "0" * 64})
+    with pytest.raises(ValueError, match=r"\*\.jpg"):
+        run("fetch_archive", "archives/demo", **settings | {"only": ["*.jpg"]})
+    assert not (tmp_path / "archives/demo").exists()
+    (tmp_path / "archives/demo/of an orphan").mkdir(parents=True)
+    with caplog.at_level("INFO", "bspa"):
+        run("fetch_archive", "archives/demo", **settings)
+    assert "archives: demo: sha256: " in caplog.text
+    assert sorted(tmp_path.glob("archives/**/*")) == sorted(
+        tmp_path / "archives" / name for name in ("demo", "demo/set", "demo/set/a.png")
+    )
 
 
 def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -> None:
@@ -88,20 +87,17 @@ def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -
         manifest("train", [(61, 50), (23, 90)])
 
 
-def test_checked_sources_are_counted(check: Callable[..., Path], manifest: MakeManifest) -> None:
-    text = check(10, train=manifest("train", [(60, 48), (24, 48)])).read_text()
-    assert text == (
+def test_sources_are_counted_and_have_a_sub_image_for_each_class(
+    check: Callable[..., Path], manifest: MakeManifest, tmp_path: Path
+) -> None:
+    train = manifest("train", [(60, 48), (24, 48)])
+    checked = check(15, train=train)
+    assert checked.read_text() == (
         "train: 2 photographs, 0.0 megapixels\n"
         "train, x2: 15 sub-images\n"  # 4 rows of 3 windows, and one row of 3
         "train, x4: 15 sub-images\n"
     )
-
-
-def test_more_classes_than_sub_images(
-    check: Callable[..., Path], manifest: MakeManifest, tmp_path: Path
-) -> None:
-    train = manifest("train", [(60, 48), (24, 48)])
-    check(15, train=train).unlink()
+    checked.unlink()
     with pytest.raises(ValueError, match="default: classes is 16, but train has only 15 sub-images at x2"):
         check(16, train=train)
     assert not (tmp_path / "checked.txt").exists()

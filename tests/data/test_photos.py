@@ -18,14 +18,17 @@ from PIL import Image
 
 from bspa.data.photos import decode_photo, read_photo
 from bspa.data.sources import PHOTO_SUFFIXES
+from tests.support.noise import noise
 
 Pixels = NDArray[np.uint8]
-COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+COLOURS = noise(6, 9)
+KINDS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF"]
 
 
-def encoded(image: Image.Image, **options: Any) -> bytes:
+def encoded(image: Image.Image | NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, **options)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -37,13 +40,8 @@ def png_16_bit(samples: NDArray[np.uint16], colour_type: int) -> bytes:
 
     height, width = samples.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("suffix", [*PHOTO_SUFFIXES, ".PNG"])
@@ -52,18 +50,16 @@ def test_every_accepted_suffix(tmp_path: Path, suffix: str, caplog: pytest.LogCa
     image = Image.fromarray(np.full((5, 7, 3), (200, 100, 50), np.uint8))
     image.save(path, **({"lossless": True} if suffix == ".webp" else {"quality": 95}))
     photo = read_photo(path)
-    assert photo.shape == (5, 7, 3)
-    assert photo.dtype == np.uint8
+    assert (photo.shape, photo.dtype) == ((5, 7, 3), np.uint8)
     assert np.abs(photo.astype(int) - (200, 100, 50)).max() <= 2
     photo[0, 0] = 0  # the caller's own
     assert not caplog.records
 
 
-@pytest.mark.parametrize("mode", ["1", "L"])
-def test_gray_has_three_equal_channels(mode: str) -> None:
-    gray = Image.fromarray(COLOURS[:, :, 0]).convert(mode)
-    photo = decode_photo(encoded(gray, format="PNG"), "gray.png")
-    assert np.array_equal(photo, np.repeat(np.asarray(gray.convert("L"))[:, :, None], 3, axis=2))
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_gray_and_palette_become_rgb(mode: str) -> None:
+    image = Image.fromarray(COLOURS).convert(mode)
+    assert np.array_equal(decode_photo(encoded(image), "a.png"), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
@@ -75,50 +71,38 @@ def test_16_bits_keep_the_high_byte(colour_type: int, channels: int) -> None:
     photo = decode_photo(png_16_bit(samples, colour_type), "deep.png")
     assert photo[0, :, 0].tolist() == (values // 256).tolist()
     assert (photo == photo[:, :, :1]).all()
-
-
-def test_16_bit_gray_tiff_of_either_byte_order() -> None:
-    values = np.array([[0, 255, 256, 65535, 4660]], np.uint16)
-    little = encoded(Image.fromarray(values), format="TIFF")
-    assert decode_photo(little, "deep.tif")[0, :, 0].tolist() == [0, 0, 1, 255, 18]
-
-
-def test_palette() -> None:
-    image = Image.fromarray(COLOURS).quantize(8)
-    expected = np.asarray(image.convert("RGB"))
-    assert np.array_equal(decode_photo(encoded(image, format="PNG"), "palette.png"), expected)
+    tiff = decode_photo(encoded(samples[..., 0], "TIFF"), "deep.tif")
+    assert tiff[0, :, 0].tolist() == (values // 256).tolist()
 
 
 def test_transparency_is_shown_over_white(caplog: pytest.LogCaptureFixture) -> None:
     rgba = np.dstack([COLOURS, np.full(COLOURS.shape[:2], 255, np.uint8)])
-    assert np.array_equal(decode_photo(encoded(Image.fromarray(rgba), format="PNG"), "a.png"), COLOURS)
+    assert np.array_equal(decode_photo(encoded(rgba), "a.png"), COLOURS)
     assert not caplog.records
     rgba[0, :, 3] = 0
     rgba[1, :, 3] = 51
-    photo = decode_photo(encoded(Image.fromarray(rgba), format="PNG"), "a.png")
+    photo = decode_photo(encoded(rgba), "a.png")
     assert (photo[0] == 255).all()
     assert np.abs(photo[1] - (COLOURS[1] * 0.2 + 255 * 0.8)).max() <= 1
     assert np.array_equal(photo[2:], COLOURS[2:])
     assert "a.png has transparent parts" in caplog.text
 
 
-def test_transparency_of_gray_and_palette() -> None:
-    gray = Image.fromarray(np.array([[10, 200]], np.uint8))
-    alpha = Image.merge("LA", [gray, Image.fromarray(np.array([[0, 255]], np.uint8))])
-    assert decode_photo(encoded(alpha, format="PNG"), "la.png")[0, :, 0].tolist() == [255, 200]
+def test_transparency_of_gray_palette_and_colour_key() -> None:
+    gray, alpha = (Image.fromarray(np.array([row], np.uint8)) for row in ([10, 200], [0, 255]))
+    assert decode_photo(encoded(Image.merge("LA", [gray, alpha])), "la.png")[0, :, 0].tolist() == [255, 200]
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
-    photo = decode_photo(encoded(palette, format="PNG", transparency=0), "p.png")
+    photo = decode_photo(encoded(palette, transparency=0), "p.png")
     assert photo[0].tolist() == [[255, 255, 255], [40, 50, 60]]
-    colours = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
-    keyed = encoded(colours, format="PNG", transparency=(1, 2, 3))
+    keyed = encoded(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8), transparency=(1, 2, 3))
     assert decode_photo(keyed, "key.png")[0].tolist() == [[255, 255, 255], [4, 5, 6]]
 
 
 def test_cmyk() -> None:
     image = Image.fromarray(np.full((16, 16, 3), (200, 100, 50), np.uint8)).convert("CMYK")
-    photo = decode_photo(encoded(image, format="JPEG", quality=95), "cmyk.jpg")
+    photo = decode_photo(encoded(image, "JPEG", quality=95), "cmyk.jpg")
     assert np.abs(photo.astype(int) - (200, 100, 50)).max() <= 3
 
 
@@ -138,80 +122,68 @@ def test_cmyk() -> None:
 def test_exif_orientation(orientation: int, upright: Callable[[Pixels], Pixels]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(Image.fromarray(COLOURS), format="PNG", exif=exif)
-    assert np.array_equal(decode_photo(data, "turned.png"), upright(COLOURS))
+    assert np.array_equal(decode_photo(encoded(COLOURS, exif=exif), "turned.png"), upright(COLOURS))
 
 
-def test_content_decides_and_the_suffix_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "really_a_jpeg.png"
-    Image.fromarray(COLOURS).save(path, format="JPEG")
+def test_content_decides_and_the_suffix_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    data = encoded(COLOURS, "JPEG")
     with caplog.at_level(logging.WARNING, "bspa"):
-        photo = read_photo(path)
-    assert np.array_equal(photo, np.asarray(Image.open(path)))
-    assert f"{path} holds a JPEG image; its content decides" in caplog.text
+        photo = decode_photo(data, "really_a_jpeg.png")
+    assert np.array_equal(photo, np.asarray(Image.open(io.BytesIO(data))))
+    assert "really_a_jpeg.png holds a JPEG image; its content decides" in caplog.text
 
 
-def test_first_picture_of_a_camera_file(caplog: pytest.LogCaptureFixture) -> None:
-    pictures = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (40, 200)]
-    data = encoded(pictures[0], format="MPO", save_all=True, append_images=pictures[1:])
-    assert (decode_photo(data, "camera.jpg") == 40).all()
-    assert not caplog.records
-
-
-@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
-def test_several_pictures_are_refused(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["MPO", "TIFF", "WEBP", "PNG"])
+def test_several_pictures_are_refused_except_a_cameras(kind: str) -> None:
     pictures = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (40, 200, 90)]
-    data = encoded(pictures[0], format=kind, save_all=True, append_images=pictures[1:])
-    with pytest.raises(ValueError, match=r"^pages\.x: holds 3 pictures; save the one"):
-        decode_photo(data, "pages.x")
+    data = encoded(pictures[0], kind, save_all=True, append_images=pictures[1:])
+    if kind == "MPO":
+        assert (decode_photo(data, "camera.jpg") == 40).all()
+    else:
+        with pytest.raises(ValueError, match=r"^pages\.x: holds 3 pictures; save the one"):
+            decode_photo(data, "pages.x")
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PPM", "ICO"])
 def test_other_formats_are_refused_whatever_their_name(kind: str) -> None:
-    data = encoded(Image.fromarray(COLOURS), format=kind)
     with pytest.raises(ValueError, match=r"^photo\.png: is not a PNG, JPEG, WebP, BMP or TIFF image"):
-        decode_photo(data, "photo.png")
+        decode_photo(encoded(COLOURS, kind), "photo.png")
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_32_bits_are_refused(dtype: Any) -> None:
-    data = encoded(Image.fromarray(np.ones((4, 4), dtype)), format="TIFF")
     with pytest.raises(ValueError, match=r"deep\.tif: has 32-bit samples"):
-        decode_photo(data, "deep.tif")
+        decode_photo(encoded(np.ones((4, 4), dtype), "TIFF"), "deep.tif")
 
 
 def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
-    data = encoded(Image.new("L", (1200, 1000)), format="PNG")
-    with pytest.raises(ValueError, match=r"bomb\.png: has more than 1 megapixels.*decompression bomb"):
-        decode_photo(data, "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ValueError, match=r"bomb\.png: Image size .* exceeds limit"):
+        decode_photo(encoded(Image.new("L", (120, 10))), "bomb.png")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9])
 def test_broken_off_files_are_refused(kind: str, share: float) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    data = encoded(Image.fromarray(noise), format=kind)
+    data = encoded(noise(64, 64), kind)
     with pytest.raises(ValueError, match=r"^broken\.img: "):
         decode_photo(data[: int(share * len(data))], "broken.img")
 
 
 @pytest.mark.parametrize("lost", [1, 4, 12, 20])
 def test_a_png_that_lacks_its_last_bytes_is_refused(lost: int) -> None:
-    data = encoded(Image.fromarray(COLOURS), format="PNG")
     with pytest.raises(ValueError, match=r"photo\.png: breaks off|photo\.png: .*truncated"):
-        decode_photo(data[:-lost], "photo.png")
+        decode_photo(encoded(COLOURS)[:-lost], "photo.png")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-@settings(max_examples=150, deadline=None)
-@given(kind=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "TIFF"]), data=st.data())
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from(KINDS), data=st.data())
 def test_damaged_files_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    options = {} if kind == "BMP" else {"exif": exif}
-    content = bytearray(encoded(Image.fromarray(COLOURS), format=kind, **options))
+    content = bytearray(encoded(COLOURS, kind, **({} if kind == "BMP" else {"exif": exif})))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -219,29 +191,26 @@ def test_damaged_files_decode_or_are_refused(kind: str, data: st.DataObject) -> 
     except ValueError as error:
         assert str(error).startswith("damaged: ")  # noqa: PT017
     else:
-        assert photo.ndim == 3
-        assert photo.shape[2] == 3
+        assert photo.ndim == photo.shape[2] == 3
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"gone\.png: is not there"):
-        read_photo(tmp_path / "gone.png")
-    link = tmp_path / "link.png"
-    link.symlink_to("nowhere.png")
-    with pytest.raises(ValueError, match=r"link\.png: is a link to nowhere\.png, which is not there"):
-        read_photo(link)
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(ValueError, match=r"folder\.png: is a folder, not a file"):
-        read_photo(tmp_path / "folder.png")
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ValueError, match=r"pipe\.png: is a device, not a file"):
-        read_photo(tmp_path / "pipe.png")
+    (tmp_path / "link").symlink_to("nowhere.png")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (
+        ("gone", "is not there"),
+        ("link", r"is a link to nowhere\.png, which is not there"),
+        ("folder", "is a folder or a device, not a file"),
+        ("pipe", "is a folder or a device, not a file"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            read_photo(tmp_path / name)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any file")
 def test_files_without_permission(tmp_path: Path) -> None:
     path = tmp_path / "secret.png"
-    Image.fromarray(COLOURS).save(path)
-    path.chmod(0)
+    path.touch(mode=0)
     with pytest.raises(ValueError, match=r"secret\.png: cannot be read \(Permission denied\)"):
         read_photo(path)

@@ -67,38 +67,23 @@ SCALES = [1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8, 1, 2, 3, 4, 8]
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
-    channels=st.sampled_from([None, 1, 3, 4]),
+    channels=st.sampled_from([(), (1,), (3,), (4,)]),
     scale=st.sampled_from(SCALES),
     border=st.sampled_from(["clamp", "symmetric"]),
     contrast=st.sampled_from([2, 256]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_uint8_is_matlab(
-    height: int, width: int, channels: int, scale: float, border: str, contrast: int, seed: int
+def test_it_is_matlab(
+    height: int, width: int, channels: tuple[int, ...], scale: float, border: str, contrast: int, seed: int
 ) -> None:
-    shape = (height, width) if channels is None else (height, width, channels)
-    samples = np.random.default_rng(seed).integers(0, contrast, shape)
+    samples = np.random.default_rng(seed).integers(0, contrast, (height, width, *channels))
     image = (samples * (255 // (contrast - 1))).astype(np.uint8)  # black and white overshoots the most
     assert_same(imresize(image, scale, border=border), matlab(image, scale, border, rounded=True))
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    height=st.integers(1, 40),
-    width=st.integers(1, 40),
-    scale=st.sampled_from(SCALES),
-    border=st.sampled_from(["clamp", "symmetric"]),
-    dtype=st.sampled_from([np.float32, np.float64]),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_float_is_matlab_without_rounding(
-    height: int, width: int, scale: float, border: str, dtype: Any, seed: int
-) -> None:
-    image = np.random.default_rng(seed).normal(0, 100, (height, width, 3)).astype(dtype)
-    result, expected = imresize(image, scale, border=border), matlab(image, scale, border, rounded=False)
-    assert result.dtype == dtype
-    tolerance = 1e-4 if dtype == np.float32 else 1e-10
-    assert np.abs(result - expected).max() < tolerance, describe(result, expected)
+    for dtype, tolerance in ((np.float32, 1e-4), (np.float64, 1e-10)):
+        result = imresize(image.astype(dtype), scale, border=border)
+        expected = matlab(image, scale, border, rounded=False)
+        assert result.dtype == dtype
+        assert np.abs(result - expected).max() < tolerance, describe(result, expected)
 
 
 # Whole weights of an inner output when shrinking, and what they sum to.
@@ -117,19 +102,6 @@ def test_ties_go_up(factor: int, weights: list[int]) -> None:
     assert_same(result[tied], ((sums[tied] + total / 2) / total).astype(np.uint8))
 
 
-@pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 1 / 4, 2, 3, 4])
-@pytest.mark.parametrize("value", [0, 1, 127, 254, 255])
-def test_flat_stays_flat(scale: float, value: int) -> None:
-    result = imresize(np.full((25, 34, 3), value, np.uint8), scale)
-    assert (result == value).all()
-
-
-def test_enlarging_passes_through_no_wider_kernel() -> None:
-    impulse = np.zeros((1, 21))
-    impulse[0, 10] = 1
-    assert np.flatnonzero(np.abs(imresize(impulse, 4)[0]) > 1e-12).tolist() == list(range(34, 50))
-
-
 def test_views_and_read_only_input() -> None:
     image = np.random.default_rng(0).integers(0, 256, (36, 48, 4), dtype=np.uint8)
     view = image[::-1, :, 2::-1]
@@ -137,27 +109,22 @@ def test_views_and_read_only_input() -> None:
     assert_same(imresize(view, 1 / 3), imresize(np.ascontiguousarray(view), 1 / 3))
 
 
-def test_sizes_round_up() -> None:
-    assert imresize(np.zeros((13, 9, 3), np.uint8), 1 / 4).shape == (4, 3, 3)
-    assert imresize(np.zeros((13, 9), np.uint8), 3).shape == (39, 27)
-
-
 @pytest.mark.parametrize(
-    ("image", "options", "message"),
+    ("shape", "options", "message"),
     [
-        (np.zeros((8, 8), np.uint8), {"scale": 0.3}, "scale is 0.3; expected a whole number"),
-        (np.zeros((8, 8), np.uint8), {"scale": 1.5}, "scale is 1.5"),
-        (np.zeros((8, 8), np.uint8), {"scale": 0}, "scale is 0"),
-        (np.zeros((8, 8), np.uint8), {"scale": float("nan")}, "scale is nan"),
-        (np.zeros((8, 8), np.uint8), {"scale": 2, "border": "wrap"}, "'wrap'; allowed: clamp, symmetric"),
-        (np.zeros((8, 8), np.uint16), {"scale": 2}, "uint16 samples; expected uint8"),
-        (np.zeros(8, np.uint8), {"scale": 2}, r"shape \(8,\)"),
-        (np.zeros((0, 8, 3), np.uint8), {"scale": 2}, r"shape \(0, 8, 3\)"),
+        ((8, 8), {"scale": 0.3}, "scale is 0.3; expected a whole number"),
+        ((8, 8), {"scale": 0}, "scale is 0"),
+        ((8, 8), {"scale": float("nan")}, "scale is nan"),
+        ((8, 8), {"scale": 2, "border": "wrap"}, "'wrap'; allowed: clamp, symmetric"),
+        ((8,), {"scale": 2}, r"shape \(8,\)"),
+        ((0, 8, 3), {"scale": 2}, r"shape \(0, 8, 3\)"),
     ],
 )
-def test_mistakes_are_named(image: NDArray[Any], options: dict[str, Any], message: str) -> None:
+def test_mistakes_are_named(shape: tuple[int, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        imresize(image, **options)
+        imresize(np.zeros(shape, np.uint8), **options)
+    with pytest.raises(ValueError, match="uint16 samples; expected uint8"):
+        imresize(np.zeros((8, 8), np.uint16), 2)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -3,10 +3,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -20,16 +20,14 @@ from bspa.data.manifest import (
     read_manifest,
     rows_for_scale,
     write_manifest,
-)
-from bspa.data.photos import read_photo
+)  # fmt: skip
 from bspa.data.sources import BUILTIN_PHOTOS, PhotoFile, list_files
+from tests.support.noise import noise
 
 
 def save(path: Path, width: int = 40, height: int = 24, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4])
-    samples = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(samples).save(path, **options)
+    Image.fromarray(noise(height, width, seed=len(list(path.parent.iterdir())))).save(path, **options)
     return path
 
 
@@ -40,53 +38,36 @@ def save_pairs(folder: Path, names: list[str], scales: list[int], width: int = 2
             save(folder / f"x{scale}" / f"{name}_LR.png", width // scale, height // scale)
 
 
-# ---- builtin -------------------------------------------------------------------------------------------
+def list_pairs(path: Path | str, *scales: int) -> list[PhotoFile]:
+    return list_files("folder", path=path, hr="*_HR.png", lr="*_LR.png", scales=scales)
 
 
 def test_builtin_photos_are_all_in_the_wheel() -> None:
-    files = list_files("builtin")
-    assert [file.id for file in files] == sorted(BUILTIN_PHOTOS)
-    manifest = make_manifest(files, minimum_side=172)
+    manifest = make_manifest(list_files("builtin"), minimum_side=172)
     assert tuple(manifest.columns) == COLUMNS
-    assert len(manifest) == len(BUILTIN_PHOTOS)
+    assert manifest["id"].tolist() == sorted(BUILTIN_PHOTOS)
     astronaut = manifest.set_index("id").loc["astronaut"]
     assert (astronaut["width"], astronaut["height"]) == (512, 512)
     assert astronaut["sha256"] == hashlib.sha256(Path(astronaut["path"]).read_bytes()).hexdigest()
-    assert manifest["scale"].isna().all()
 
 
 def test_builtin_photos_by_name() -> None:
     assert [file.id for file in list_files("builtin", photos=["rocket", "chelsea"])] == ["chelsea", "rocket"]
-    with pytest.raises(
-        ValueError, match="'chelsee' is not a photograph of scikit-image; did you mean chelsea"
-    ) as error:
-        list_files("builtin", photos=["chelsee", "rocket", "rocket", "zzz"])
-    assert "'rocket' is named 2 times" in str(error.value)
+    with pytest.raises(ValueError, match=r"'chelsee' is not .* scikit-image; did you mean chelsea") as error:
+        list_files("builtin", photos=["chelsee", "rocket", "zzz"])
     assert "'zzz' is not a photograph of scikit-image; allowed: astronaut, brick" in str(error.value)
-    with pytest.raises(ValueError, match="photos is empty"):
-        list_files("builtin", photos=[])
 
 
-def test_sources_take_their_own_keys(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="kind of source is 'zip'; allowed: builtin, folder"):
-        list_files("zip")
-    with pytest.raises(ValueError, match="builtin source takes `photos` alone"):
-        list_files("builtin", path=tmp_path)
-    with pytest.raises(ValueError, match="folder source takes `path`"):
-        list_files("folder")
-
-
-# ---- folders -------------------------------------------------------------------------------------------
-
-
-def test_folder_lists_photographs_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("b.jpg", "a.PNG", "c.v2.tiff"):
+def test_folder_lists_photographs_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b.jpg", "a.PNG", "c.v2.tiff", "deeper/d.png"):
         save(tmp_path / name, format=None)
     for name in ("notes.txt", "x.gif", "y.gif", ".hidden.png", "._a.PNG"):
         (tmp_path / name).write_text("no photograph")
-    save(tmp_path / "deeper" / "d.png")
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
     with caplog.at_level(logging.INFO, "bspa"):
-        files = list_files("folder", path=tmp_path)
+        files = list_files("folder", path=f"~/{tmp_path.name}")
     assert files == [
         PhotoFile(id="a", path=tmp_path / "a.PNG"),
         PhotoFile(id="b", path=tmp_path / "b.jpg"),
@@ -119,30 +100,30 @@ def test_patterns(tmp_path: Path, pattern: str, ids: list[str]) -> None:
 @pytest.mark.parametrize("pattern", ["photo.png", "../*.png", "/tmp/*.png", "a**.png", "HR/**"])
 def test_patterns_that_make_no_sense(tmp_path: Path, pattern: str) -> None:
     save(tmp_path / "photo.png")
-    with pytest.raises(ValueError, match=f"pattern '{pattern}'".replace("*", r"\*").replace(".", r"\.")):
+    with pytest.raises(ValueError, match=re.escape(f"pattern {pattern!r}")):
         list_files("folder", path=tmp_path, hr=pattern)
 
 
 def test_folders_without_photographs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"folder .*gone does not exist"):
-        list_files("folder", path=tmp_path / "gone")
-    file = save(tmp_path / "photos" / "a.png")
-    with pytest.raises(ValueError, match=r"a\.png is a file, not a folder"):
-        list_files("folder", path=file)
-    with pytest.raises(ValueError, match=r"no photographs named like '\*\.jpg': found nothing"):
-        list_files("folder", path=file.parent, hr="*.jpg")
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.raises(
-        ValueError, match=r"has no photographs: found nothing; accepted suffixes: \.png, \.jpg"
+    file, other = save(tmp_path / "photos" / "a.png"), tmp_path / "other"
+    (other / "subfolder").mkdir(parents=True)
+    (other / "a.heic").touch()
+    for path, hr, message in (
+        (tmp_path / "gone", None, "folder .*gone does not exist"),
+        (file, None, r"a\.png is a file, not a folder"),
+        (
+            file.parent,
+            "*.jpg",
+            r"no photographs named like '\*\.jpg': found nothing; accepted suffixes: \.png",
+        ),
+        (
+            other,
+            None,
+            r"no photographs: found 1 x \.heic, 1 x folder; .*subfolders, give a pattern",
+        ),
     ):
-        list_files("folder", path=empty)
-    (empty / "a.heic").touch()
-    (empty / "subfolder").mkdir()
-    with pytest.raises(
-        ValueError, match=r"found 1 x \.heic, 1 x folder; accepted.*of subfolders, give a pattern"
-    ):
-        list_files("folder", path=empty)
+        with pytest.raises(ValueError, match=message):
+            list_files("folder", path=path, hr=hr)
 
 
 def test_two_files_with_one_id(tmp_path: Path) -> None:
@@ -162,25 +143,11 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     str(error.value).encode()
 
 
-def test_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    save(tmp_path / "photos" / "a.png")
-    assert list_files("folder", path="~/photos")[0].path == tmp_path / "photos" / "a.png"
-
-
-# ---- pairs ---------------------------------------------------------------------------------------------
-
-
 def test_pairs_have_a_row_for_each_image_and_scale(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["002", "001"], [2, 3])
-    pairs = {"path": f"{tmp_path}/x{{scale}}", "hr": "*_HR.png", "lr": "*_LR.png"}
-    manifest = make_manifest(list_files("folder", **pairs, scales=[3, 2]))
-    assert list(zip(manifest["id"], manifest["scale"], strict=True)) == [
-        ("001", 2),
-        ("001", 3),
-        ("002", 2),
-        ("002", 3),
-    ]
+    manifest = make_manifest(list_pairs(f"{tmp_path}/x{{scale}}", 3, 2))
+    assert manifest["id"].tolist() == ["001", "001", "002", "002"]
+    assert manifest["scale"].tolist() == [2, 3, 2, 3]
     first = manifest.iloc[0]
     assert first["lr_path"] == str(tmp_path / "x2" / "001_LR.png")
     assert first["lr_sha256"] == hashlib.sha256(Path(first["lr_path"]).read_bytes()).hexdigest()
@@ -196,8 +163,6 @@ def test_pairs_of_the_div2k_layout(tmp_path: Path) -> None:
     manifest = make_manifest(files)
     assert manifest["id"].tolist() == ["0001", "0001", "0002", "0002"]
     assert cut_shapes(rows_for_scale(manifest, 4), 4).tolist() == [[12, 24], [12, 24]]
-    with pytest.raises(ValueError, match="no HR/LR pairs for scale 3; it has them for 2, 4"):
-        rows_for_scale(manifest, 3)
 
 
 def test_incomplete_pairs_are_all_named(tmp_path: Path) -> None:
@@ -205,7 +170,7 @@ def test_incomplete_pairs_are_all_named(tmp_path: Path) -> None:
     (tmp_path / "x2" / "1_LR.png").unlink()
     (tmp_path / "x4" / "3_HR.png").unlink()
     with pytest.raises(ValueError, match="incomplete pairs") as error:
-        list_files("folder", path=f"{tmp_path}/x{{scale}}", hr="*_HR.png", lr="*_LR.png", scales=[2, 4])
+        list_pairs(f"{tmp_path}/x{{scale}}", 2, 4)
     assert f"{tmp_path / 'x2' / '1_HR.png'}: no LR file for it" in str(error.value)
     assert f"{tmp_path / 'x4' / '3_LR.png'}: no HR file for it" in str(error.value)
     assert len(str(error.value).splitlines()) == 3
@@ -213,20 +178,14 @@ def test_incomplete_pairs_are_all_named(tmp_path: Path) -> None:
 
 def test_pairs_that_make_no_sense(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["1"], [2])
-    folder = tmp_path / "x2"
     with pytest.raises(ValueError, match=r"x3 does not exist"):
-        list_files("folder", path=f"{tmp_path}/x{{scale}}", hr="*_HR.png", lr="*_LR.png", scales=[2, 3])
+        list_pairs(f"{tmp_path}/x{{scale}}", 2, 3)
     with pytest.raises(ValueError, match=r"same LR files for every scale of \[2, 3\]; put {scale}"):
-        list_files("folder", path=folder, hr="*_HR.png", lr="*_LR.png", scales=[2, 3])
+        list_pairs(tmp_path / "x2", 2, 3)
     with pytest.raises(ValueError, match="without hr"):
-        list_files("folder", path=folder, lr="*_LR.png", scales=[2])
-    with pytest.raises(ValueError, match="needs the scales"):
-        list_files("folder", path=folder, hr="*_HR.png", lr="*_LR.png")
+        list_files("folder", path=tmp_path / "x2", lr="*_LR.png", scales=[2])
     with pytest.raises(ValueError, match=r"{scale} is for given pairs"):
         list_files("folder", path=f"{tmp_path}/x{{scale}}", scales=[2])
-
-
-# ---- manifest ------------------------------------------------------------------------------------------
 
 
 def test_every_bad_file_is_named_in_one_error(tmp_path: Path) -> None:
@@ -236,31 +195,18 @@ def test_every_bad_file_is_named_in_one_error(tmp_path: Path) -> None:
     (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.bmp").write_text("hello")
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "link.webp").symlink_to(tmp_path / "gone.webp")
-    with pytest.raises(ValueError, match="of 7 files, 6 cannot be used") as error:
-        make_manifest(
-            list_files("folder", path=tmp_path),
-            minimum_side=20,
-            minimum_side_reason="sub-images of 20 pixels",
-        )
-    lines = str(error.value).splitlines()[1:]
-    assert len(lines) == 6
-    for line, name, reason in zip(
-        lines,
-        ["empty.jpg", "folder.png", "link.webp", "small.png", "text.bmp", "truncated.png"],
-        [
-            "is empty",
-            "is a folder",
-            "is a link to",
-            "30x19 pixels, 20 are needed (sub-images of 20 pixels)",
-            "is not a PNG",
-            "truncated",
-        ],
-        strict=True,
-    ):
-        assert line.strip().startswith(f"{tmp_path / name}: ")
-        assert reason in line.split(": ", 1)[1]
+    reasons = {
+        "empty.jpg": "is empty",
+        "small.png": "30x19 pixels, 20 are needed (sub-images of 20 pixels)",
+        "text.bmp": "is not a PNG",
+        "truncated.png": "truncated",
+    }
+    files = list_files("folder", path=tmp_path)
+    with pytest.raises(ValueError, match="of 5 files, 4 cannot be used") as error:
+        make_manifest(files, minimum_side=20, minimum_side_reason="sub-images of 20 pixels")
+    for line, (name, reason) in zip(str(error.value).splitlines()[1:], reasons.items(), strict=True):
+        assert line.startswith(f"  {tmp_path / name}: ")
+        assert reason in line
 
 
 def test_at_most_twenty_bad_files_are_named(tmp_path: Path) -> None:
@@ -268,46 +214,27 @@ def test_at_most_twenty_bad_files_are_named(tmp_path: Path) -> None:
         (tmp_path / f"{number:02}.png").touch()
     with pytest.raises(ValueError, match="of 50 files, 50 cannot be used") as error:
         make_manifest(list_files("folder", path=tmp_path))
-    lines = str(error.value).splitlines()
-    assert len(lines) == 22
-    assert lines[-1].strip() == "... and 30 more"
+    assert str(error.value).splitlines()[21:] == ["  ... and 30 more"]
 
 
 def test_pairs_of_wrong_sizes(tmp_path: Path) -> None:
     save_pairs(tmp_path, ["1", "2"], [2])
     save(tmp_path / "x2" / "2_LR.png", 12, 7)
-    files = list_files("folder", path=tmp_path / "x2", hr="*_HR.png", lr="*_LR.png", scales=[2])
-    with pytest.raises(
-        ValueError, match=r"2_LR\.png: 12x7 pixels, but .*2_HR\.png has 24x12.*scale 2 is 12x6"
-    ):
+    files = list_pairs(tmp_path / "x2", 2)
+    with pytest.raises(ValueError, match=r"2_LR\.png: 12x7 pixels, but .*2_HR\.png has 24x12.* is 12x6"):
         make_manifest(files)
-
-
-def test_sizes_are_those_of_the_upright_image(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    save(tmp_path / "turned.jpg", 40, 24, exif=exif)
-    row = make_manifest(list_files("folder", path=tmp_path)).iloc[0]
-    assert (row["height"], row["width"]) == read_photo(tmp_path / "turned.jpg").shape[:2] == (40, 24)
-
-
-def test_threads_change_nothing(tmp_path: Path) -> None:
-    for number in range(12):
-        save(tmp_path / f"{number}.png", 20 + number)
-    files = list_files("folder", path=tmp_path)
-    pd.testing.assert_frame_equal(make_manifest(files, threads=1), make_manifest(files, threads=5))
 
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_manifest_survives_a_round_trip(tmp_path: Path, paired: bool) -> None:
     if paired:
         save_pairs(tmp_path / "p", ["NA", "001", "a,b"], [2, 3])
-        options = {"path": f"{tmp_path}/p/x{{scale}}", "hr": "*_HR.png", "lr": "*_LR.png"}
+        files = list_pairs(f"{tmp_path}/p/x{{scale}}", 2, 3)
     else:
         for name in ("NA", "001", 'quote"', "two words", "naïve", "null"):
             save(tmp_path / "p" / f"{name}.png")
-        options = {"path": tmp_path / "p"}
-    manifest = make_manifest(list_files("folder", **options, scales=[2, 3]))
+        files = list_files("folder", path=tmp_path / "p")
+    manifest = make_manifest(files)
     write_manifest(manifest, tmp_path / "manifest.csv")
     again = read_manifest(tmp_path / "manifest.csv")
     pd.testing.assert_frame_equal(again, manifest, check_dtype=False)
@@ -325,9 +252,8 @@ def test_other_files_are_no_manifest(tmp_path: Path) -> None:
 
 def test_photographs_in_both(tmp_path: Path) -> None:
     photo = save(tmp_path / "train" / "a.png")
-    save(tmp_path / "train" / "b.png")
-    (tmp_path / "test").mkdir()
+    save(tmp_path / "train" / "b.png", 41)
+    save(tmp_path / "test" / "b.png", 42)
     (tmp_path / "test" / "copy.png").write_bytes(photo.read_bytes())
-    save(tmp_path / "test" / "b.png")
     train, test = (make_manifest(list_files("folder", path=tmp_path / name)) for name in ("train", "test"))
     assert photos_in_both(train, test) == ["copy"]

@@ -1,92 +1,43 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from torch import Tensor, nn
 
-from bspa.figures.attribution_maps import (
-    Attributions,
-    figure_attribution,
-    group,
-    layer_names,
-    read_attributions,
-)
+from bspa.figures.attribution_maps import figure_attribution, group, layer_names, read_attributions
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
-from bspa.training.attribution import attributable
-from bspa.training.masks import top_fraction_mask
-from tests.support.figure_files import FSRCNN, assert_nothing_is_cut_off, run_script
+from bspa.training.attribution import attributable, top_fraction_mask
+from tests.support.figure_files import FSRCNN, assert_nothing_is_cut_off
 
 LAYERS = ["feature extraction", "shrinking", "mapping 1", "expanding", "deconvolution"]
 
 
-@pytest.fixture(scope="module")
-def model() -> nn.Module:
-    return build("fsrcnn", 4, **FSRCNN["options"])
-
-
-def write_attribution(path: Path, units: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Path:
-    importance = {f"importance.{name}": value for name, value in units.items()}
-    save_weights(path, {**importance, **{f"mask.{name}": mask for name, mask in masks.items()}}, {})
-    return path
-
-
-def attribution(
-    model: nn.Module, seed: int, *, unit: str = "weight"
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    torch.manual_seed(seed)
+@pytest.mark.parametrize("unit", ["weight", "filter", "nothing"])
+def test_means_over_layers_are_those_of_plain_sums(tmp_path: Path, unit: str) -> None:
+    model = build("fsrcnn", 4, **FSRCNN["options"])
     shapes = {name: tuple(dict(model.named_parameters())[name].shape) for name in attributable(model)}
-    units = {
-        name: torch.rand(shape if unit == "weight" else (*shape[:2], 1, 1)) ** 3
-        for name, shape in shapes.items()
-    }
-    masks = {name: mask.expand(shapes[name]) for name, mask in top_fraction_mask(units, 0.2).items()}
-    return units, masks
-
-
-@pytest.fixture
-def files(tmp_path: Path, model: nn.Module) -> list[Path]:
-    return [write_attribution(tmp_path / f"{c}.safetensors", *attribution(model, c)) for c in range(3)]
-
-
-@pytest.fixture
-def found(files: list[Path], model: nn.Module) -> Attributions:
-    return read_attributions(files, attributable(model), arch="fsrcnn")
-
-
-@pytest.mark.parametrize("unit", ["weight", "filter"])
-def test_means_over_layers_are_those_of_plain_sums(tmp_path: Path, model: nn.Module, unit: str) -> None:
-    cycles = [attribution(model, c, unit=unit) for c in range(3)]
-    paths = [write_attribution(tmp_path / f"{c}.safetensors", *both) for c, both in enumerate(cycles)]
-    found = read_attributions(paths, attributable(model), arch="fsrcnn")
-    assert found.layers == LAYERS
+    cycles, paths = [], [tmp_path / f"{c}.safetensors" for c in range(3)]
+    for path in paths:
+        units = {n: torch.rand((*s[:2], 1, 1) if unit == "filter" else s) ** 3 for n, s in shapes.items()}
+        masks = {n: mask.expand(shapes[n]) for n, mask in top_fraction_mask(units, 0.2).items()}
+        units = {n: 0 * value if unit == "nothing" else value for n, value in units.items()}
+        importance = {f"importance.{n}": value for n, value in units.items()}
+        save_weights(path, {**importance, **{f"mask.{n}": mask for n, mask in masks.items()}}, {})
+        cycles.append((units, masks))
+    found, frozen = read_attributions(paths, list(shapes), arch="fsrcnn")
+    assert list(found.index) == LAYERS
     for cycle, (units, masks) in enumerate(cycles):
         weights = sum(mask.numel() for mask in masks.values())
-        mean = sum(float(v.double().sum()) for v in units.values()) / weights
-        for row, name in enumerate(attributable(model)):
+        mean = sum(float(value.double().sum()) for value in units.values()) / weights
+        for row, name in enumerate(shapes):
             of_weight = float(units[name].double().sum()) / masks[name].numel()
-            assert found.importance[row, cycle] == pytest.approx(of_weight / mean)
-            assert found.frozen[row, cycle] == pytest.approx(float(masks[name].float().mean()))
-
-
-def test_a_cycle_in_which_nothing_matters_is_all_zero(tmp_path: Path, model: nn.Module) -> None:
-    units, masks = attribution(model, 0)
-    nothing = {name: torch.zeros_like(value) for name, value in units.items()}
-    path = write_attribution(tmp_path / "a.safetensors", nothing, masks)
-    found = read_attributions([path], attributable(model), arch="fsrcnn")
-    assert (found.importance == 0).all()
-    assert_nothing_is_cut_off(figure_attribution(found, label=""))
-
-
-def test_the_attribution_of_another_network_is_refused(files: list[Path]) -> None:
-    other = attributable(build("fsrcnn", 4, d=4, s=2, m=2))
-    with pytest.raises(ValueError, match=r"0\.safetensors is no attribution of this network: 2 tensors"):
-        read_attributions(files, other, arch="fsrcnn")
+            assert found.iloc[row, cycle] == pytest.approx(of_weight / (mean or 1))
+            assert frozen.iloc[row, cycle] == pytest.approx(float(masks[name].float().mean()))
 
 
 @pytest.mark.parametrize(
@@ -116,17 +67,16 @@ def test_layers_of_a_network_without_names_have_the_parts_of_their_own() -> None
     assert layer_names("mine", ["a.0.weight", "b.weight"]) == ["a, 0", "b"]
 
 
-def test_maps_show_importance_and_shares(found: Attributions) -> None:
-    figure = figure_attribution(found, label="net, x4")
+@pytest.mark.parametrize("factor", [1, 0])
+def test_maps_show_importance_and_shares(factor: int) -> None:
+    rng = np.random.default_rng(0)
+    importance, frozen = (pd.DataFrame(factor * rng.random((5, 3)), LAYERS) for _ in range(2))
+    figure = figure_attribution(importance, frozen, label="net, x4")
     left, right = figure.axes[:2]
-    np.testing.assert_allclose(left.images[0].get_array(), found.importance)
-    np.testing.assert_allclose(right.images[0].get_array(), 100 * found.frozen)
+    np.testing.assert_allclose(left.images[0].get_array(), importance)
+    np.testing.assert_allclose(right.images[0].get_array(), 100 * frozen)
     assert [tick.get_text() for tick in left.get_yticklabels()] == LAYERS
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["1", "2", "3"]
-    shares = [f"{100 * share:.1f}" for share in found.frozen.ravel()]
+    shares = [f"{100 * share:.1f}" for share in frozen.to_numpy().ravel()]
     assert [text.get_text() for text in right.texts] == shares
     assert_nothing_is_cut_off(figure)
-
-
-def test_the_script_draws_the_figure(tmp_path: Path, files: list[Path]) -> None:
-    run_script("figure_attribution", tmp_path, {**FSRCNN, "label": "net, x4"}, masks=files)

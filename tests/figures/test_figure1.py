@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import StepPatch
 
-from bspa.difficulty.class_table import write_classes
 from bspa.difficulty.classes import Classes, split_classes
 from bspa.figures.figure1 import figure_1
-from tests.support.figure_files import assert_nothing_is_cut_off, run_script, score_file
+from tests.support.figure_files import assert_nothing_is_cut_off
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +59,3 @@ def test_odd_distributions_can_be_drawn(scores: np.ndarray, k: int, imbalance: f
     boxes = [text.get_window_extent() for text in figure.axes[1].texts]
     for right, left in itertools.pairwise(boxes):
         assert left.x1 < right.x0
-
-
-def test_the_script_draws_the_figure(tmp_path: Path, mse: np.ndarray, classes: Classes) -> None:
-    write_classes(tmp_path / "thresholds.csv", classes, key="")
-    files = {"scores": score_file(tmp_path / "s.h5", mse), "thresholds": tmp_path / "thresholds.csv"}
-    run_script("figure_1", tmp_path, {"label": "photos, x4"}, **files)

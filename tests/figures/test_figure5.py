@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
 from bspa.figures.figure5 import figure_5, share_above, summary
-from tests.support.figure_files import assert_nothing_is_cut_off, run_script, score_file
+from tests.support.figure_files import assert_nothing_is_cut_off
 
 
 @pytest.fixture
@@ -50,9 +48,3 @@ def test_histograms_tails_and_numbers_share_one_axis(errors: list[np.ndarray]) -
 @pytest.mark.parametrize("mse", [np.zeros(5, np.float32), np.array([0.3], np.float32)])
 def test_odd_distributions_can_be_drawn(mse: np.ndarray) -> None:
     assert_nothing_is_cut_off(figure_5([mse, mse], ["a", "b"], label=""))
-
-
-def test_the_script_draws_the_figure(tmp_path: Path, errors: list[np.ndarray]) -> None:
-    files = [score_file(tmp_path / f"{n}.h5", mse) for n, mse in enumerate(errors)]
-    settings = {"methods": ["baseline", "BSPA"], "label": "net, x4"}
-    run_script("figure_5", tmp_path, settings, scores=files)

@@ -34,7 +34,7 @@ def test_a_centred_text_fits_its_space(text: str) -> None:
     assert extent.width / 300 < 1.2
 
 
-def test_a_saved_figure_has_no_date_and_leaves_settings_and_log_alone(
+def test_a_saved_figure_has_its_fonts_and_no_date_and_leaves_settings_and_log_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     figure, before = Figure(figsize=(1, 1)), dict(mpl.rcParams)
@@ -43,7 +43,10 @@ def test_a_saved_figure_has_no_date_and_leaves_settings_and_log_alone(
         save_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png")
     assert not caplog.records
     assert dict(mpl.rcParams) == before
-    assert b"Date" not in (tmp_path / "a.pdf").read_bytes()
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in pdf  # embedded TrueType
+    assert b"/Type3" not in pdf
+    assert b"Date" not in pdf
     assert b"tIME" not in (tmp_path / "a.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)

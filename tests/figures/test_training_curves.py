@@ -12,39 +12,28 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bspa.figures.training_curves import Curve, Run, figure_training, read_curves, running_mean
-from tests.support.figure_files import assert_nothing_is_cut_off, run_script
+from bspa.figures.training_curves import Run, figure_training, read_curve, running_mean
+from tests.support.figure_files import assert_nothing_is_cut_off
 
 
-def write_journal(path: Path, losses: Sequence[float] | np.ndarray) -> Path:
-    rows = [{"step": 10 * n, "epoch": n, "loss": loss} for n, loss in enumerate(losses, 1)]
-    pd.DataFrame(rows).to_csv(path, index=False)
-    return path
+def run_of(folder: Path, model: str, method: str, stages: Sequence[tuple[str, Any]]) -> Run:
+    """Write journals of 10 steps an epoch, and read them."""
+    paths = [folder / f"{number}.csv" for number in range(len(stages))]
+    for path, (_, losses) in zip(paths, stages, strict=True):
+        steps = 10 * np.arange(1, len(losses) + 1)
+        pd.DataFrame({"step": steps, "loss": losses}).to_csv(path, index=False)
+    return Run(model=model, method=method, curve=read_curve(paths, [phase for phase, _ in stages]))
 
 
 @pytest.fixture
-def settings() -> list[dict[str, Any]]:
+def runs(tmp_path: Path) -> list[Run]:
     """Two networks; on the first a uniform, an alternating and an uncertainty run."""
+    alternating = [("uniform", [0.3, 0.2]), ("inverse", [0.4]), ("uniform", [0.15, 0.12])]
     return [
-        {"model": "net", "method": "baseline", "phases": ["uniform"]},
-        {"model": "net", "method": "BSPA", "phases": ["uniform", "inverse", "uniform"]},
-        {"model": "net", "method": "UDN", "phases": ["uncertainty", "weighted"]},
-        {"model": "other", "method": "baseline", "phases": ["uniform"]},
-    ]
-
-
-@pytest.fixture
-def journals(tmp_path: Path) -> list[Path]:
-    losses = [[0.3, 0.2, 0.1, 0.08], [0.3, 0.2], [0.4], [0.15, 0.12], [0.5, -0.5], [0.2, 0.18], [0.5, 0.4]]
-    return [write_journal(tmp_path / f"{n}.csv", values) for n, values in enumerate(losses)]
-
-
-@pytest.fixture
-def runs(settings: list[dict[str, Any]], journals: list[Path]) -> list[Run]:
-    files = [journals[:1], journals[1:4], journals[4:6], journals[6:]]
-    return [
-        Run(model=run["model"], method=run["method"], curves=read_curves(paths, run["phases"]))
-        for run, paths in zip(settings, files, strict=True)
+        run_of(tmp_path, "net", "baseline", [("uniform", [0.3, 0.2, 0.1, 0.08])]),
+        run_of(tmp_path, "net", "BSPA", alternating),
+        run_of(tmp_path, "net", "UDN", [("uncertainty", [0.5, -0.5]), ("weighted", [0.2, 0.18])]),
+        run_of(tmp_path, "other", "baseline", [("uniform", [0.5, 0.4])]),
     ]
 
 
@@ -56,35 +45,14 @@ def lines_of(figure: Figure, panel: int) -> dict[str, list[list[float]]]:
 
 
 def test_stages_are_joined_and_steps_counted_on(runs: list[Run]) -> None:
-    stages = [(curve.phase, curve.step.tolist(), curve.loss.tolist()) for curve in runs[1].curves]
-    assert stages == [
-        ("uniform", [10, 20], [0.3, 0.2]),
-        ("inverse", [30], [0.4]),
-        ("uniform", [40, 50], [0.15, 0.12]),
+    assert runs[1].curve[["stage", "phase", "step", "loss"]].values.tolist() == [
+        [0, "uniform", 10, 0.3],
+        [0, "uniform", 20, 0.2],
+        [1, "inverse", 30, 0.4],
+        [2, "uniform", 40, 0.15],
+        [2, "uniform", 50, 0.12],
     ]
-    assert (runs[1].epochs, runs[1].steps) == (5, 50)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("step,loss\n", "no rows"),
-        ("step,epoch\n1,1\n", "loss"),
-        ("step,loss\n10,0.1\n10,0.1\n", "steps that do not grow"),
-        ("step,loss\n10,\n", "not finite"),
-        ("step,loss\n10,abc\n", "abc"),
-        ("", "No columns"),
-    ],
-)
-def test_a_file_that_is_no_journal_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(ValueError, match=rf"x\.csv is not the journal of a training stage .*{message}"):
-        read_curves([tmp_path / "x.csv"], ["uniform"])
-
-
-def test_an_unknown_phase_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.csv: phase 'warm'; allowed: uniform, inverse"):
-        read_curves([write_journal(tmp_path / "a.csv", [1.0])], ["warm"])
+    assert runs[1].steps == 50
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=30), st.sampled_from([1, 3, 7, 11]))
@@ -108,37 +76,30 @@ def test_each_kind_of_loss_has_its_row_and_each_network_its_column(runs: list[Ru
     assert lines_of(figure, 2) == {"BSPA": [[30, nan], [0.4, nan]]}
     # UDN's first step is not drawn.
     assert lines_of(figure, 4) == {"UDN": [[30, 40, nan], [0.2, 0.18, nan]]}
+    for method in ("baseline", "BSPA", "UDN"):
+        lines = [line for axes in figure.axes for line in axes.lines if line.get_label() == method]
+        assert len({to_rgb(line.get_color()) for line in lines}) == 1
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["baseline", "BSPA", "UDN"]
 
 
 @pytest.mark.parametrize(("first", "last"), [(0.92, 0.85), (0.07, 0.06), (0.5, 0.2), (0.3, 0.003)])
-def test_several_losses_are_labelled_however_narrow_the_range(first: float, last: float) -> None:
-    curve = Curve(phase="uniform", step=np.arange(1, 81), loss=np.geomspace(first, last, 80))
-    run = Run(model="net", method="a", curves=[curve])
+def test_several_losses_are_labelled_however_narrow_the_range(
+    tmp_path: Path, first: float, last: float
+) -> None:
+    run = run_of(tmp_path, "net", "a", [("uniform", np.geomspace(first, last, 80))])
     axes = figure_training([run], label="").axes[0]
     lower, upper = axes.get_ylim()
     assert sum(lower <= tick <= upper for tick in axes.get_yticks()) >= 3
 
 
-def test_a_method_keeps_its_colour_in_every_panel(runs: list[Run]) -> None:
-    figure = figure_training(runs, label="")
-    for method in ("baseline", "BSPA", "UDN"):
-        lines = [line for axes in figure.axes for line in axes.lines if line.get_label() == method]
-        assert len({to_rgb(line.get_color()) for line in lines}) == 1
-
-
-@pytest.mark.parametrize("networks", [1, 2, 3, 6])
+@pytest.mark.parametrize("networks", [1, 3])
 def test_any_number_of_networks_fits_and_nothing_leaves_the_figure(tmp_path: Path, networks: int) -> None:
     methods = ["baseline", "inverse", "bspa", "SamplingAug", "udn", "w/o IG", "fig", "BSPA (literal)"]
-    path = write_journal(tmp_path / "j.csv", np.geomspace(0.2, 0.02, 90))
+    losses = np.geomspace(0.2, 0.02, 90)
     phases = {method: ["informative", "inverse"] if method == "bspa" else ["uniform"] for method in methods}
     runs = [
-        Run(
-            model=f"network {n}",
-            method=method,
-            curves=read_curves([path] * len(phases[method]), phases[method]),
-        )
+        run_of(tmp_path, f"network {n}", method, [(phase, losses) for phase in phases[method]])
         for n in range(networks)
         for method in methods
     ]
@@ -146,10 +107,3 @@ def test_any_number_of_networks_fits_and_nothing_leaves_the_figure(tmp_path: Pat
     assert_nothing_is_cut_off(figure)
     assert len([axes for axes in figure.axes if axes.get_title()]) == networks
     assert figure.get_suptitle() == "Training loss, mean of 5 epochs\nx4, seed 0"
-
-
-def test_the_script_draws_the_figure(
-    tmp_path: Path, journals: list[Path], settings: list[dict[str, Any]]
-) -> None:
-    values = {"runs": settings, "label": "x4, seed 0"}
-    run_script("figure_training", tmp_path, values, journals=journals)

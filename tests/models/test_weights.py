@@ -15,7 +15,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from bspa.models.recognise import recognise
+from bspa.models.registry import recognise
 from bspa.models.weights import load_into, load_model, load_weights, save_network, save_weights
 from tests.support.networks import SCALES, SMALL, channels_last, small
 
@@ -27,22 +27,6 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 # ---- files ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("arch", SMALL)
-def test_round_trip_gives_the_same_network(tmp_path: Path, arch: str) -> None:
-    model = channels_last(small(arch))
-    path = tmp_path / "deep" / "weights.safetensors"
-    save_weights(path, model.state_dict(), METADATA)
-    tensors, metadata = load_weights(path)
-    assert metadata == METADATA
-    assert same(tensors, model.state_dict())
-    other = channels_last(small(arch, seed=1))
-    load_into(other, tensors, path=path)
-    x = torch.rand(1, 3, 5, 4)
-    assert torch.equal(other(x), model(x))
-    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in other.parameters() if p.ndim == 4)
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_other_programs_read_the_file(tmp_path: Path) -> None:
@@ -63,43 +47,27 @@ def test_content_alone_decides_the_bytes(tmp_path: Path) -> None:
     tensors = small("edsr").state_dict()
     flat = torch.cat([value.flatten() for value in tensors.values()])
     parts = flat.split([value.numel() for value in tensors.values()])
-    views = [
-        (name, part.view(value.shape)) for (name, value), part in zip(tensors.items(), parts, strict=True)
-    ]
-    repacked = channels_last(small("edsr")).state_dict()
+    views = {name: part.view(tensors[name].shape) for name, part in zip(tensors, parts, strict=True)}
     save_weights(tmp_path / "a.safetensors", tensors, METADATA)
-    save_weights(tmp_path / "b.safetensors", dict(views[::-1]), dict(sorted(METADATA.items())))
-    save_weights(tmp_path / "c.safetensors", repacked, METADATA)
+    save_weights(tmp_path / "b.safetensors", dict(reversed(views.items())), dict(sorted(METADATA.items())))
+    save_weights(tmp_path / "c.safetensors", channels_last(small("edsr")).state_dict(), METADATA)
     contents = {(tmp_path / f"{name}.safetensors").read_bytes() for name in "abc"}
     assert len(contents) == 1
-    save_weights(tmp_path / "d.safetensors", tensors, {**METADATA, "a": "2"})
-    assert (tmp_path / "d.safetensors").read_bytes() not in contents
 
 
 def test_bytes_are_the_same_in_every_process(tmp_path: Path, root: Path) -> None:
-    program = """if True:
-        import sys, torch
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    names = ["alpha", "beta", "delta", "epsilon", "gamma"]
+    save_weights(here, dict.fromkeys(names, torch.ones(2)), {name: name.upper() for name in names})
+    program = f"""if True:
+        import torch
         from bspa.models.weights import save_weights
-        names = {"epsilon", "alpha", "delta", "beta", "gamma"}  # a set: its order follows the hash seed
-        tensors = {name: torch.full((3, 2), float(len(name))) for name in names}
-        save_weights(sys.argv[1], tensors, {name: name.upper() for name in names})
+        names = set({names})  # its order follows the hash seed
+        save_weights({str(there)!r}, dict.fromkeys(names, torch.ones(2)), {{n: n.upper() for n in names}})
     """
-    processes = []
-    for seed in ("1", "2"):
-        command = [sys.executable, "-c", program, str(tmp_path / f"{seed}.safetensors")]
-        processes.append(subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=root))
-    assert [process.wait() for process in processes] == [0, 0]
-    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    save_weights(path, {"w": torch.ones(2)}, {})
-    before = path.read_bytes()
-    with pytest.raises(AssertionError):
-        save_weights(path, {"w": torch.zeros(2)}, {"step": 3})  # type: ignore[dict-item]
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, check=True)
+    assert here.read_bytes() == there.read_bytes()
 
 
 # ---- into a network ------------------------------------------------------------------------------------
@@ -111,7 +79,7 @@ def test_weights_of_another_scale_are_refused_and_the_network_stays() -> None:
     parts = [
         "x3.pt",
         "EDSR(scale=4, blocks=2, channels=8, res_scale=1.0)",
-        "EDSR(scale=3, blocks=2, channels=8)",
+        "EDSR(scale=3)",
         "2 missing: tail.0.2.weight, tail.0.2.bias",
         "2 of another shape: tail.0.0.weight (72, 8, 3, 3) instead of (32, 8, 3, 3)",
     ]
@@ -121,9 +89,8 @@ def test_weights_of_another_scale_are_refused_and_the_network_stays() -> None:
 
 
 def test_weights_of_another_network_are_named_briefly() -> None:
-    with pytest.raises(
-        ValueError, match=r"MSRResNet.*RCAN.*missing: conv_first\.weight.*unexpected: "
-    ) as raised:
+    pattern = r"MSRResNet.*RCAN.*missing: conv_first\.weight.*unexpected: "
+    with pytest.raises(ValueError, match=pattern) as raised:
         load_into(small("msrresnet"), small("rcan").state_dict(), path="w.pt")
     assert len(str(raised.value)) < 700
 
@@ -137,25 +104,23 @@ def test_scale_in_the_header_guards_fsrcnn() -> None:
     assert same(model.state_dict(), weights)
 
 
-def test_half_precision_weights_become_float32() -> None:
-    model = small("edsr")
-    load_into(model, {name: value.half() for name, value in model.state_dict().items()}, path="w")
+def test_the_networks_precision_and_layout_stay() -> None:
+    model = channels_last(small("edsr"))
+    load_into(model, {name: value.half() for name, value in small("edsr").state_dict().items()}, path="w")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in model.parameters() if p.ndim == 4)
 
 
 @pytest.mark.parametrize("arch", SMALL)
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_network_is_recognised_by_names_and_shapes(arch: str, scale: int) -> None:
     model = small(arch, scale)
-    known = {name: value for name, value in SMALL[arch].items() if name != "res_scale"}
-    options = known if arch == "fsrcnn" else {"scale": scale, **known}
-    described = ", ".join(f"{name}={value}" for name, value in options.items())
-    assert recognise(model.state_dict()) == f"{type(model).__name__}({described})"
+    name = type(model).__name__
+    assert recognise(model.state_dict()) == (name if arch == "fsrcnn" else f"{name}(scale={scale})")
 
 
-@pytest.mark.parametrize("names", [[], ["head.0.weight", "tail.0.0.weight"], ["weight", "bias"]])
-def test_other_networks_are_not_recognised(names: list[str]) -> None:
-    assert recognise({name: torch.ones(3) for name in names}) is None
+def test_other_networks_are_not_recognised() -> None:
+    assert recognise({"weight": torch.ones(3), "bias": torch.ones(3)}) is None
 
 
 # ---- built from the header -----------------------------------------------------------------------------
@@ -164,7 +129,7 @@ def test_other_networks_are_not_recognised(names: list[str]) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("arch", SMALL)
 def test_a_saved_network_is_built_again(tmp_path: Path, arch: str, scale: int) -> None:
-    path, options = tmp_path / "network.safetensors", dict(reversed(SMALL[arch].items()))
+    path, options = tmp_path / "deep" / "network.safetensors", dict(reversed(SMALL[arch].items()))
     model = small(arch, scale)
     save_network(path, model.state_dict(), arch=arch, scale=scale, options=options, key="k", note="n")
     loaded = load_model(path)
@@ -194,7 +159,7 @@ def test_a_saved_network_is_built_again(tmp_path: Path, arch: str, scale: int) -
         ({"scale": "four"}, ["'four'"]),
         ({"options": None}, ["options"]),
         ({"options": "7"}, ["header"]),
-        ({"options": '{"blocks": 3, "channels": 8}'}, ["EDSR(scale=4, blocks=3", "EDSR(scale=4, blocks=2"]),
+        ({"options": '{"blocks": 3, "channels": 8}'}, ["EDSR(scale=4, blocks=3", "EDSR(scale=4)"]),
     ],
 )
 def test_a_header_that_does_not_describe_the_weights_is_refused(

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from bspa.data.packed import PackedImages
-from bspa.sampling.feeds import Feed, HostFeed, PinnedFeed, ResidentFeed, ResidentPool, open_feed, to_device
-from bspa.sampling.patches import Draw
-from bspa.sampling.sampler import whole_images
+from bspa.sampling.feeds import Feed, HostFeed, PinnedFeed, ResidentFeed, open_feed, to_device
+from bspa.sampling.sampler import Draw, Sampler, whole_images
 from bspa.sampling.uniform import UniformSampler
 from tests.support.noise import pack_noise
 
@@ -30,21 +29,28 @@ def sampler(tmp_path: Path) -> UniformSampler:
     return UniformSampler(photos(tmp_path, 4), patch=32, batch=5, seed=3)
 
 
+class EveryOrientation(Sampler):
+    """The first and the last windows of every image in every orientation."""
+
+    def draw(self, iteration: int) -> Draw:
+        side = self.pool.lr_patch
+        places = [
+            (i, top, left, transform)
+            for i, (height, width) in enumerate(SHAPES)
+            for top, left in ((0, 0), (height - side, width - side), (height - side, 1))
+            for transform in range(8)
+        ]
+        return Draw(*np.array(places).T)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_patches_cut_on_the_device_are_those_cut_on_the_host(tmp_path: Path, scale: int) -> None:
     pool, _ = whole_images(photos(tmp_path, scale), 8 * scale)
-    # Every orientation in the first and the last window of every image.
-    places = [
-        (i, top, left, transform)
-        for i, (height, width) in enumerate(SHAPES)
-        for top, left in ((0, 0), (height - 8, width - 8), (height - 8, 1))
-        for transform in range(8)
-    ]
-    draw = Draw(*np.array(places).T)
-    found = ResidentPool(pool, CPU).crop(torch.from_numpy(np.stack(draw)))
-    for ours, expected in zip(found, pool.crop(draw), strict=True):
-        assert ours.dtype == torch.uint8
-        assert np.array_equal(ours.numpy(), expected)
+    sampler = EveryOrientation(pool, batch=0, seed=0, stream="")
+    feed = ResidentFeed(sampler, CPU)
+    feed.load(0)
+    for ours, expected in zip(feed.batch(), sampler.batch(0), strict=True):
+        assert torch.equal(ours, to_device(expected, CPU))
 
 
 @pytest.mark.parametrize(

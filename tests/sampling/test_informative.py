@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import logging
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -30,6 +27,10 @@ class FakeMaps(list[NDArray[np.float32]]):
         super().__init__(np.asarray(values, np.float32) for values in maps)
         self.patch, self.scale = patch, scale
         self.shapes = np.array([values.shape for values in self], np.int64).reshape(-1, 2)
+
+
+def of_image(selection: Selection, i: int) -> NDArray[np.int32]:
+    return selection.offsets[selection.bounds[i] : selection.bounds[i + 1]]
 
 
 def select(maps: Any, **options: Any) -> Selection:
@@ -64,7 +65,7 @@ def pixel_overlap(first: Any, second: Any, side: int) -> float:
     return len(windows[0] & windows[1]) / len(windows[0] | windows[1])
 
 
-@pytest.mark.parametrize(("scale", "patch"), [(2, 18), (2, 28), (3, 21), (3, 30), (4, 24), (4, 36)])
+@pytest.mark.parametrize(("scale", "patch"), [(2, 18), (3, 30), (4, 36)])
 def test_maps_hold_the_psnr_of_every_patch(scale: int, patch: int) -> None:
     height, width = 43, 51
     lr, hr = noise(height, width), noise(height * scale, width * scale, seed=1)
@@ -75,9 +76,7 @@ def test_maps_hold_the_psnr_of_every_patch(scale: int, patch: int) -> None:
     rng = np.random.default_rng(2)
     places = [(0, 0), (rows - 1, columns - 1), *rng.integers(0, (rows, columns), (6, 2)).tolist()]
     expected = [brute_force_psnr(hr, lr, *place, patch=patch, scale=scale) for place in places]
-    errors = [
-        -10 * np.log10(found[tuple(place)]) - psnr for place, psnr in zip(places, expected, strict=True)
-    ]
+    errors = -10 * np.log10([found[tuple(place)] for place in places]) - expected
     assert np.abs(errors).max() < 1e-5, errors
 
 
@@ -99,20 +98,11 @@ def test_equal_patches_have_equal_errors_wherever_they_lie() -> None:
     assert np.array_equal(error_map(hr, lr, patch=21, scale=3)[30:], np.zeros((24, 54)))
 
 
-@pytest.mark.parametrize(
-    ("patch", "scale", "least"), [(16, 2, 18), (19, 2, 18), (18, 3, 21), (20, 4, 24), (30, 4, 24)]
-)
+@pytest.mark.parametrize(("patch", "scale", "least"), [(16, 2, 18), (18, 3, 21), (20, 4, 24), (30, 4, 24)])
 def test_patches_of_which_nothing_is_left_are_refused(patch: int, scale: int, least: int) -> None:
     with pytest.raises(ValueError, match=rf"sub_images: x{scale}: size is {patch}; .* {least}"):
         shave_width(patch, scale)
     assert shave_width(least, scale) == scale + 6
-
-
-def test_photographs_smaller_than_a_patch_are_refused(tmp_path: Path) -> None:
-    images = pack_noise(tmp_path, (60, 60), (60, 40), scale=2)
-    with pytest.raises(ValueError, match=r"image photo1 \(40x60\) .* 44 HR pixels.*sub_images: x2"):
-        write_maps(tmp_path / "maps.h5", images, patch=44, threads=1, key="")
-    assert not (tmp_path / "maps.h5").exists()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -126,12 +116,13 @@ def test_the_maps_of_all_images_in_one_file(tmp_path: Path, threads: int) -> Non
     for i in range(3):
         assert np.array_equal(maps[i], error_map(images.hr(i), images.lr(i), patch=24, scale=2))
     with h5py.File(tmp_path / "maps.h5") as file:
-        assert file["mse"].chunks is None
         assert file.attrs["key"] == "k"
+    with pytest.raises(ValueError, match=r"image photo2 \(24x24\) .* 26 HR pixels.*sub_images: x2"):
+        write_maps(tmp_path / "other.h5", images, patch=26, threads=1, key="")
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_hardest_are_exactly_the_largest_errors_and_ties_go_by_position(seed: int, count: int) -> None:
     mse = np.random.default_rng(seed).integers(0, 9, (6, 10)).astype(np.float32)  # many ties
     expected = sorted(np.ndindex(mse.shape), key=lambda place: (-mse[place], place))[:count]
@@ -139,7 +130,7 @@ def test_the_hardest_are_exactly_the_largest_errors_and_ties_go_by_position(seed
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.sampled_from([0.0, 0.1, 1 / 3, 0.5, 0.8, 1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_thinning_keeps_a_candidate_unless_it_overlaps_one_kept_before(
     seed: int, side: int, overlap: float
 ) -> None:
@@ -158,40 +149,24 @@ def test_greedy_chooses_the_hardest_share_of_every_image() -> None:
     chosen = select(maps, share=0.1)
     assert np.diff(chosen.bounds).tolist() == [62, 1, 1]
     for i, mse in enumerate(maps):
-        top, left = chosen.of_image(i).T
+        top, left = of_image(chosen, i).T
         assert np.array_equal(np.sort(mse[top, left]), np.sort(mse, axis=None)[-len(top) :])
-    assert len(select(maps, share=1).of_image(0)) == 620
+    assert len(of_image(select(maps, share=1), 0)) == 620
 
 
-@pytest.mark.parametrize("selection", ["nms", "darts"])
-@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
-def test_chosen_patches_overlap_no_more_than_allowed_and_leave_no_room(
-    selection: str, overlap: float
-) -> None:
-    maps = FakeMaps(smooth(30, 40), smooth(25, 50, seed=1), patch=20, scale=2)
-    chosen = select(maps, selection=selection, overlap=overlap)
+def test_nms_thins_out_from_the_hardest_on_and_darts_in_random_order() -> None:
+    maps = FakeMaps(*[smooth(30, 40)] * 2, patch=20, scale=2)
+    nms, darts = (select(maps, selection=selection) for selection in ("nms", "darts"))
     for i, mse in enumerate(maps):
-        kept = [tuple(place) for place in chosen.of_image(i).tolist()]
-        candidates = [tuple(place) for place in hardest(mse, round(0.3 * mse.size)).tolist()]
-        assert len(set(kept)) == len(kept)
-        assert set(kept) < set(candidates)
-        for n, place in enumerate(kept):
-            assert all(pixel_overlap(place, other, 10) <= overlap for other in kept[:n])
-        for place in set(candidates) - set(kept):
-            harder = [other for other in kept if mse[other] >= mse[place]] if selection == "nms" else kept
-            assert any(pixel_overlap(place, other, 10) > overlap for other in harder), place
-    if selection == "nms":
-        top, left = chosen.of_image(0).T
-        assert np.array_equal(maps[0][top, left], np.sort(maps[0][top, left])[::-1])
-        assert kept[0] == np.unravel_index(maps[1].argmax(), maps[1].shape)
-
-
-def test_darts_fall_elsewhere_with_another_seed_and_in_another_image() -> None:
-    maps = FakeMaps(*[smooth(30, 40)] * 2)
-    first, same, other = (select(maps, selection="darts", seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(same.offsets, first.offsets)
-    assert not np.array_equal(other.of_image(0), first.of_image(0))
-    assert not np.array_equal(first.of_image(1), first.of_image(0))
+        candidates = hardest(mse, round(0.3 * mse.size))
+        assert np.array_equal(of_image(nms, i), thin_out(candidates, 10, 0.5))
+        thrown = of_image(darts, i)
+        assert set(map(tuple, thrown.tolist())) < set(map(tuple, candidates.tolist()))
+        # They overlap no more than allowed, and leave no room for another.
+        assert np.array_equal(thin_out(np.concatenate([thrown, candidates]), 10, 0.5), thrown)
+    assert np.array_equal(select(maps, selection="darts").offsets, darts.offsets)
+    assert not np.array_equal(of_image(select(maps, selection="darts", seed=1), 0), of_image(darts, 0))
+    assert not np.array_equal(of_image(darts, 1), of_image(darts, 0))
 
 
 def test_darts_do_not_prefer_the_hardest() -> None:
@@ -205,16 +180,13 @@ def test_darts_do_not_prefer_the_hardest() -> None:
 
 
 def test_selections_survive_their_file(tmp_path: Path) -> None:
-    maps = FakeMaps(smooth(20, 30), smooth(12, 25, seed=1))
-    selection = select(maps, selection="nms", overlap=0.4, seed=3)
-    write_selection(tmp_path / "nms.h5", selection, key="k")
+    selection = select(FakeMaps(smooth(20, 30), smooth(12, 25, seed=1)), selection="nms")
+    write_selection(tmp_path / "nms.h5", selection, key="k", selection="nms")
     read = read_selection(tmp_path / "nms.h5")
     assert read.offsets.dtype == np.int32
-    for name in Selection.__dataclass_fields__:
-        assert np.array_equal(getattr(read, name), getattr(selection, name)), name
-    assert len(read) == 2
+    assert all(map(np.array_equal, read, selection))
     with h5py.File(tmp_path / "nms.h5", "a") as file:
-        assert file.attrs["key"] == "k"
+        assert (file.attrs["key"], file.attrs["selection"]) == ("k", "nms")
         file["bound"][-1] += 1
     with pytest.raises(ValueError, match=r"nms\.h5.*bounds .* select_patches"):
         read_selection(tmp_path / "nms.h5")
@@ -222,27 +194,7 @@ def test_selections_survive_their_file(tmp_path: Path) -> None:
         ErrorMaps(tmp_path / "nms.h5")
 
 
-def test_photographs_to_chosen_patches(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def run(name: str, output: str, *, files: dict[str, Any], **settings: Any) -> Path:
-        params = SimpleNamespace(settings=settings, key=name)
-        job = SimpleNamespace(
-            input=SimpleNamespace(**files), params=params, output=[str(tmp_path / output)], threads=2
-        )
-        runpy.run_path(str(root / "workflow_scripts" / f"{name}.py"))["main"](job)
-        return tmp_path / output
-
-    pack_noise(tmp_path, (60, 80), (48, 48), scale=4)
-    maps = run("map_informativeness", "maps.h5", files={"packed": tmp_path / "x4.h5"}, patch=32)
-    options = {"share": 0.25, "selection": "nms", "overlap": 0.6, "seed": 0}
-    with caplog.at_level(logging.INFO, "bspa"):
-        path = run("select_patches", "nms.h5", files={"maps": maps}, **options)
-    found, expected = read_selection(path), select(ErrorMaps(maps), **options)
-    assert np.array_equal(found.offsets, expected.offsets)
-    assert (found.patch, found.scale, found.selection) == (32, 4, "nms")
-    assert f"{len(found.offsets)} patches" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["001", "002", "003", "004", "005"])
+@pytest.mark.parametrize("name", ["001", "003"])
 def test_patches_that_are_hard_for_bilinear_enlargement_are_hard_for_bicubic_too(
     data: Path, name: str
 ) -> None:

@@ -65,20 +65,15 @@ def weights_file(path: Path, seed: int) -> Path:
     return path
 
 
-def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> tuple[bytes, bytes]:
-    """Run a figure's script; check and return its PDF and PNG."""
+def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> None:
+    """Run a figure's script, and check that it draws something."""
     output = SimpleNamespace(pdf=folder / f"{name}.pdf", png=folder / f"{name}.png")
     params = SimpleNamespace(settings=settings, compute={"device": "cpu"}, key="test")
     main = runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"]
     main(SimpleNamespace(input=SimpleNamespace(**inputs), output=output, params=params, threads=1))
-    pdf = output.pdf.read_bytes()
-    assert pdf.startswith(b"%PDF")
-    assert b"/FontFile2" in pdf  # embedded TrueType
-    assert b"/Type3" not in pdf
+    assert output.pdf.read_bytes().startswith(b"%PDF")
     with Image.open(output.png) as image:
-        assert round(image.width / 300, 2) in (3.3, 6.9)
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
-    return pdf, output.png.read_bytes()
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:

@@ -28,39 +28,19 @@ class Results:
         self.runs: list[dict[str, Any]] = []
 
     def score(
-        self, scale: int, model: str, method: str, benchmark: str, psnr: Numbers, ssim: Numbers, **more: Any
-    ) -> None:
-        """Write PSNR and SSIM of each image; ``more``: seed, images, labels."""
-        self._write("quality", {"psnr": psnr, "ssim": ssim}, scale, model, method, benchmark, **more)
-
-    def perceive(
-        self, scale: int, model: str, method: str, benchmark: str, niqe: Numbers, lpips: Numbers, **more: Any
-    ) -> None:
-        """Write NIQE and LPIPS of each image; ``more``: seed, images, labels."""
-        self._write("perceptual", {"niqe": niqe, "lpips": lpips}, scale, model, method, benchmark, **more)
-
-    def _write(
-        self,
-        kind: str,
-        scores: dict[str, Numbers],
-        scale: int,
-        model: str,
-        method: str,
-        benchmark: str,
-        *,
-        seed: int = 0,
-        images: list[str] | None = None,
-        **labels: str,
-    ) -> None:
-        number = len(self.files)
-        images = images or [f"{index:03}" for index in range(len(next(iter(scores.values()))))]
-        self.files.append(self.folder / f"{number}.csv")
-        frame = pd.DataFrame({"image": images, "width": 64, "height": 48, **scores, "key": f"e{number}"})
-        frame.to_csv(self.files[-1], index=False)
+        self, scale: int, model: str, method: str, benchmark: str, first: Numbers, second: Numbers, *,
+        kind: str = "quality", seed: int = 0, images: list[str] | None = None, **labels: str,
+    ) -> None:  # fmt: skip
+        """Write both metrics of a kind, PSNR and SSIM or NIQE and LPIPS, of each image."""
+        key, path = f"e{len(self.files)}", self.folder / f"{len(self.files)}.csv"
+        images = images or [f"{index:03}" for index in range(len(first))]
+        one, other = (name for name, metric in METRICS.items() if metric.kind == kind)
+        frame = pd.DataFrame({"image": images, "width": 64, one: first, other: second, "key": key})
+        frame.to_csv(path, index=False)
+        self.files.append(path)
         self.evaluations.append(
             {"scale": scale, "model": model, "method": method, "seed": seed, "benchmark": benchmark}
-            | {"kind": kind, "key": f"e{number}"}
-            | {"model_label": model, "method_label": method, **labels}
+            | {"kind": kind, "key": key, "model_label": model, "method_label": method, **labels}
         )
 
     def rewrite(self, number: int, **scores: Numbers) -> None:
@@ -72,10 +52,10 @@ class Results:
         self, scale: int, model: str, method: str, *, seed: int = 0, warning: str | None = None, **more: Any
     ) -> None:
         """Write a summary; ``more`` changes it."""
-        key = f"r{len(self.runs)}"
+        key, path = f"r{len(self.runs)}", self.folder / f"{len(self.runs)}.json"
         summary = {"parameters": 24518, "steps": 800, "device_seconds": 12.5, "device": "cpu", "key": key}
-        self.summaries.append(self.folder / f"{len(self.runs)}.json")
-        self.summaries[-1].write_text(json.dumps(summary | {"precision": "float32"} | more))
+        path.write_text(json.dumps(summary | {"precision": "float32"} | more))
+        self.summaries.append(path)
         self.runs.append(
             {"scale": scale, "model": model, "method": method, "seed": seed, "warning": warning, "key": key}
         )
@@ -88,8 +68,8 @@ class Results:
             "caption": "Methods compared.",
             "metrics": [name for name, metric in METRICS.items() if metric.kind in kinds],
             "benchmarks": list(dict.fromkeys(evaluation["benchmark"] for evaluation in self.evaluations)),
-            "seeds": list(dict.fromkeys(run["seed"] for run in self.runs)) or [0],
-            "baseline": "baseline",
+            "seeds": list(dict.fromkeys(run["seed"] for run in self.runs)),
+            "baseline": self.runs[0]["method"],
             "trained_on": "my_photos",
             "paper": None,
             "evaluations": self.evaluations,
@@ -137,17 +117,16 @@ class Results:
         """The paper's Table 1, in part, with a method and a benchmark that it does not have."""
         for benchmark in ("set14", "own"):
             self.score(4, "bicubic", "bicubic", benchmark, [25.0, 27.0], [0.7] * 2)
-            self.score(4, "edsr_baseline", "baseline", benchmark, [28.0, 28.5], [0.7] * 2)
-            self.score(4, "edsr_baseline", "mine", benchmark, [28.0, 28.6], [0.7] * 2)
-            self.score(4, "edsr_baseline", "bspa", benchmark, [28.0, 28.74], [0.7] * 2)
+            for method, psnr in (("baseline", 28.5), ("mine", 28.6), ("bspa", 28.74)):
+                self.score(4, "edsr_baseline", method, benchmark, [28.0, psnr], [0.7] * 2)
         for method in ("baseline", "mine", "bspa"):
             self.run(4, "edsr_baseline", method)
 
     def perceived(self) -> None:
         """RCAN on set14, where LPIPS is not computed."""
-        none = [math.nan] * 3
-        self.perceive(4, "bicubic", "bicubic", "set14", [8.0, 8.0, 8.0], none)
-        self.perceive(4, "rcan", "baseline", "set14", [6.5, 6.6, 6.7], none)
-        self.perceive(4, "rcan", "bspa", "set14", [6.2, 6.3, 6.4], none)
+        rows = {("bicubic", "bicubic"): 8.0, ("rcan", "baseline"): 6.6, ("rcan", "bspa"): 6.3}
+        for (model, method), niqe in rows.items():
+            scores = [niqe - 0.1, niqe, niqe + 0.1]
+            self.score(4, model, method, "set14", scores, [math.nan] * 3, kind="perceptual")
         self.run(4, "rcan", "baseline")
         self.run(4, "rcan", "bspa")

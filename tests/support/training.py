@@ -18,7 +18,7 @@ from bspa.models.precision import choose_precision
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES
-from bspa.training.snapshot import Snapshot
+from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import PHASES, Schedule, Stage
 from bspa.training.task import Task, build_seeded
 
@@ -39,7 +39,7 @@ def make_stage(phase: str = "uniform", arch: str = "fsrcnn", **changed: Any) -> 
     values: dict[str, Any] = {
         "phase": phase, "sampling": sampling, "objective": objective, "arch": arch, "scale": 4,
         "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1,
-        "learning_rate": 1e-3, "halve_every": 2, "betas": (0.9, 0.999), "epsilon": 1e-8, "ema": None,
+        "learning_rate": 1e-3, "halve_every": 2, "betas": [0.9, 0.999], "epsilon": 1e-8, "ema": None,
         "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
     }  # fmt: skip
     return Stage(**{**values, **changed})
@@ -68,7 +68,7 @@ class Noise:
 
 
 def make_task(stage: Stage, previous: Path | None = None) -> Task:
-    return OBJECTIVES[stage.objective](stage, str(previous) if previous else None, CPU)
+    return OBJECTIVES[stage.objective](stage, load_snapshot(previous)[0] if previous else None, CPU)
 
 
 def train(

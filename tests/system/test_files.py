@@ -69,10 +69,10 @@ def test_every_product_has_its_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".safetensors", ".json", ".csv", ".txt"])
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"image,psnr\nbaby,1\n", b"\xff" * 99])
-def test_a_file_without_a_key(tmp_path: Path, suffix: str, content: bytes | None) -> None:
+def test_a_file_without_a_key(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    if content is not None:
-        path.write_bytes(content)
     assert read_key(path) is None
-    assert read_key(tmp_path) is None
+    for content in (b"", b"[]", b"image,psnr\nbaby,1\n", b"\xff" * 99):
+        path.write_bytes(content)
+        assert read_key(path) is None
+        assert read_key(tmp_path) is None

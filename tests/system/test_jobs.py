@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bspa.system.log import job_name
 from bspa.system.parallel import map_in_order
-from bspa.system.progress import Progress, duration
+from bspa.system.progress import Progress
 
 JOB = """
 import logging, signal, sys
@@ -25,7 +24,8 @@ def main(snakemake):
     logging.getLogger("bspa").info("begun")
     {body}
 
-run_job(main, SimpleNamespace(rule="train", wildcards={{"model": "a%b"}}, log=[sys.argv[1]]))
+wildcards = {{"model": "a%b", "scale": "4", "seed": "0"}}
+run_job(main, SimpleNamespace(rule="train", wildcards=wildcards, log=[sys.argv[1]]))
 """
 
 
@@ -46,21 +46,9 @@ def test_a_job_ends_with_a_status_and_a_line(tmp_path: Path, body: str, status: 
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == status
     assert log.read_text().splitlines()[-1].endswith(last)
-    assert "train a%b: begun" in log.read_text()
+    assert "train a%b x4 seed 0: begun" in log.read_text()
     assert "begun" not in ran.stderr
     assert ("Traceback" in ran.stderr) == ("ours" in last)
-
-
-def test_a_job_is_named_by_its_rule_and_wildcards() -> None:
-    wildcards = {"model": "edsr_mini", "scale": "4", "method": "bspa", "seed": "0", "cycle": "1"}
-    assert job_name("train_uniform", wildcards) == "train_uniform edsr_mini x4 bspa seed 0 cycle 1"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3600, "1:00:00"), (360_005, "100:00:05")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_progress_counts_from_its_start(
@@ -78,31 +66,21 @@ def test_progress_counts_from_its_start(
     ]
 
 
-def test_map_in_order_begins_few_ahead() -> None:
-    lock, begun, taken = threading.Lock(), 0, 0
+def test_map_in_order_begins_few_ahead_and_stops_at_an_error() -> None:
+    lock, begun = threading.Lock(), 0
 
     def square(item: int) -> int:
         nonlocal begun
         with lock:
             begun += 1
+        if item == 30:
+            raise ValueError("thirty")
         return item * item
 
-    for result in map_in_order(square, range(40), threads=3):
-        assert result == taken * taken
+    results = map_in_order(square, range(1000), threads=3)
+    for taken in range(30):
+        assert next(results) == taken * taken
         assert begun - taken <= 2 * 3 + 1
-        taken += 1
-    assert taken == 40
-
-
-def test_map_in_order_stops_at_an_error() -> None:
-    begun: list[int] = []
-
-    def fail(item: int) -> int:
-        begun.append(item)
-        if item == 5:
-            raise ValueError("five")
-        return item
-
-    with pytest.raises(ValueError, match="five"):
-        list(map_in_order(fail, range(1000), threads=2))
-    assert len(begun) < 20
+    with pytest.raises(ValueError, match="thirty"):
+        next(results)
+    assert begun <= 30 + 2 * 3 + 1

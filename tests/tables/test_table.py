@@ -1,4 +1,4 @@
-"""Tables from generated evaluations and summaries: numbers, keys, refusals, and the script."""
+"""Tables from generated evaluations and summaries: numbers, keys, and the script."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from bspa.metrics.catalogue import METRICS
 from bspa.tables.markup import to_html, to_latex, to_markdown
 from bspa.tables.statistics import mean_interval
 from bspa.tables.table import to_frame
@@ -19,11 +20,6 @@ from tests.support.table_files import Results
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "table.py"
 LEADING = ["scale", "model", "method", "parameters", "steps", "device_seconds"]
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Results:
-    return Results(tmp_path)
 
 
 def test_csv_has_the_documented_columns_and_the_means_over_images(results: Results) -> None:
@@ -50,9 +46,6 @@ def test_rows_are_grouped_by_scale_and_begin_with_bicubic(results: Results) -> N
     assert rows == [[4, "bicubic"], [4, "rcan"], [2, "bicubic"], [2, "rcan"], [2, "fsrcnn"]]
 
 
-# ---- over seeds ------------------------------------------------------------
-
-
 def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results: Results) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [28.0, 29.0], [0.8, 0.7])
     for seed, psnr, seconds in ((0, 28.0, 10.0), (1, 28.5, 20.0), (5, 30.0, 60.0)):
@@ -61,7 +54,7 @@ def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results
         results.run(4, "fsrcnn", "bspa", seed=seed, device_seconds=seconds)
     frame = to_frame(results.table())
     documented = [*LEADING, "Set5_psnr", "Set5_ssim", "Set5_psnr_std", "Set5_ssim_std"]
-    # There is no baseline, so there are no gains.
+    # There is but the baseline, so there are no gains.
     assert list(frame.columns) == [*documented, "Set5_psnr_sem", "Set5_ssim_sem"]
     bicubic, bspa = frame.iloc[0], frame.iloc[1]
     assert (bspa["device_seconds"], bspa["steps"]) == (30.0, 800)
@@ -77,9 +70,8 @@ def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results
 def test_gains_are_paired_by_seed_and_image(results: Results) -> None:
     results.two_seeds()
     frame = to_frame(results.table())
-    gains = frame.set_index(["model", "method"])[
-        ["Set5_psnr_gain", "Set5_psnr_gain_low", "Set5_psnr_gain_high"]
-    ]
+    names = ["Set5_psnr_gain", "Set5_psnr_gain_low", "Set5_psnr_gain_high"]
+    gains = frame.set_index(["model", "method"])[names]
     low, high = mean_interval(np.array([[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]]))
     for model in ("fsrcnn", "rcan"):
         assert gains.loc[(model, "bspa")].tolist() == pytest.approx([0.3, low, high])
@@ -88,20 +80,17 @@ def test_gains_are_paired_by_seed_and_image(results: Results) -> None:
     # The seeds differ by 7 dB, the gains by 0.2: what both methods share is no uncertainty of the gain.
     assert frame["Set5_psnr_sem"][1] == pytest.approx(3.5)
     assert 0.1 < low < 0.3 < high < 0.5
-    names = [
-        f"Set5_{of}_{what}" for of in ("psnr", "ssim") for what in ("sem", "gain", "gain_low", "gain_high")
-    ]
-    assert list(frame.columns[6:]) == ["Set5_psnr", "Set5_ssim", "Set5_psnr_std", "Set5_ssim_std", *names]
-    assert frame.to_csv() == to_frame(results.table()).to_csv(), "tables are made alike"
+    scores = ["Set5_psnr", "Set5_ssim", "Set5_psnr_std", "Set5_ssim_std"]
+    more = [f"{score}_{what}" for score in scores[:2] for what in ("sem", "gain", "gain_low", "gain_high")]
+    assert list(frame.columns) == [*LEADING, *scores, *more]
 
 
 def test_an_infinite_psnr_has_no_deviation_and_no_interval(results: Results) -> None:
     for seed in (0, 1):
         for method, psnr in (("baseline", 31.0), ("bspa", math.inf), ("same", math.inf)):
             # The first image is called NA, which must stay a name.
-            results.score(
-                4, "fsrcnn", method, "Set5", [psnr, 30.0], [0.9] * 2, seed=seed, images=["NA", "002"]
-            )
+            images = ["NA", "002"]
+            results.score(4, "fsrcnn", method, "Set5", [psnr, 30.0], [0.9] * 2, seed=seed, images=images)
             results.run(4, "fsrcnn", method, seed=seed)
     frame = to_frame(results.table())
     assert frame["Set5_psnr"].tolist() == [30.5, math.inf, math.inf]
@@ -110,9 +99,6 @@ def test_an_infinite_psnr_has_no_deviation_and_no_interval(results: Results) -> 
     assert frame["Set5_psnr_gain_low"].isna().all()
     between = to_frame(results.table(baseline="bspa"))
     assert math.isnan(between["Set5_psnr_gain"][2]), "two infinite PSNRs have no difference"
-
-
-# ---- against the paper -----------------------------------------------------
 
 
 def test_the_papers_scores_follow_the_documented_columns(results: Results) -> None:
@@ -125,22 +111,12 @@ def test_the_papers_scores_follow_the_documented_columns(results: Results) -> No
     assert frame["set14_psnr_minus_paper"].tolist() == pytest.approx([nan, 0.03, nan, 0.0], nan_ok=True)
 
 
-def test_a_table_that_the_paper_does_not_have_is_refused(results: Results) -> None:
-    results.ablation()
-    with pytest.raises(ValueError, match=r"paper: 7; .* 1, 2, 3, 4, 5, 6"):
-        results.table(paper=7)
-
-
-# ---- perceptual metrics ----------------------------------------------------
-
-
 def test_images_without_a_value_are_left_out_of_every_row(results: Results) -> None:
     results.perceived()
     results.rewrite(1, niqe=[6.5, None, 6.7])
-    assert to_frame(results.table())["set14_niqe"].tolist() == pytest.approx([8.0, 6.6, 6.3])
-    assert results.table().left_out == {(4, "set14", "niqe"): ["001"]}
     results.rewrite(2, niqe=[6.2, 9.9, 6.4])
     assert to_frame(results.table())["set14_niqe"].tolist() == pytest.approx([8.0, 6.6, 6.3])
+    assert results.table().left_out == {(4, "set14", "niqe"): ["001"]}
 
 
 def test_a_row_without_any_value_leaves_no_image_out(results: Results) -> None:
@@ -153,86 +129,26 @@ def test_a_row_without_any_value_leaves_no_image_out(results: Results) -> None:
 
 def test_metrics_of_both_kinds_keep_the_order_of_the_settings(results: Results) -> None:
     results.score(4, "fsrcnn", "bspa", "Set5", [30.0, 31.0], [0.9, 0.9])
-    results.perceive(4, "fsrcnn", "bspa", "Set5", [6.0, 7.0], [0.2, 0.4])
+    results.score(4, "fsrcnn", "bspa", "Set5", [6.0, 7.0], [0.2, 0.4], kind="perceptual")
     results.run(4, "fsrcnn", "bspa")
     frame = to_frame(results.table(metrics=["lpips", "psnr"]))
     assert list(frame.columns) == [*LEADING, "Set5_lpips", "Set5_psnr"]
     assert frame.iloc[0, 6:].tolist() == pytest.approx([0.3, 30.5])
 
 
-# ---- what is refused -------------------------------------------------------
+def test_every_table_of_the_default_run_has_scores_that_need_nothing(root: Path) -> None:
+    tables = yaml.safe_load((root / "config.yaml").read_text())["tables"]
+    for name, table in tables.items():
+        assert any(not METRICS[metric].needs for metric in table["metrics"]), name
 
 
-@pytest.fixture
-def one(results: Results) -> Results:
-    results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9])
-    results.run(4, "fsrcnn", "bspa")
-    return results
-
-
-def test_an_evaluation_with_another_key_is_refused(one: Results) -> None:
-    for found, text in (
-        ("old", "image,psnr,ssim,key\n001,30,1,old\n"),
-        ("None", "image,psnr,ssim\n001,30,1\n"),
-    ):
-        one.files[0].write_text(text)
-        with pytest.raises(
-            ValueError, match=rf"0\.csv: .*key {found}, expected e0.*run the same command again"
-        ):
-            one.table()
-
-
-def test_a_summary_with_another_key_is_refused(one: Results) -> None:
-    one.runs[0]["key"] = "new"
-    with pytest.raises(ValueError, match=r"0\.json: .*key r0, expected new.*delete"):
-        one.table()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("image,psnr,key\n001,30,e0\n", "image, psnr, ssim"),
-        ("image,psnr,ssim,key\n", "image, psnr, ssim"),
-        ("image,psnr,ssim,key\n001,30,,e0\n", "image 001 has no ssim"),
-    ],
-)
-def test_an_evaluation_without_scores_is_named(one: Results, text: str, message: str) -> None:
-    one.files[0].write_text(text)
-    with pytest.raises(ValueError, match=rf"0\.csv: .*{message}"):
-        one.table()
-
-
-def test_a_missing_evaluation_is_named(one: Results) -> None:
-    with pytest.raises(ValueError, match=r"fsrcnn x4 bspa seed 0: .* psnr on Set14"):
-        one.table(benchmarks=["Set5", "Set14"])
-    with pytest.raises(ValueError, match=r"fsrcnn x4 bspa seed 8: .* psnr on Set5"):
-        one.table(seeds=[0, 8])
-
-
-def test_a_missing_summary_is_named(results: Results) -> None:
-    results.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9])
-    with pytest.raises(ValueError, match=r"fsrcnn x4 bspa: 0 .* 1 "):
+@pytest.mark.parametrize("which", ["evaluations", "runs"])
+def test_a_file_with_another_key_is_refused(results: Results, which: str) -> None:
+    results.ablation()
+    item = getattr(results, which)[1]
+    found, item["key"] = item["key"], "new"
+    with pytest.raises(ValueError, match=rf"1\.(csv|json): .*key {found}, expected new.*same command"):
         results.table()
-
-
-def test_scores_of_different_images_are_not_compared(one: Results) -> None:
-    one.score(4, "fsrcnn", "baseline", "Set5", [30.0], [0.9], images=["003"])
-    with pytest.raises(ValueError, match=r"1\.csv and .*0\.csv"):
-        one.table()
-
-
-@pytest.mark.parametrize(
-    ("changed", "values"),
-    [
-        ({"steps": 801}, r"\(24518, 800, None\), \(24518, 801, None\)"),
-        ({"ema": 0.999}, r"\(24518, 800, 0.999\), \(24518, 800, None\)"),
-    ],
-)
-def test_unlike_runs_have_no_mean(one: Results, changed: dict[str, Any], values: str) -> None:
-    one.score(4, "fsrcnn", "bspa", "Set5", [30.0], [0.9], seed=1)
-    one.run(4, "fsrcnn", "bspa", seed=1, **changed)
-    with pytest.raises(ValueError, match=f"fsrcnn x4 bspa: .*{values}"):
-        one.table()
 
 
 def test_the_script_writes_all_four_files(results: Results, tmp_path: Path) -> None:
@@ -241,13 +157,9 @@ def test_the_script_writes_all_four_files(results: Results, tmp_path: Path) -> N
     results.run(4, "fsrcnn", "bspa")
     suffixes = ("csv", "md", "tex", "html")
     output = SimpleNamespace(**{suffix: tmp_path / f"out/table4.{suffix}" for suffix in suffixes})
-    runpy.run_path(str(SCRIPT))["main"](
-        SimpleNamespace(
-            input=SimpleNamespace(evaluations=results.files, runs=results.summaries),
-            params=SimpleNamespace(settings=results.settings()),
-            output=output,
-        )
-    )
+    files = SimpleNamespace(evaluations=results.files, runs=results.summaries)
+    params = SimpleNamespace(settings=results.settings())
+    runpy.run_path(str(SCRIPT))["main"](SimpleNamespace(input=files, params=params, output=output))
     frame = pd.read_csv(output.csv, dtype=str)
     assert float(frame["Set5_psnr"][1]) == (1 / 3 + 30.25) / 2, "every digit is kept"
     assert frame["parameters"].tolist() == ["0", "24518"]

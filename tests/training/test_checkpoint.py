@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
+from bspa.system.locks import try_hold
 from bspa.training.checkpoint import identify, open_checkpoints
-from bspa.training.snapshot import load_snapshot, save_snapshot
-from tests.support.training import Noise, assert_same, partial_of, train
+from tests.support.training import Noise, partial_of, train
 
 
 def test_a_checkpoint_of_another_identity_is_deleted(tmp_path: Path) -> None:
@@ -47,38 +43,8 @@ def test_the_identity_depends_on_key_precision_and_content(
     assert len(seen) == 7
 
 
-HOLDER = """
-    import os, sys, time
-    from bspa.training.checkpoint import open_checkpoints
-    with open_checkpoints(sys.argv[1], "identity"):
-        print("locked", flush=True)
-"""
-
-
-def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
-    code = textwrap.dedent(HOLDER) + "    time.sleep(1)\n    print(time.time(), flush=True)\n"
-    command = [sys.executable, "-c", code, str(tmp_path / "end.safetensors")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
-        with open_checkpoints(tmp_path / "end.safetensors", "identity"):
-            entered = time.time()
-        assert entered >= float(holder.stdout.readline())
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(HOLDER) + "    os.kill(os.getpid(), 9)\n"]
-    assert subprocess.run([*command, str(tmp_path / "end.safetensors")], check=False).returncode == -9
+def test_the_folder_is_locked_until_the_stage_is_finished(tmp_path: Path) -> None:
     with open_checkpoints(tmp_path / "end.safetensors", "identity") as checkpoints:
+        assert not try_hold(checkpoints.folder / "lock")
         checkpoints.remove()
     assert [*tmp_path.iterdir()] == []
-
-
-def test_equal_snapshots_are_equal_files(tmp_path: Path) -> None:
-    end = train(tmp_path)
-    save_snapshot(tmp_path / "a.safetensors", end.snapshot, {"key": "k", "b": "1"})
-    save_snapshot(tmp_path / "b.safetensors", end.snapshot, {"b": "1", "key": "k"})
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    loaded, metadata = load_snapshot(tmp_path / "a.safetensors")
-    assert_same(loaded, end.snapshot)
-    assert metadata["key"] == "k"

@@ -22,7 +22,7 @@ from bspa.difficulty.classes import split_classes
 from bspa.difficulty.shard_writing import write_class_shards
 from bspa.models.registry import build, count_parameters
 from bspa.models.weights import load_weights
-from bspa.sampling.patches import PatchPool
+from bspa.sampling.sampler import PatchPool
 from bspa.sampling.selections import Selection, write_selection
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Attribution, Stage
@@ -56,7 +56,7 @@ class Run:
     """A run in a folder: packed noise, and what its stages write."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.packed = folder, folder / "x4.h5"
         self.images: PackedImages = pack_noise(folder, (48, 40), (40, 64), scale=4)
 
     def source(self, sampling: str) -> Path | None:
@@ -71,22 +71,13 @@ class Run:
             )  # fmt: skip
         if sampling == "informative":
             offsets, bounds = np.array([[0, 1], [2, 0], [1, 3]], np.int32), np.array([0, 2, 3])
-            selection = Selection(
-                offsets=offsets, bounds=bounds, patch=32, scale=4, share=0.1, selection="greedy",
-                overlap=0.5, seed=0,
-            )  # fmt: skip
-            write_selection(path, selection, key="")
+            write_selection(path, Selection(offsets, bounds, patch=32, scale=4), key="")
         return None if sampling == "uniform" else path
 
     def train(self, stage: Stage, name: str, previous: Path | None = None, mask: Path | None = None) -> Path:
         """Run a stage; return its snapshot."""
-        snapshot = self.folder / f"{name}.safetensors"
-        inputs = {
-            "packed": self.packed,
-            "source": self.source(stage.sampling),
-            "previous": previous,
-            "mask": mask,
-        }
+        snapshot, source = self.folder / f"{name}.safetensors", self.source(stage.sampling)
+        inputs = {"packed": self.packed, "source": source, "previous": previous, "mask": mask}
         outputs = {"snapshot": snapshot, "journal": snapshot.with_suffix(".csv")}
         run("train_stage", asdict(stage), inputs, outputs)
         return snapshot
@@ -100,12 +91,8 @@ class Run:
         }  # fmt: skip
         mask, keep = self.folder / f"{name}.safetensors", settings.pop("keep", None)
         inputs = {"baseline": baseline, "target": target, "packed": self.packed, "keep": keep}
-        run(
-            "attribute_parameters",
-            asdict(Attribution(**settings)),
-            inputs,
-            {"mask": mask, "summary": mask.with_suffix(".json")},
-        )
+        outputs = {"mask": mask, "summary": mask.with_suffix(".json")}
+        run("attribute_parameters", asdict(Attribution(**settings)), inputs, outputs)
         return mask
 
     def deliver(self, stages: Sequence[Path], masks: Sequence[Path] = ()) -> tuple[Path, Path]:
@@ -123,10 +110,6 @@ class Run:
         run("deliver_weights", settings, inputs, {"weights": weights, "summary": summary})
         return weights, summary
 
-    @property
-    def packed(self) -> Path:
-        return self.folder / "x4.h5"
-
 
 @pytest.fixture
 def bspa(tmp_path: Path) -> Run:
@@ -139,6 +122,9 @@ def test_a_run_of_bspa_from_photographs_to_weights(bspa: Run) -> None:
     stage = make_stage(ema=0.9, total_epochs=6)
     uniform = bspa.train(stage, "uniform")
     inverse = bspa.train(make_stage("inverse", ema=0.9, first_epoch=3, total_epochs=6), "inverse", uniform)
+    head, *rows = uniform.with_suffix(".csv").read_text().splitlines()
+    assert head == "step,epoch,loss,learning_rate,samples_per_second,device_seconds"
+    assert [row.split(",")[:2] for row in rows] == [["1", "1"], ["2", "2"], ["3", "3"]]
     mask = bspa.attribute("mask", uniform, inverse)
     last = bspa.train(replace(stage, first_epoch=3), "last", inverse, mask)
     tensors, header = load_weights(mask)
@@ -151,9 +137,7 @@ def test_a_run_of_bspa_from_photographs_to_weights(bspa: Run) -> None:
         assert torch.equal(after.weights[name][where], before.weights[name][where])
         assert not torch.equal(after.weights[name][~where], before.weights[name][~where])
     summary = json.loads(mask.with_suffix(".json").read_text())
-    assert summary["key"] == KEY
-    assert summary["layers"].keys() == masks.keys()
-    assert summary["fraction"] == 0.25
+    assert (summary["key"], summary["fraction"], summary["layers"].keys()) == (KEY, 0.25, masks.keys())
 
     weights, path = bspa.deliver([uniform, inverse, last], [mask])
     delivered, header = load_weights(weights)
@@ -232,12 +216,3 @@ def test_the_reference_is_delivered_as_a_network(bspa: Run) -> None:
     assert all(torch.equal(value, last.weights[name]) for name, value in weights.items())
     assert (header["architecture"], header["scale"], header["key"]) == ("msrresnet", "4", KEY)
     assert journal.read_text().count("\n") == 1 + stage.epochs
-
-
-def test_the_two_steps_of_udn_as_jobs(bspa: Run) -> None:
-    first = bspa.train(make_stage("uncertainty"), "uncertainty")
-    second = bspa.train(make_stage("weighted", first_epoch=3), "weighted", first)
-    plain = build("fsrcnn", 4, **SMALL["fsrcnn"]).state_dict()
-    assert load_snapshot(second)[0].weights.keys() == plain.keys()
-    weights, _ = bspa.deliver([first, second])
-    assert load_weights(weights)[0].keys() == plain.keys()

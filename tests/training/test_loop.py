@@ -14,13 +14,16 @@ from torch import Tensor, nn
 
 from bspa.models.precision import choose_precision
 from bspa.sampling.uniform import UniformSampler
+from bspa.system.cuda_graphs import capture_or_run
 from bspa.system.devices import choose_device
 from bspa.training.checkpoint import open_checkpoints
 from bspa.training.loop import STEPS_BETWEEN_READS, train_stage
 from bspa.training.snapshot import Snapshot, load_snapshot, save_snapshot
 from bspa.training.stage import Schedule
+from bspa.training.step import TrainingStep
 from tests.support.noise import pack_noise
 from tests.support.training import (
+    CPU,
     Noise,
     assert_same,
     initial_weights,
@@ -103,6 +106,12 @@ def test_frozen_weights_keep_every_bit_with_warm_momentum(tmp_path: Path, precis
         assert float(moved.float().mean()) > 0.98, f"{name}: weights that are not frozen stood still"
 
 
+@pytest.mark.parametrize(("name", "shape"), [("nothing", (1,)), ("head_conv.0.bias", (3,))])
+def test_a_mask_of_another_network_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"mask is of another network: {name}"):
+        train(tmp_path, masks={name: torch.ones(shape, dtype=torch.bool)})
+
+
 # ---- the moving average of the weights -----------------------------------------------------------------
 
 
@@ -139,22 +148,15 @@ def test_averaging_changes_no_weight_and_is_absent_when_off(tmp_path: Path) -> N
     assert plain.average == {}
     assert plain.delivered == plain.weights
     assert_same(plain, replace(averaged, average={}))
-    assert all(torch.equal(averaged.delivered[n], averaged.average[n]) for n in averaged.average)
 
 
 def test_fixed_weights_are_delivered_with_the_averaged_ones(tmp_path: Path) -> None:
-    stage = make_stage(arch="edsr", ema=0.9)
-    end = train(tmp_path, stage).snapshot
-    assert set(end.weights) - set(end.average) == {
-        f"{part}_mean.{name}" for part in ("sub", "add") for name in ("weight", "bias")
-    }
-    assert end.delivered.keys() == initial_weights(stage).keys()
-
-
-def test_an_average_of_another_network_is_refused(tmp_path: Path) -> None:
-    end = train(tmp_path / "a").snapshot
-    with pytest.raises(ValueError, match="averaged weights are of another network"):
-        train(tmp_path / "b", AVERAGED, initial=replace(end, average={"nothing": torch.zeros(1)}))
+    end = train(tmp_path, make_stage(arch="edsr", ema=0.9)).snapshot
+    fixed = {f"{part}_mean.{name}" for part in ("sub", "add") for name in ("weight", "bias")}
+    assert end.weights.keys() - end.average.keys() == fixed
+    assert all(
+        end.delivered[name] is (end.weights if name in fixed else end.average)[name] for name in end.weights
+    )
 
 
 # ---- stopping and continuing ---------------------------------------------------------------------------
@@ -163,10 +165,12 @@ def test_an_average_of_another_network_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop_at", [0, 5, 7, 11])
 def test_a_stopped_stage_ends_bit_identical(tmp_path: Path, stop_at: int) -> None:
     """Stopped in the first step, within an epoch, at the end of one, and in the last step."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     whole = train(tmp_path / "whole", AVERAGED)
     with pytest.raises(SystemExit) as stopped:
         train(tmp_path / "cut", AVERAGED, sampler=Noise(signal_at=stop_at))
     assert stopped.value.code == 128 + signal.SIGTERM
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     sampler = Noise()
     resumed = train(tmp_path / "cut", AVERAGED, sampler=sampler)
     assert sampler.asked == [*range(stop_at + 1, 12)]
@@ -184,24 +188,6 @@ def test_a_frozen_stage_continues_with_the_values_it_began_with(tmp_path: Path, 
     assert_same(train(tmp_path / "cut", initial=warm, masks=masks).snapshot, whole.snapshot)
 
 
-def test_the_state_is_saved_every_so_often(tmp_path: Path) -> None:
-    class Killed(Noise):
-        def batch(self, iteration: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-            if iteration == 6:
-                raise KeyboardInterrupt
-            return super().batch(iteration)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, sampler=Killed(), save_every_seconds=0.0)
-    assert load_snapshot(partial_of(tmp_path))[1]["step"] == "6"
-
-
-def test_the_signal_handlers_are_put_back(tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    train(tmp_path)
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-
-
 # ---- losses and weights that are not finite ------------------------------------------------------------
 
 
@@ -211,27 +197,17 @@ def break_output(model: nn.Module, *, at: int, factor: float) -> None:
     model.register_forward_hook(lambda m, i, out: out * (factor if next(passes) >= at else 1.0))
 
 
-def test_a_loss_that_is_not_finite_is_seen_before_the_weights_change(tmp_path: Path) -> None:
-    task = make_task(make_stage())
-    break_output(task.model, at=6, factor=float("nan"))
-    with pytest.raises(ValueError, match=r"the loss is nan at step 6 \(epoch 1\), learning rate 0.001"):
-        train(tmp_path / "cut", task=task)
-    kept, metadata = load_snapshot(partial_of(tmp_path / "cut"))
-    assert metadata["step"] == "6"
-    assert kept.optimiser_steps == 6
-    assert all(bool(torch.isfinite(value).all()) for value in kept.weights.values())
-    assert_same(train(tmp_path / "cut").snapshot, train(tmp_path / "whole").snapshot)
-
-
-def test_where_losses_are_read_late_the_first_bad_step_is_named_and_nothing_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("read_every", "saved"), [(1, "5"), (50, "4")])
+def test_the_first_loss_that_is_not_finite_is_named_and_its_step_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_every: int, saved: str
 ) -> None:
-    monkeypatch.setitem(STEPS_BETWEEN_READS, "cpu", 50)
+    monkeypatch.setitem(STEPS_BETWEEN_READS, "cpu", read_every)
     task = make_task(make_stage())
     break_output(task.model, at=5, factor=float("inf"))
-    with pytest.raises(ValueError, match=r"the loss is inf at step 5 \(epoch 1\)"):
-        train(tmp_path, task=task, save_every_seconds=0.0)
-    assert load_snapshot(partial_of(tmp_path))[1]["step"] == "4"
+    with pytest.raises(ValueError, match=r"the loss is inf at step 5 \(epoch 1\), learning rate 0.001"):
+        train(tmp_path / "cut", task=task, save_every_seconds=0.0)
+    assert load_snapshot(partial_of(tmp_path / "cut"))[1]["step"] == saved
+    assert_same(train(tmp_path / "cut").snapshot, train(tmp_path / "whole").snapshot)
 
 
 def test_weights_that_are_not_finite_are_neither_saved_nor_delivered(tmp_path: Path) -> None:
@@ -256,6 +232,29 @@ def test_losses_read_late_change_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert without_times(late.rows) == without_times(plain.rows)
 
 
+def test_gradients_alone_take_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They warm a step up before it is recorded."""
+    plain, take_step = train(tmp_path / "plain", AVERAGED), TrainingStep.__call__
+
+    def warmed(step: TrainingStep) -> Tensor:
+        step.compute_gradients()
+        return take_step(step)
+
+    monkeypatch.setattr(TrainingStep, "__call__", warmed)
+    assert_same(train(tmp_path / "warmed", AVERAGED).snapshot, plain.snapshot)
+
+
+def test_work_that_cannot_be_recorded_is_done_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("bspa.system.cuda_graphs.capture", refuse)
+    assert capture_or_run(torch.rand, warm_up=torch.rand, device=CPU) is torch.rand
+    assert "operation not permitted" in caplog.text
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("arch", ["fsrcnn", "edsr", "rcan"])
 def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +265,7 @@ def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str, monkeypatch: pyt
         monkeypatch.setattr("bspa.training.loop.RESIDENT_SHARE", resident)
         with monkeypatch.context() as patch, open_checkpoints(tmp_path / name, "identity") as checkpoints:
             if not recorded:
-                patch.setattr("bspa.training.loop.record_step", lambda step, device: step)
+                patch.setattr("bspa.training.loop.capture_or_run", lambda work, **_: work)
             return train_stage(
                 replace(make_task(stage), initial=initial),
                 UniformSampler(images, patch=32, batch=4, seed=0),

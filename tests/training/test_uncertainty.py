@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from torch.nn import functional
 
 from bspa.models.precision import Precision
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Stage
-from bspa.training.task import build_seeded
 from bspa.training.uncertainty import (
     UncertaintyNetwork,
     WeightedByUncertainty,
@@ -24,9 +20,6 @@ from bspa.training.uncertainty import (
     convolve_upsampled,
     estimate_uncertainty,
     network_part,
-    uncertainty_loss,
-    uncertainty_weights,
-    weighted_l1,
 )
 from tests.support.training import SMALL, Noise, assert_same, initial_weights, make_stage, make_task, train
 
@@ -50,79 +43,26 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
-# ---- the formulas --------------------------------------------------------------------------------------
-
-
-def test_step_1_is_the_papers_loss() -> None:
-    x, y = random(2, 3, 5, 4), random(2, 3, 5, 4, seed=1)
-    s = 4 * random(2, 3, 5, 4, seed=2) - 1
-    a, b, t = (v.double().numpy() for v in (x, y, s))
-    expected = np.mean(np.abs(np.exp(-t) * a - np.exp(-t) * b)) + 2 * np.mean(t)
-    assert float(uncertainty_loss(x, s, y)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_step_2_is_the_papers_loss() -> None:
-    x, y = random(2, 3, 5, 4), random(2, 3, 5, 4, seed=1)
-    s = 4 * random(2, 3, 5, 4, seed=2) - 1
-    a, b, t = (v.double().numpy() for v in (x, y, s))
-    total = 0.0
-    for image in range(2):
-        for colour in range(3):
-            w = t[image, colour] - t[image, colour].min() + 1
-            total += np.sum(w * np.abs(a[image, colour] - b[image, colour]))
-    assert float(weighted_l1(x, y, uncertainty_weights(s))) == pytest.approx(total / a.size, rel=1e-6)
-
-
-@given(arrays(np.float32, (2, 3, 4, 5), elements=st.floats(-1, 1e6, width=32)))
-def test_weights_are_from_1_on(s: np.ndarray) -> None:
-    weights = uncertainty_weights(torch.from_numpy(s))
-    assert bool((weights >= 1).all())
-    assert bool((weights.amin((2, 3)) == 1).all()), "the surest sample of each image and colour weighs 1"
-
-
-def test_s_has_a_minimum_where_the_paper_says() -> None:
-    """With an error of e everywhere, the loss is least at s = log(e / 2)."""
-    s = torch.full((1, 3, 2, 2), 0.3, requires_grad=True)
-    error = 8.0
-    optimiser = torch.optim.Adam([s], lr=0.05)
-    for _ in range(400):
-        optimiser.zero_grad()
-        uncertainty_loss(torch.full_like(s, error), s, torch.zeros_like(s)).backward()
-        optimiser.step()
-    torch.testing.assert_close(s, torch.full_like(s, np.log(error / 2)), rtol=0, atol=1e-3)
-
-
 # ---- the network ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("arch", SMALL)
 def test_network_and_head(arch: str, scale: int) -> None:
-    model = filled(make_stage("uncertainty", arch, scale=scale)).eval().double()
-    network, features = model.network, model.network.features
-    called: list[torch.Tensor] = []
-
-    def watched(x: torch.Tensor) -> torch.Tensor:
-        called.append(features(x))
-        return called[-1]
-
-    network.features = watched  # type: ignore[method-assign]
-    x = random(2, 3, 4, 5).double()
+    model, x = (
+        filled(make_stage("uncertainty", arch, scale=scale)).eval().double(),
+        random(2, 3, 4, 5).double(),
+    )
+    weights = model.state_dict()
     with torch.no_grad():
         image, s = model(x)
-        assert len(called) == 1, "the body is computed once for both"
-        assert torch.equal(image, network(x))
-        assert torch.equal(s, model.uncertainty(x))
-        y = called[0].repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-        for layer in (0, 2, 4):
-            weights = model.state_dict()
-            y = functional.conv2d(
-                y, weights[f"head.{layer}.weight"], weights[f"head.{layer}.bias"], padding=1
-            )
+        assert torch.equal(image, model.network(x))
+        y = model.network.features(x).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        for layer in ("head.0", "head.2", "head.4"):
+            y = functional.conv2d(y, weights[f"{layer}.weight"], weights[f"{layer}.bias"], padding=1)
             y = torch.where(y > 0, y, torch.exp(y) - 1)
     torch.testing.assert_close(s, y)
     assert s.shape == image.shape == (2, 3, 4 * scale, 5 * scale)
-    assert bool((s >= -1).all())
     assert float(s.std()) > 0.01, "the head says the same of every sample"
 
 
@@ -130,19 +70,16 @@ def test_network_and_head(arch: str, scale: int) -> None:
 def test_the_initial_weights_are_those_of_the_plain_network(arch: str) -> None:
     stage = make_stage("uncertainty", arch)
     state = torch.random.get_rng_state()
-    model, plain = build_uncertainty(stage), build_seeded(stage.arch, stage.scale, stage.options, stage.seed)
+    weights, plain = build_uncertainty(stage).state_dict(), initial_weights(stage)
     assert torch.equal(torch.random.get_rng_state(), state)
-    for name, value in plain.state_dict().items():
-        assert torch.equal(model.state_dict()[f"network.{name}"], value), name
-    head = {n: v for n, v in model.state_dict().items() if n.startswith("head.")}
-    assert len(head) + len(plain.state_dict()) == len(model.state_dict())
+    assert all(torch.equal(weights.pop(f"network.{name}"), value) for name, value in plain.items())
     channels = SMALL[arch].get("channels", SMALL[arch].get("d"))
-    assert [head[f"head.{n}.weight"].shape[:2] for n in (0, 2, 4)] == [(channels, channels)] * 2 + [
-        (3, channels)
-    ]
-    again, other = build_uncertainty(stage), build_uncertainty(replace(stage, seed=4))
-    assert torch.equal(again.state_dict()["head.0.weight"], head["head.0.weight"])
-    assert not torch.equal(other.state_dict()["head.0.weight"], head["head.0.weight"])
+    shapes = {name: tuple(value.shape[:2]) for name, value in weights.items() if name.endswith("weight")}
+    square = (channels, channels)
+    assert shapes == {"head.0.weight": square, "head.2.weight": square, "head.4.weight": (3, channels)}
+    again, other = (build_uncertainty(replace(stage, seed=seed)).state_dict() for seed in (3, 4))
+    assert torch.equal(again["head.0.weight"], weights["head.0.weight"])
+    assert not torch.equal(other["head.0.weight"], weights["head.0.weight"])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -210,28 +147,19 @@ def first_snapshot(folder: Path) -> Path:
     return path
 
 
-def test_two_steps_give_a_plain_network(tmp_path: Path) -> None:
-    path = first_snapshot(tmp_path)
-    one, _ = load_snapshot(path)
-    assert {name.split(".")[0] for name in one.weights} == {"network", "head"}
-    sampler = Noise()
-    two = train(tmp_path / "second", SECOND, task=make_task(SECOND, path), sampler=sampler).snapshot
-    assert sampler.asked == [*range(8, 16)]
-    assert two.weights.keys() == initial_weights(SECOND).keys()
-    assert two.moments["exp_avg"].keys() == two.average.keys() == initial_weights(SECOND).keys()
-    assert two.optimiser_steps == 16
-
-
-def test_step_2_starts_where_step_1_ended(tmp_path: Path) -> None:
+def test_step_2_continues_with_the_plain_network_where_step_1_ended(tmp_path: Path) -> None:
     """Weights, moments and average are carried on, and s is of step 1's whole network."""
-    path = first_snapshot(tmp_path)
-    one, task = load_snapshot(path)[0], make_task(SECOND, path)
+    path, plain = first_snapshot(tmp_path), initial_weights(SECOND)
+    one, task, sampler = load_snapshot(path)[0], make_task(SECOND, path), Noise()
     assert task.initial is not None
     assert_same(task.initial, network_part(one))
-    assert task.initial.weights.keys() == initial_weights(SECOND).keys()
     assert isinstance(task.objective, WeightedByUncertainty)
-    for name, value in one.weights.items():
-        assert torch.equal(task.objective.estimator.state_dict()[name], value)
+    estimator = task.objective.estimator.state_dict()
+    assert all(torch.equal(estimator[name], value) for name, value in one.weights.items())
+    two = train(tmp_path / "second", SECOND, task=task, sampler=sampler).snapshot
+    assert sampler.asked == [*range(8, 16)]
+    assert two.weights.keys() == two.moments["exp_avg"].keys() == two.average.keys() == plain.keys()
+    assert two.optimiser_steps == 16
 
 
 @pytest.mark.parametrize("stage", [FIRST, SECOND], ids=["uncertainty", "weighted"])

@@ -108,13 +108,13 @@ def test_planning_loads_neither_torch_nor_numpy() -> None:
 def test_what_a_registry_chooses_is_what_the_plan_names() -> None:
     from bspa.models.registry import ARCHITECTURES
     from bspa.training.registry import OBJECTIVES, SAMPLERS
-    from bspa.training.stage import OBJECTIVE_MODULES, SAMPLINGS
+    from bspa.training.stage import OBJECTIVE_MODULES
 
     assert {name: cls.__module__ for name, cls in ARCHITECTURES.items()} == {
         name: f"bspa.models.{name}" for name in ARCHITECTURES
     }
     assert {name: function.__module__ for name, function in SAMPLERS.items()} == {
-        name: f"bspa.sampling.{name}" for name in SAMPLINGS
+        name: f"bspa.sampling.{name}" for name in SAMPLERS
     }
     assert {name: function.__module__ for name, function in OBJECTIVES.items()} == OBJECTIVE_MODULES
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bspa.models.cpu_kernels import prelu
-from bspa.models.fsrcnn import Deconvolution
+from bspa.models.fsrcnn import Deconvolution, LeakyByParameter
 
 
 @pytest.mark.parametrize("value", [0.25, 0.0, 1.0, -0.5])
@@ -18,7 +17,7 @@ def test_prelu_is_torchs_forward_and_backward(value: float) -> None:
     x[0, 0, 0, :2] = torch.tensor([0.0, -0.0])
     direction = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     inputs = x.requires_grad_(), torch.full((1,), value, dtype=torch.float64, requires_grad=True)
-    ours, expected = prelu(*inputs), functional.prelu(*inputs)
+    ours, expected = LeakyByParameter.apply(*inputs), functional.prelu(*inputs)
     assert torch.equal(ours, expected)
     gradients = (torch.autograd.grad(y, inputs, direction) for y in (ours, expected))
     torch.testing.assert_close(*gradients)
@@ -27,7 +26,7 @@ def test_prelu_is_torchs_forward_and_backward(value: float) -> None:
 def test_the_slopes_gradient_is_summed_in_float32() -> None:
     x = torch.full((1, 1, 64, 64), -1.0, dtype=torch.bfloat16, requires_grad=True)
     slope = torch.full((1,), 0.25, requires_grad=True)
-    prelu(x, slope).backward(torch.ones_like(x))
+    LeakyByParameter.apply(x, slope).backward(torch.ones_like(x))
     assert slope.grad is not None
     assert slope.grad.dtype == torch.float32
     assert slope.grad.item() == -4096
