@@ -31,11 +31,9 @@ def measure_imresize(bench: Bench) -> Item:
     photo = make_photograph(read_photo(training_files()[0].path), bench.photo, seed=0)
     height, width = (side // SCALE for side in bench.photo)
     picture, bicubic = Image.fromarray(photo), Image.Resampling.BICUBIC
-    return Item(
-        unit="image",
-        limits={"Pillow's bicubic": repeated(lambda: picture.resize((width, height), bicubic))},
-        ours=repeated(lambda: imresize(photo, 1 / SCALE)),
-    )
+    limit = repeated(lambda: picture.resize((width, height), bicubic))
+    ours = repeated(lambda: imresize(photo, 1 / SCALE))
+    return Item(unit="image", limits={"Pillow's bicubic": limit}, ours=ours)
 
 
 def write_shards(folder: Path, images: PackedImages, windows: Windows, samples: Samples) -> None:
@@ -101,9 +99,6 @@ def measure_shard_read(bench: Bench) -> Item:
 
     ours, other = map(read, get_args(Samples))
     return Item(
-        unit="batch",
-        limits={"memory copy": repeated(copy)},
-        ours=ours,
-        also={"windows": other},
+        unit="batch", limits={"memory copy": repeated(copy)}, ours=ours, also={"windows": other},
         facts=lambda result: {"sub_images": len(windows)},
-    )
+    )  # fmt: skip

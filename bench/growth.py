@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,17 +63,14 @@ class Part:
 
     def prepare(self, bench: Bench) -> Callable[[], None]:
         """Import the script; return what runs it."""
-        reads, writes = (
-            {name: str(bench.folder / FILES[name]) for name in names.split()}
-            for names in (self.reads, self.writes)
-        )
+
+        def files(names: str) -> dict[str, str]:
+            return {name: str(bench.folder / FILES[name]) for name in names.split()}
+
         compute = {"device": "auto", "save_every_seconds": 60.0}
-        job = SimpleNamespace(
-            input=InputFiles(fromdict=reads),
-            output=OutputFiles(fromdict=writes),
-            params=SimpleNamespace(settings=self.settings, key="", compute=compute),
-            threads=bench.threads,
-        )
+        params = SimpleNamespace(settings=self.settings, key="", compute=compute)
+        reads, writes = InputFiles(fromdict=files(self.reads)), OutputFiles(fromdict=files(self.writes))
+        job = SimpleNamespace(input=reads, output=writes, params=params, threads=bench.threads)
         return partial(runpy.run_path(str(SCRIPTS / f"{self.script}.py"))["main"], job)
 
 
@@ -116,23 +113,23 @@ def do_part(part: Part, bench: Bench) -> Record:
     """Do a part in this process; return its seconds, its peak of private memory, and its bytes on disk."""
     work = part.prepare(bench)
     done = threading.Event()
-    private = [0.0]
 
-    def watch() -> None:
+    def watch() -> float:
+        private = 0.0
         while not done.wait(0.01):
-            private.append(memory_mib("RssAnon"))
+            private = max(private, memory_mib("RssAnon"))
+        return private
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        measured = measure_once(work)
-    finally:
-        done.set()
-        watcher.join()
+    with ThreadPoolExecutor(1) as pool:
+        private = pool.submit(watch)
+        try:
+            measured = measure_once(work)
+        finally:
+            done.set()
     made = [bench.folder / FILES[name] for name in part.writes.split()]
     files = [file for path in made for file in (path.iterdir() if path.is_dir() else [path])]
     size = sum(file.stat().st_size for file in files)
-    return {"seconds": measured.seconds, "private_mib": max(private), "bytes": size}
+    return {"seconds": measured.seconds, "private_mib": private.result(), "bytes": size}
 
 
 def measure(number: int, bench: Bench) -> Iterator[Record]:

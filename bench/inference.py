@@ -30,7 +30,6 @@ def measure_score(bench: Bench) -> Item:
     lr = to_device(crop_pairs(images, one.image, one.top, one.left, one.size)[0], bench.device)
     bare = bench.build("msrresnet").to(memory_format=torch.channels_last).eval()
     model = bench.build("msrresnet")
-
     precision = choose_precision("auto", bench.device)
 
     @torch.inference_mode()
@@ -39,11 +38,9 @@ def measure_score(bench: Bench) -> Item:
             bare(lr)
 
     score = partial(score_sub_images, batch=batch, device=bench.device, precision=precision)
-    return Item(
-        unit="sub-image",
-        limits={f"bare forward, {precision.name}": repeated(forward, bench.device, units=len(lr))},
-        ours=repeated(lambda: score(model, images, windows), bench.device, units=len(windows)),
-    )
+    limit = repeated(forward, bench.device, units=len(lr))
+    ours = repeated(lambda: score(model, images, windows), bench.device, units=len(windows))
+    return Item(unit="sub-image", limits={f"bare forward, {precision.name}": limit}, ours=ours)
 
 
 def measure_evaluate(bench: Bench) -> Item:

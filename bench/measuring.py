@@ -132,14 +132,10 @@ def compare(item: Item, seconds: float) -> Record:
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min(item.limits, key=medians.__getitem__)
     result = {
-        "limit": medians[best],
-        "ours": medians["ours"],
-        "unit": f"ms per {item.unit}",
+        "limit": medians[best], "ours": medians["ours"], "unit": f"ms per {item.unit}",
         "peak_mib": max(turn.peak_mib for turn in turns["ours"]),
-        "limit_is": best,
-        "rounds": len(times["ours"]),
-        "medians": medians,
+        "limit_is": best, "rounds": len(times["ours"]), "medians": medians,
         "spread": {name: [*np.percentile(values, [25, 75])] for name, values in times.items()},
-    }
+    }  # fmt: skip
     result |= item.facts(result)
     return result | {"ratio_limit": result["limit"] / result["ours"]}

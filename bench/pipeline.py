@@ -15,9 +15,7 @@ from setting import SCALE, TEST, TRAIN, Bench
 from bspa.models.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = 4
-BATCH = 16
-CHAIN = 20
+STAGES, BATCH, CHAIN = 4, 16, 20
 
 
 def snakemake(bench: Bench, *arguments: str | Path, snakefile: Path = ROOT / "Snakefile") -> Measured:
@@ -38,12 +36,10 @@ def measure_stage_overhead(bench: Bench) -> Item:
         return snakemake(bench, last_stage, "--configfile", overlay)
 
     return Item(
-        unit=f"{STAGES} stages of {bench.stage_steps} steps",
-        limits={"in one stage": partial(train, last_stage=one)},
-        ours=partial(train, last_stage=last),
+        unit=f"{STAGES} stages of {bench.stage_steps} steps", warm_up=False,
+        limits={"in one stage": partial(train, last_stage=one)}, ours=partial(train, last_stage=last),
         facts=lambda result: {"ms_beside_the_steps": (result["ours"] - result["limit"]) / (STAGES - 1)},
-        warm_up=False,
-    )
+    )  # fmt: skip
 
 
 def write_config(bench: Bench) -> tuple[str, Path]:

@@ -70,29 +70,19 @@ class Reversed(UniformSampler):
 
 
 def train_and_score(
-    network: Network,
-    way: str,
-    seed: int,
-    *,
-    images: PackedImages,
-    test: PackedImages,
-    folder: Path,
-    device: torch.device,
-) -> Record:
+    network: Network, way: str, seed: int,
+    *, images: PackedImages, test: PackedImages, folder: Path, device: torch.device,
+) -> Record:  # fmt: skip
     """Train a network; return the mean PSNR (dB) of the ``average`` of its weights, and of the ``last``."""
     sampler = (Reversed if way == WAYS[2] else UniformSampler)(images, patch=PATCH, batch=BATCH, seed=seed)
     stage = replace(
         STAGE, epochs=EPOCHS, halve_every=HALVE_EVERY, learning_rate=LEARNING_RATE,
         ema=max(0.01, 1 - 1 / (AVERAGED * network.steps)),
     )  # fmt: skip
-    end = train(
-        build_seeded(network.arch, SCALE, network.options, seed),
-        sampler,
-        Schedule(stage=stage, images=network.steps // EPOCHS),
-        precision=choose_precision(way.partition(",")[0], device),
-        device=device,
-        folder=folder,
-    )
+    model = build_seeded(network.arch, SCALE, network.options, seed)
+    schedule = Schedule(stage=stage, images=network.steps // EPOCHS)
+    precision = choose_precision(way.partition(",")[0], device)
+    end = train(model, sampler, schedule, precision=precision, device=device, folder=folder)
 
     def score(weights: Mapping[str, Tensor]) -> float:
         model = build(network.arch, SCALE, **network.options)

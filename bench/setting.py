@@ -52,12 +52,10 @@ class Bench:
     stage_steps: int = 100
     networks: dict[str, dict[str, int | float]] = field(
         default_factory=lambda: {
-            "fsrcnn": {},
-            "edsr": {"blocks": 16, "channels": 64},
+            "fsrcnn": {}, "edsr": {"blocks": 16, "channels": 64}, "msrresnet": {"blocks": 16, "channels": 64},
             "rcan": {"groups": 10, "blocks": 20, "channels": 64, "reduction": 16},
-            "msrresnet": {"blocks": 16, "channels": 64},
         }
-    )
+    )  # fmt: skip
     """Options of each architecture."""
 
     @property

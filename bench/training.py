@@ -32,14 +32,9 @@ STAGE = Stage(
 
 
 def train(
-    model: nn.Module,
-    sampler: Sampler,
-    schedule: Schedule,
-    *,
-    precision: Precision,
-    device: torch.device,
-    folder: Path,
-) -> Checkpoint:
+    model: nn.Module, sampler: Sampler, schedule: Schedule,
+    *, precision: Precision, device: torch.device, folder: Path,
+) -> Checkpoint:  # fmt: skip
     """Train ``model`` on L1 from its current weights; the checkpoint lies in ``folder`` meanwhile."""
     with open_checkpoints(str(folder / "bench.safetensors"), identity="") as checkpoints:
         task = Task(model=model, objective=l1_objective, initial=None)
@@ -69,11 +64,8 @@ def measure_train_step(arch: str, bench: Bench) -> Item:
         measured = measure_once(train_stage, bench.device, units=number)
         return measured._replace(seconds=rows[1]["device_seconds"] - rows[0]["device_seconds"] + 1e-6)
 
-    return Item(
-        unit="step",
-        limits=bare_steps(bench.build(arch), sampler, precision, bench.device),
-        ours=ours,
-    )
+    limits = bare_steps(bench.build(arch), sampler, precision, bench.device)
+    return Item(unit="step", limits=limits, ours=ours)
 
 
 def bare_steps(
@@ -115,13 +107,8 @@ def measure_attribute(bench: Bench) -> Item:
     target = baseline | {name: 1.01 * baseline[name] for name in attributable(model)}
 
     def ours(number: int) -> Measured:
-        def attribute() -> None:
-            integrated_gradients(model, baseline, target, [(lr, hr)], l1, steps=number)
+        attribute = functools.partial(integrated_gradients, model, baseline, target, [(lr, hr)], l1)
+        return measure_once(lambda: attribute(steps=number), bench.device, units=number)
 
-        return measure_once(attribute, bench.device, units=number)
-
-    return Item(
-        unit="gradient of a batch",
-        limits={"forward and backward, float32": repeated(lambda: l1(bare(lr), hr).backward(), bench.device)},
-        ours=ours,
-    )
+    limit = repeated(lambda: l1(bare(lr), hr).backward(), bench.device)
+    return Item(unit="gradient of a batch", limits={"forward and backward, float32": limit}, ours=ours)

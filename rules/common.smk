@@ -114,5 +114,7 @@ def available(resource, default):
 
 
 THREADS = threads_of_job()
+# All that this run may use: nothing runs beside such a job.
+ALL_CORES = available("_cores", len(os.sched_getaffinity(0)))
 # Jobs that compute on a GPU leave cores to each other: with all cores each, one would run at a time.
 GPU_THREADS = threads_of_job(jobs=max(1, available("gpu", 1)))

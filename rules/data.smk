@@ -21,7 +21,9 @@ rule fetch_archive:
         "../workflow_scripts/fetch_archive.py"
 
 
-# Every image is decoded to its end and every source is checked before long jobs begin: these jobs go first.
+# Every image is decoded to its end and every source is checked before long jobs begin: these jobs go first, alone.
+# An input of training would not do: Snakemake would train again after a new benchmark, or, if the input is ancient,
+# overlook another change that comes with the benchmark.
 rule make_manifest:
     input:
         unpack(needs_of("make_manifest")),
@@ -33,8 +35,8 @@ rule make_manifest:
         "<results>/benchmarks/make_manifest/{source}.tsv"
     conda:
         "../envs/bspa.yaml"
-    threads: THREADS
-    priority: 100
+    threads: ALL_CORES
+    priority: 200
     params:
         settings=settings_of("make_manifest"),
         key=key_of("make_manifest"),
@@ -53,8 +55,8 @@ rule check_data:
         "<results>/logs/check_data.log",
     conda:
         "../envs/bspa.yaml"
-    threads: 1
-    priority: 100
+    threads: ALL_CORES
+    priority: 200
     params:
         settings=settings_of("check_data"),
         key=key_of("check_data"),

@@ -4,10 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import settings
 
 from tests.golden.project import make_golden
 from tests.support.workflow import Project
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of `pytest -n auto` share the cores
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -29,7 +34,14 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def golden(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which the golden configuration has been made; for reading and for dry runs."""
-    return make_golden(root, tmp_path_factory.mktemp("golden") / "bspa")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of `pytest -n auto` share one
+        shared = shared.parent
+    with FileLock(shared / "golden.lock"):
+        if not (shared / "golden.made").exists():
+            make_golden(root, shared / "golden")
+            (shared / "golden.made").touch()
+    return Project(shared / "golden")
 
 
 @pytest.fixture

@@ -21,11 +21,7 @@ TINY = 1e-7
 def difference(expected: Products, found: Products, *, exact: bool) -> str:
     """Say which product changed first in the chain, how, and what changed after it; nothing if none did.
 
-    Args:
-        expected: products as `tests.golden.products.digest_products` gives them, in order.
-        found: likewise.
-        exact: whether every digest must be equal; else the numbers must agree within tolerances, and what is
-            made before any network must be equal.
+    If not ``exact``, numbers agree within tolerances, but for what is made before any network.
     """
     changed = [path for path, product in expected.items() if _changed(path, product, found.get(path), exact)]
     new = [path for path in found if path not in expected]
@@ -73,14 +69,11 @@ def _explain(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> list
         return ["  it is not made any more"]
     old, new = before["parts"], after["parts"]
     lines = []
-    for name in [*old, *(name for name in new if name not in old)]:
-        if old.get(name) != new.get(name):
-            lines += [
-                f"  {name}",
-                f"    before: {_show(old.get(name))}",
-                f"    after:  {_show(new.get(name))}",
-            ]
-            if name in old and name in new and _show(old[name]) == _show(new[name]):
+    for name in old | new:
+        before, after = old.get(name), new.get(name)
+        if before != after:
+            lines += [f"  {name}", f"    before: {_show(before)}", f"    after:  {_show(after)}"]
+            if _show(before) == _show(after):
                 lines.append("    the same to 9 digits, but not byte by byte")
     return lines or ["  the parts are the same; their names, shapes or order are not"]
 

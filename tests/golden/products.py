@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 Arrays = dict[str, NDArray[Any]]
 Product = dict[str, Any]
+Reader = Callable[[Path], Arrays]
 
 IN_A_FOLDER = ("maps", "uniform", "inverse", "informative", "uncertainty", "weighted")
 """What comes first of the files of one folder: before masks, and before selections."""
@@ -29,13 +30,10 @@ TENSOR_GROUPS = ("weights", "exp_avg", "exp_avg_sq", "average", "importance", "m
 
 
 def digest_products(results: Path) -> dict[str, Product]:
-    """Digest every product under ``results``.
+    """Digest every product under ``results``: path within it -> product, in the order of the chain.
 
-    Returns:
-        Path within ``results`` -> product, in the order of the chain. A product has ``sha256``, of all its
-        content, and ``parts``: name of a dataset, a column or a group of tensors -> its kind (float, int,
-        bool or text), the first digits of its own digest, and its count; for numbers also sum, sum of
-        absolute values, least and greatest, to 9 digits.
+    A product has ``sha256``, of all its content, and ``parts``: name of a dataset, a column or a group of
+    tensors -> its `_summary`.
     """
     return {
         path.relative_to(results).as_posix(): _digest(read(path), tensors=path.suffix == ".safetensors")
@@ -44,11 +42,7 @@ def digest_products(results: Path) -> dict[str, Product]:
     }
 
 
-# ---- reading -------------------------------------------------------------------------------------------
-
-
 def _read_hdf5(path: Path) -> Arrays:
-    """Read every dataset."""
     with h5py.File(path) as file:
         return {
             name: np.array(file[name].asstr()[:], dtype=np.str_)
@@ -59,31 +53,21 @@ def _read_hdf5(path: Path) -> Arrays:
 
 
 def _read_tensors(path: Path) -> Arrays:
-    """Read every tensor; those of a group, such as ``exp_avg.NAME``, stand together in the order of names."""
-    tensors = load_file(path)
-    return {name: tensors[name] for name in sorted(tensors)}
+    return dict(sorted(load_file(path).items()))
 
 
-def _table(
-    columns: Sequence[str] = (), without: Sequence[str] = (), files: Sequence[str] = ()
-) -> Callable[..., Arrays]:
-    """Return a reader of a CSV file.
+def _table(columns: Sequence[str] = (), without: str = "\0", files: Sequence[str] = ()) -> Reader:
+    """Return a reader of a CSV file: of ``columns`` or all but those whose names have the word ``without``.
 
-    Args:
-        columns: to read; none: all.
-        without: words; a column with one in its name is left out.
-        files: columns of paths, of which only the file's name counts.
+    Of the paths in the columns ``files``, only the file's name counts.
     """
 
     def read(path: Path) -> Arrays:
         text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        names = [name for name in columns or text.columns if not any(word in name for word in without)]
-        arrays = {
-            name: _column(
-                [PurePosixPath(value).name for value in text[name]] if name in files else list(text[name])
-            )
-            for name in names
-        }
+        for name in files:
+            text[name] = [PurePosixPath(value).name for value in text[name]]
+        names = [name for name in columns or text.columns if without not in name]
+        arrays = {name: _column(list(text[name])) for name in names}
         # SSIM is another library's: equal to the digits that anyone prints.
         return {name: np.round(values, 6) if "ssim" in name else values for name, values in arrays.items()}
 
@@ -102,19 +86,17 @@ def _column(values: list[str]) -> NDArray[Any]:
 
 
 def _read_summary(path: Path) -> Arrays:
-    """Read what a run's summary says of the network and the length of its training."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return {name: np.array([content[name]], np.int64) for name in ("parameters", "steps")}
 
 
 def _read_stage(path: Path) -> Arrays:
-    """Read a stage's journal, its snapshot, or a mask."""
     return _journal(path) if path.suffix == ".csv" else _read_tensors(path)
 
 
 _journal = _table(("step", "epoch", "loss", "learning_rate"))
 
-CHAIN: tuple[tuple[str, Callable[[Path], Arrays]], ...] = (
+CHAIN: tuple[tuple[str, Reader], ...] = (
     ("data/*/manifest.csv", _table(files=("path", "lr_path"))),
     ("data/*/x[234].h5", _read_hdf5),
     ("sub_images/*/x[234].h5", _read_hdf5),
@@ -122,14 +104,14 @@ CHAIN: tuple[tuple[str, Callable[[Path], Arrays]], ...] = (
     ("reference/x[234]_snapshot.safetensors", _read_tensors),
     ("reference/x[234].safetensors", _read_tensors),
     ("difficulty/*/x[234]/scores.h5", _read_hdf5),
-    ("difficulty/*/x[234]/*/thresholds.csv", _table(without=("key",))),
+    ("difficulty/*/x[234]/*/thresholds.csv", _table(without="key")),
     ("shards/*/x[234]/*/class*.h5", _read_hdf5),
     ("informative/*/x[234]/*.h5", _read_hdf5),
     ("training/*/cycle*/*[vs]", _read_stage),  # .csv and .safetensors
     ("models/*.safetensors", _read_tensors),
     ("models/*.json", _read_summary),
-    ("evaluation/*/*.csv", _table(without=("key",))),
-    ("tables/*.csv", _table(without=("device_seconds",))),
+    ("evaluation/*/*.csv", _table(without="key")),
+    ("tables/*.csv", _table(without="device_seconds")),
 )
 """Files and how to read them, in the order they are made."""
 
@@ -144,9 +126,6 @@ def _sorted(paths: Iterable[Path]) -> list[Path]:
         return numbered, first, path.name
 
     return sorted(paths, key=place)
-
-
-# ---- digesting -----------------------------------------------------------------------------------------
 
 
 def _digest(arrays: Arrays, *, tensors: bool) -> Product:
@@ -175,6 +154,7 @@ def _sha256(arrays: Arrays) -> str:
 
 
 def _summary(arrays: Arrays) -> dict[str, Any]:
+    """Return the kind of the values, the first digits of their digest, their number, and sums to 9 digits."""
     kinds = {"f": "float", "i": "int", "u": "int", "b": "bool", "U": "text"}
     kind = kinds[next(iter(arrays.values())).dtype.kind]
     digest = _sha256(arrays)[:12]

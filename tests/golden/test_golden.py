@@ -16,7 +16,7 @@ pytestmark = pytest.mark.workflow
 
 def test_products_are_what_they_were(golden: Project) -> None:
     expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
-    here = describe_environment(golden)
+    here = describe_environment()
     other = [name for name in DECIDING if here[name] != expected["environment"][name]]
     changes = difference(expected["products"], digest_products(golden.results), exact=not other)
     how = f"within tolerances, since {', '.join(other)} differ here" if other else "bit by bit"

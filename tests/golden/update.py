@@ -28,11 +28,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = make_golden(arguments.checkout.resolve(), Path(folder) / "bspa")
         products = digest_products(project.results)
-        environment = describe_environment(project)
     before = json.loads(arguments.output.read_text())["products"] if arguments.output.exists() else {}
     print(difference(before, products, exact=True) or "nothing changed")
     code = arguments.revision or _revision(arguments.checkout)
-    text = as_text({"code": code, "environment": environment, "products": products})
+    text = as_text({"code": code, "environment": describe_environment(), "products": products})
     arguments.output.write_text(text, encoding="utf-8")
 
 

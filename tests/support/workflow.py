@@ -7,24 +7,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.utils import update_config
+
+from bspa.config.contents import Contents
+from bspa.config.load import load_config
+from bspa.config.plan import Plan
 
 PARTS = (
-    "Snakefile",
-    "config.yaml",
-    "configs",
-    "rules",
-    "workflow_scripts",
-    "bspa",
-    "profiles",
-    "envs",
-    "report",
+    "Snakefile", "config.yaml", "configs", "rules", "workflow_scripts", "bspa", "profiles", "envs", "report",
     "tests/configs",
-)
+)  # fmt: skip
+GOLDEN = "tests/configs/golden.yaml"
+PRELOADED = Path(__file__).with_name("preloaded.py")
 
 # The same arithmetic on every x86 processor: AVX2, and one order of adding.
 ARITHMETIC = {
@@ -40,31 +40,26 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.results = folder / "results"
+        self.environment = {**os.environ, "PYTHONPATH": str(folder), **ARITHMETIC}
+        """The environment in which this copy's library is found first, with reproducible arithmetic."""
 
     @classmethod
-    def of(cls, checkout: Path, folder: Path) -> Project:
-        """Copy a checkout without its results."""
-        return cls._copy(checkout, folder, PARTS)
+    def of(cls, checkout: Path, folder: Path, *more: str) -> Project:
+        """Copy a checkout; of what it has made, only ``more``."""
+        folder.mkdir()
+        half_written = shutil.ignore_patterns("*.pyc.*")
+        for name in filter(lambda name: (checkout / name).exists(), (*PARTS, *more)):
+            (folder / name).parent.mkdir(exist_ok=True)
+            if (checkout / name).is_dir():
+                shutil.copytree(checkout / name, folder / name, ignore=half_written)
+            else:
+                shutil.copy2(checkout / name, folder / name)
+        return cls(folder)
 
     def copy(self, folder: Path) -> Project:
         """Copy this project with all that it has made."""
-        return self._copy(self.folder, folder, [*PARTS, "results", ".snakemake"])
-
-    @classmethod
-    def _copy(cls, source: Path, folder: Path, names: Sequence[str]) -> Project:
-        for name in filter(lambda name: (source / name).exists(), names):
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if (source / name).is_dir():
-                shutil.copytree(source / name, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy2(source / name, target)
-        return cls(folder)
-
-    @property
-    def results(self) -> Path:
-        """The folder of everything made."""
-        return self.folder / "results"
+        return self.of(self.folder, folder, "results", ".snakemake")
 
     def overlay(self, name: str, values: Mapping[str, Any]) -> str:
         """Write a configuration overlay; return its path."""
@@ -79,35 +74,47 @@ class Project:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
-    def command(self, *arguments: str, configs: Sequence[str] = (), golden: bool = True) -> list[str]:
-        """Return Snakemake's command line, with the golden configuration and overlays over it."""
-        files = [*(["tests/configs/golden.yaml"] if golden else []), *configs]
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", *files]
+    def plan(self, *configs: str) -> Plan:
+        """Plan the configurations, laid over config.yaml."""
+        values = yaml.safe_load((self.folder / "config.yaml").read_text())
+        for config in configs:
+            update_config(values, yaml.safe_load((self.folder / config).read_text()))
+        contents = Contents(self.folder / "contents.json")
+        return Plan(load_config(values), scripts=self.folder / "workflow_scripts", contents=contents)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment in which this copy's library is found first, with reproducible arithmetic."""
-        return {**os.environ, "PYTHONPATH": str(self.folder), **ARITHMETIC}
+    def start(self, *arguments: str, configs: tuple[str, ...] = (), log: Path) -> subprocess.Popen[bytes]:
+        """Start Snakemake as users do, in a process group of its own."""
+        command = [sys.executable, "-m", "snakemake", *self._arguments(arguments, (GOLDEN, *configs))]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=log.open("w"), stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
 
     def run(
-        self, *arguments: str, configs: Sequence[str] = (), golden: bool = True, check: bool = True
+        self, *arguments: str, configs: tuple[str, ...] = (), golden: bool = True, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake to its end; stderr joins stdout."""
+        """Run Snakemake to its end, its jobs forked (`preloaded`); stderr joins stdout."""
+        files = (GOLDEN, *configs) if golden else configs
+        command = [sys.executable, "-P", str(PRELOADED), *self._arguments(arguments, files)]
         done = subprocess.run(
-            self.command(*arguments, configs=configs, golden=golden),
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, check=False,
+        )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout[-6000:]
         return done
 
-    def jobs(self, *arguments: str, configs: Sequence[str] = (), golden: bool = True) -> dict[str, int]:
+    @staticmethod
+    def _arguments(arguments: tuple[str, ...], configs: tuple[str, ...]) -> list[str]:
+        return ["--cores", "2", *arguments, *(["--configfile", *configs] if configs else [])]
+
+    def jobs(self, *arguments: str, configs: tuple[str, ...] = (), golden: bool = True) -> dict[str, int]:
         """Return how many jobs of each rule a run would have (dry run)."""
         return job_counts(self.run("--dry-run", *arguments, configs=configs, golden=golden).stdout)
+
+
+def planned_jobs(plan: Plan) -> Counter[str]:
+    """Return how many jobs of each rule make everything of a plan."""
+    return Counter(product.rule for product in plan.products().values())
 
 
 def job_counts(output: str) -> dict[str, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -12,64 +15,71 @@ from tests.support.workflow import Project
 pytestmark = pytest.mark.workflow
 
 
-def fails(project: Project, values: dict[str, object], *arguments: str) -> str:
+def fails(project: Project, values: dict[str, Any], *arguments: str) -> str:
     """Run with an overlay that must fail before anything is made but manifests; return the output."""
-    done = project.run(*arguments, configs=[project.overlay("bad", values)], check=False)
-    assert done.returncode == 1, done.stdout[-3000:]
-    made = [p for p in project.results.rglob("*") if p.suffix == ".safetensors"]
-    assert not made
-    assert "Traceback (most recent call last)" not in done.stdout
-    return done.stdout
+    log = project.folder / "failed.log"
+    with project.start(*arguments, configs=(project.overlay("bad", values),), log=log) as process:
+        assert process.wait() == 1, log.read_text()[-3000:]
+    assert not list(project.results.rglob("*.safetensors"))
+    assert "Traceback (most recent call last)" not in log.read_text()
+    return log.read_text()
 
 
-def benchmark(folder: Path, **patterns: str) -> dict[str, object]:
+def benchmark(folder: Path, **patterns: str) -> dict[str, Any]:
     source = {"kind": "folder", "path": str(folder), **patterns}
     return {"sources": {"bad": source}, "data": {"benchmarks": ["bad"]}}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
-
-
-def test_an_unknown_key_is_one_clear_error(fresh: Project) -> None:
-    output = fails(fresh, {"trainig": {"epochs": 3}})
-    assert "trainig: unknown key; did you mean 'training'?" in output
-    assert not fresh.results.exists()
-
-
-def test_a_missing_folder_fails_in_the_dry_run(fresh: Project, tmp_path: Path) -> None:
-    output = fails(fresh, benchmark(tmp_path / "nowhere"), "--dry-run")
-    assert "sources.bad" in output
-    assert "nowhere" in output
-
-
-def test_a_broken_photograph_stops_before_any_training(fresh: Project, folder: Path) -> None:
+def broken(folder: Path) -> None:
     Image.effect_mandelbrot((200, 160), (-3, -2.5, 2, 2.5), 100).convert("RGB").save(folder / "good.png")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:-3000])
-    output = fails(fresh, benchmark(folder))
-    assert "cut.png" in output
-    assert "truncated" in output
 
 
-def test_a_pair_whose_sizes_do_not_match_stops_before_any_training(fresh: Project, folder: Path) -> None:
+def unmatched(folder: Path) -> None:
     Image.new("RGB", (120, 80), "red").save(folder / "1_HR.png")
     Image.new("RGB", (30, 21), "red").save(folder / "1_LR.png")
-    output = fails(fresh, {**benchmark(folder, hr="*_HR.png", lr="*_LR.png"), "scales": [4]})
-    assert "1_LR.png" in output
-    assert "30x21" in output
 
 
-def test_a_photograph_too_small_to_be_scored_stops_before_any_training(fresh: Project, folder: Path) -> None:
+def too_small(folder: Path) -> None:
     Image.new("RGB", (19, 40), "red").save(folder / "small.png")  # cut to 16 pixels, 8 inside the border
-    output = fails(fresh, benchmark(folder))
-    assert "small.png" in output
-    assert "19x40" in output
 
 
-def test_more_classes_than_sub_images_stop_before_any_training(fresh: Project) -> None:
-    output = fails(fresh, {"class_splits": {"default": {"classes": 100000}}}, "results/data/checked.txt")
-    assert "100000" in output
-    assert "sub-images" in output
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"trainig": {"epochs": 3}}, "trainig: unknown key; did you mean 'training'?"),
+        (benchmark(Path("nowhere")), "sources.bad: "),
+    ],
+    ids=["an unknown key", "a missing folder"],
+)
+def test_mistakes_are_told_before_anything_is_made(fresh: Project, values: dict[str, Any], says: str) -> None:
+    assert says in fails(fresh, values, "--dry-run")
+    assert not list(fresh.results.glob("*/"))
+
+
+@pytest.mark.parametrize(
+    ("make", "patterns", "says"),
+    [
+        (broken, {}, ("cut.png", "truncated")),
+        (unmatched, {"hr": "*_HR.png", "lr": "*_LR.png"}, ("1_LR.png", "30x21")),
+        (too_small, {}, ("small.png", "19x40")),
+    ],
+    ids=["broken", "unmatched pair", "too small"],
+)
+def test_photographs_that_cannot_be_used_stop_before_any_training(
+    fresh: Project, tmp_path: Path, make: Callable[[Path], None], patterns: dict[str, str], says: tuple[str]
+) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    make(folder)
+    output = fails(fresh, {**benchmark(folder, **patterns), "scales": [4]})
+    assert all(words in output for words in says), output
+
+
+def test_too_few_sub_images_stop_before_any_training_and_leave_what_is_made(project: Project) -> None:
+    split = project.overlay("bad", {"class_splits": {"default": {"classes": 100000}}})
+    faster = project.overlay("faster", {"training": {"learning_rate": 0.002}})
+    output = project.run(configs=(split, faster), check=False).stdout
+    assert "classes is 100000, but tiny_train has only" in output
+    assert re.findall(r"Job \d+: (\w+)", output) == ["Check"]
+    assert project.jobs() == {"check_data": 1, "table": 6}

@@ -9,7 +9,7 @@ import torch
 
 from bspa.models.registry import build
 from bspa.models.weights import save_weights
-from tests.support.workflow import Project, job_counts
+from tests.support.workflow import GOLDEN, Project, job_counts, planned_jobs
 
 pytestmark = pytest.mark.workflow
 
@@ -18,7 +18,7 @@ def test_editing_beta_reruns_attribution_and_what_follows(golden: Project) -> No
     changed = golden.overlay("beta", {"methods": {"bspa_kept": {"attribution": {"beta": 0.25}}}})
     # Three cycles of 1 + 1 epochs; the mask of the last would hold for nothing, and the last inverse phase
     # comes after it.
-    assert golden.jobs("results/models/tiny_x4_bspa_kept_seed0.safetensors", configs=[changed]) == {
+    assert golden.jobs("results/models/tiny_x4_bspa_kept_seed0.safetensors", configs=(changed,)) == {
         "attribute_parameters": 2, "train_uniform": 2, "train_inverse": 2, "deliver_weights": 1,
     }  # fmt: skip
 
@@ -37,21 +37,20 @@ def test_editing_the_metrics_reruns_evaluation_only(project: Project) -> None:
     assert not any(name.startswith(("train", "score", "make", "pack", "attribute")) for name in jobs)
 
 
-def test_a_new_benchmark_does_not_hide_another_change(golden: Project) -> None:
+@pytest.mark.parametrize("learning_rate", [1e-3, 2e-3])
+def test_a_new_benchmark_trains_nothing_and_hides_no_other_change(
+    project: Project, learning_rate: float
+) -> None:
     values = {
         "sources": {"more": {"kind": "builtin", "photos": ["camera"]}},
         "data": {"benchmarks": ["tiny_test", "more"]},
-        "training": {"learning_rate": 0.002},
+        "training": {"learning_rate": learning_rate},
     }
-    jobs = golden.jobs(configs=[golden.overlay("more", values)])
-    before = job_counts(golden.run("--dry-run", "--forceall").stdout)
-    trained = ("train_reference", "train_uniform", "train_inverse", "train_weighted", "deliver_weights")
-    assert {name: jobs[name] for name in trained} == {name: before[name] for name in trained}
-
-
-def test_where_it_computes_does_not_matter(golden: Project) -> None:
-    changed = golden.overlay("here", {"compute": {"device": "auto", "save_every_seconds": 5.0, "threads": 2}})
-    assert golden.jobs(configs=[changed]) == {}
+    jobs = project.jobs(configs=(project.overlay("more", values),))
+    assert (jobs["make_manifest"], jobs["check_data"]) == (1, 1)
+    trained = [name for name in planned_jobs(project.plan(GOLDEN)) if name.startswith(("train", "deliver"))]
+    expected = planned_jobs(project.plan(GOLDEN)) if learning_rate == 2e-3 else {}
+    assert {name: jobs.get(name, 0) for name in trained} == {name: expected.get(name, 0) for name in trained}
 
 
 def test_given_weights_that_change_are_taken_again(fresh: Project) -> None:
@@ -60,8 +59,8 @@ def test_given_weights_that_change_are_taken_again(fresh: Project) -> None:
     for seed in (0, 1):
         torch.manual_seed(seed)
         save_weights(weights, build("msrresnet", 4, blocks=1, channels=8).state_dict(), {})
-        assert job_counts(fresh.run(reference, configs=[given]).stdout) == {"import_reference": 1}
-    assert fresh.jobs(reference, configs=[given]) == {}
+        assert job_counts(fresh.run(reference, configs=(given,)).stdout) == {"import_reference": 1}
+    assert fresh.jobs(reference, configs=(given,)) == {}
 
 
 def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
@@ -77,7 +76,8 @@ def test_jobs_on_several_gpus_leave_each_other_cores(fresh: Project, gpus: int) 
     with (fresh.folder / "Snakefile").open("a") as file:
         file.write('\nfor r in workflow.rules:\n    print("threads", r.name, r.resources["_cores"].value)\n')
     here = fresh.overlay("here", {"compute": {"threads": "auto"}})
-    output = fresh.run("--dry-run", "--resources", f"gpu={gpus}", configs=[here]).stdout
+    target = "results/data/checked.txt"
+    output = fresh.run(target, "--dry-run", "--resources", f"gpu={gpus}", configs=(here,)).stdout
     threads = dict(line.split()[1:] for line in output.splitlines() if line.startswith("threads "))
     cores = min(2, len(os.sched_getaffinity(0)))  # --cores 2
     assert threads["pack_images"] == str(cores)

@@ -4,47 +4,34 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections import Counter
 from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
-import yaml
 from safetensors import safe_open
-from snakemake.utils import update_config
 
-from bspa.config.contents import Contents
-from bspa.config.load import load_config
 from bspa.config.plan import Plan
 from bspa.metrics.catalogue import lpips_available
 from bspa.system.files import read_key
-from tests.support.workflow import Project, job_counts
+from tests.support.workflow import GOLDEN, Project, job_counts, planned_jobs
 
 pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
 def plan(golden: Project) -> Plan:
-    """The plan of the golden project."""
-    values = yaml.safe_load((golden.folder / "config.yaml").read_text())
-    update_config(values, yaml.safe_load((golden.folder / "tests/configs/golden.yaml").read_text()))
-    return Plan(
-        load_config(values),
-        scripts=golden.folder / "workflow_scripts",
-        contents=Contents(golden.folder / "contents.json"),
-    )
+    return golden.plan(GOLDEN)
 
 
-def test_a_second_run_does_nothing(golden: Project) -> None:
-    assert "Nothing to be done" in golden.run().stdout
+def test_a_second_run_does_nothing_wherever_it_computes(golden: Project) -> None:
+    elsewhere = {"compute": {"device": "auto", "save_every_seconds": 5.0, "threads": 2}}
+    assert golden.jobs(configs=(golden.overlay("elsewhere", elsewhere),)) == {}
 
 
 def test_the_plan_and_the_rules_agree(golden: Project, plan: Plan) -> None:
-    jobs = job_counts(golden.run("--dry-run", "--forceall").stdout)
-    assert jobs == dict(Counter(product.rule for product in plan.products().values()))
-    for path in plan.products():
-        assert (golden.results / path).exists(), path
+    assert golden.jobs("--forceall") == planned_jobs(plan)
+    assert not [path for path in plan.products() if not (golden.results / path).exists()]
 
 
 def test_products_hold_their_keys(golden: Project, plan: Plan) -> None:
@@ -102,11 +89,8 @@ def test_a_mask_freezes_the_share_of_equation_11(golden: Project) -> None:
     assert summary["frozen"] == round(summary["fraction"] * summary["units"])
 
 
-def test_every_job_leaves_a_log(golden: Project, plan: Plan) -> None:
+def test_every_job_leaves_a_log_and_every_figure_is_made(golden: Project, plan: Plan) -> None:
     assert len(list((golden.results / "logs").rglob("*.log"))) == len(plan.products())
-
-
-def test_every_figure_is_made(golden: Project, plan: Plan) -> None:
     for name in plan.figures:
         assert (golden.results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (golden.results / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -122,21 +106,20 @@ def test_perceptual_scores_that_cannot_be_computed_are_said_to_be_missing(golden
         assert "[perceptual]" in text
 
 
-def test_niqe_is_computed_with_a_pristine_model(project: Project, data: Path) -> None:
-    model = {"file": str(data / "metrics/niqe_pris_params.npz")}
-    niqe = project.overlay("niqe", {"perceptual": {"niqe": model}})
-    output = project.run("results/tables/table6.csv", configs=[niqe]).stdout
-    expected = {"fetch_niqe_model": 1, "evaluate_perceptual": 2, "evaluate_perceptual_bicubic": 1, "table": 1}
-    assert job_counts(output) == expected
+def test_niqe_is_computed_with_a_pristine_model_and_another_runs_attribution_drawn(
+    project: Project, data: Path
+) -> None:
+    niqe = {"perceptual": {"niqe": {"file": str(data / "metrics/niqe_pris_params.npz")}}}
+    shown = {"figures": {"attribution": {"model": "tiny", "method": "bspa"}}}
+    targets = ("results/tables/table6.csv", "results/figures/attribution.png")
+    output = project.run(*targets, configs=(project.overlay("more", niqe | shown),)).stdout
+    assert job_counts(output) == {
+        "fetch_niqe_model": 1, "evaluate_perceptual": 2, "evaluate_perceptual_bicubic": 1, "table": 1,
+        "figure_attribution": 1,
+    }  # fmt: skip
     table = pd.read_csv(project.results / "tables/table6.csv")
     assert table["tiny_test_niqe"].gt(1).all()
     assert table.loc[table["method"] == "bicubic", "tiny_test_niqe"].between(1, 60).all()
-
-
-def test_the_attribution_of_a_run_is_drawn(project: Project) -> None:
-    shown = project.overlay("shown", {"figures": {"attribution": {"model": "tiny", "method": "bspa"}}})
-    output = project.run("results/figures/attribution.png", configs=[shown]).stdout
-    assert job_counts(output) == {"figure_attribution": 1}
 
 
 def test_the_report_holds_the_tables_and_figures_that_there_are(project: Project) -> None:
@@ -149,7 +132,7 @@ def test_the_report_holds_the_tables_and_figures_that_there_are(project: Project
     assert "rcan.html" not in names
 
 
-def test_the_plan_tells_steps_and_what_is_made(golden: Project) -> None:
-    output = golden.run("plan", "--quiet", "all").stdout
+def test_the_plan_tells_steps_and_what_is_made(project: Project) -> None:
+    output = project.run("plan", "--quiet", "all").stdout
     (line,) = [line for line in output.splitlines() if line.split()[:3] == ["tiny", "x4", "udn"]]
     assert "30" in line.split()
