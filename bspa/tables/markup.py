@@ -14,9 +14,16 @@ import pandas as pd
 from tabulate import SEPARATING_LINE, tabulate
 
 from bspa.metrics.catalogue import METRICS
-from bspa.tables.table import BICUBIC, COLUMN, GAIN, ROW, Table
+from bspa.tables.table import BICUBIC, COLUMN, ROW, Table, costs_of
 
-LEADING = ("Scale", "Model", "Method", "Params", "Steps", "Device-seconds")
+NAMES = ("Scale", "Model", "Method")
+COST_TITLES = {
+    "parameters": "Params",
+    "steps": "Steps",
+    "device_seconds": "Device-seconds",
+    "attribution_seconds": "Attribution-seconds",
+}
+SIGNIFICANT = "†"
 FEW_SEEDS = 10
 """Below which a bootstrap over seeds is too narrow: see `bspa.tables.statistics.mean_interval`."""
 
@@ -31,6 +38,7 @@ LATEX_SPECIAL = str.maketrans(
         "^": r"\textasciicircum{}",
         "×": r"$\times$",
         "±": r"$\pm$",
+        "†": r"$^{\dagger}$",
         "–": "--",
         "−": "$-$",
         **{letter: rf"$\{name}$" for letter, name in GREEK.items()},
@@ -160,7 +168,7 @@ def _heading(table: Table) -> str:
 
 def _grids(table: Table, markup: Markup) -> Iterator[tuple[str, str]]:
     """Titles and grids: the scores, and the differences to the baseline if there are any."""
-    texts, warnings = _texts(table, markup), _warnings(table)
+    texts, warnings, costs = _texts(table, markup), _warnings(table), costs_of(table)
     scores, gains = [], []
     for _, row in table.rows.iterrows():
         of_row = texts.loc[(*row[ROW],)]
@@ -169,19 +177,21 @@ def _grids(table: Table, markup: Markup) -> Iterator[tuple[str, str]]:
         if row["warning"]:
             method += markup.footnote.format(warnings.index(row["warning"]) + 1)
         names = [markup.scale.format(row["scale"]), network, method]
-        costs = [short_count(row["parameters"]), str(row["steps"]), f"{row['device_seconds']:.0f}"]
-        scores.append([*names, *costs, *of_row["score"]])
+        spent = [short_count(row["parameters"]), *(f"{row[cost]:.0f}" for cost in costs[1:])]
+        scores.append([*names, *spent, *of_row["score"]])
         for title in ("paper", "difference") if any(of_row["paper"]) else ():
-            scores.append([names[0], "", markup.aside.format(title), "", "", "", *of_row[title]])
+            blank = [""] * len(costs)
+            scores.append([names[0], "", markup.aside.format(title), *blank, *of_row[title]])
         if row["compared"]:
             gains.append([*names, *of_row["gain"]])
     titles = "/".join(METRICS[metric].title for metric in table.metrics)
     benchmarks = [markup.stacked.format(markup.escape(name), titles) for name in table.benchmarks]
-    yield "", _grid([*LEADING, *benchmarks], scores, "lllrrr", markup)
+    header = [*NAMES, *(COST_TITLES[cost] for cost in costs), *benchmarks]
+    yield "", _grid(header, scores, "lll" + "r" * len(costs), markup)
     if gains:
         labels = table.rows["method_label"][table.rows["method"] == table.baseline]
         title = f"Difference to {' or '.join(sorted(set(labels)))}, with its 95 % interval:"
-        yield markup.escape(title), _grid([*LEADING[:3], *benchmarks], gains, "lll", markup)
+        yield markup.escape(title), _grid([*NAMES, *benchmarks], gains, "lll", markup)
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], alignment: str, markup: Markup) -> str:
@@ -205,7 +215,8 @@ def _texts(table: Table, markup: Markup) -> pd.DataFrame:
     for _, cell in table.cells.assign(rank=_ranks(table), known=known).reset_index().iterrows():
         write = partial(print_number, metric=cell["metric"], markup=markup)
         score = marks.get(cell["rank"], "{}").format(write(cell["mean"]))
-        gain, low, high = (write(cell[name], signed=True) for name in GAIN)
+        gain, low, high = (write(cell[name], signed=True) for name in ("gain", "gain_low", "gain_high"))
+        mark = markup.escape(SIGNIFICANT) if cell["p_holm"] < 0.05 else ""
         texts.append(
             {
                 "score": score
@@ -213,7 +224,7 @@ def _texts(table: Table, markup: Markup) -> pd.DataFrame:
                 else f"{score} {markup.plus_minus} {write(cell['std'])}",
                 "paper": write(cell["paper"]) if cell["known"] else "",
                 "difference": write(cell["minus_paper"], signed=True) if cell["known"] else "",
-                "gain": gain if math.isnan(cell["gain_low"]) else f"{gain} [{low}, {high}]",
+                "gain": gain if math.isnan(cell["gain_low"]) else f"{gain} [{low}, {high}]{mark}",
             }
         )
     return pd.DataFrame(texts, table.cells.index).groupby([*ROW, "benchmark"], sort=False).agg(_join)
@@ -260,23 +271,64 @@ def _plain_notes(table: Table) -> Iterator[str]:
         "Among the methods of a network at a scale, the best score as printed is bold, the second "
         "underlined. Equal scores share a mark; where all are equal, none is marked."
     )
-    yield (
-        f"Optimiser steps and device-seconds are those of one run, on {', '.join(table.devices)}. "
-        "Compare device-seconds with care: a job that shares cores or a GPU with other jobs takes longer."
-    )
-    trained = table.rows[table.rows["model"] != BICUBIC]
-    for decay, averaged in trained.groupby("ema", sort=False):
-        names = [f"{of['model_label']} ×{of['scale']} {of['method_label']}" for _, of in averaged.iterrows()]
-        which = "all networks" if len(averaged) == len(trained) else ", ".join(names)
-        yield f"The weights of {which} are exponential moving averages (decay {decay:g}) of the trained ones."
+    yield from _weights_notes(table)
+    yield from _cost_notes(table)
     yield _paper_note(table)
     if table.rows["compared"].any():
-        lower = [METRICS[metric].title for metric in table.metrics if METRICS[metric].lower_is_better]
-        below = f"; for {' and '.join(lower)} a negative difference is a gain" if lower else ""
-        yield f"Differences are paired by seed and image; their intervals are a bootstrap over both{below}."
-        if len(table.seeds) < FEW_SEEDS:
-            seeds = str(len(table.seeds))
-            yield f"With {seeds} seeds, intervals are too narrow where seeds differ more than images."
+        yield from _gain_notes(table)
+
+
+def _weights_notes(table: Table) -> Iterator[str]:
+    """Which weights are scored: one sentence for each kind."""
+    kinds = table.rows.groupby("weights", sort=False)["model_label"].unique()
+    for weights, models in kinds.items():
+        kind, _, detail = str(weights).partition(", ")
+        source = kind.removeprefix("best on ")
+        whose = f" of {', '.join(models)}" if len(kinds) > 1 else ""
+        which = {"last": "last weights", "average": f"moving average of the weights ({detail})"}
+        text = f"Scores{whose} are those of the {which.get(kind, f'weights that were {kind}')}"
+        if kind != source and source in table.benchmarks:
+            text += f", chosen on it: scores on {source} are too favourable"
+        yield f"{text}."
+
+
+def _cost_notes(table: Table) -> Iterator[str]:
+    means = ", the mean over seeds" if len(table.seeds) > 1 else ""
+    yield (
+        f"Optimiser steps and device-seconds are those of one run{means}, on {', '.join(table.devices)}. "
+        "On a CPU, device-seconds are processor time, summed over threads. On a GPU they are elapsed time, "
+        "and longer where other jobs share the GPU."
+    )
+    if "attribution_seconds" in costs_of(table):
+        yield "Attribution-seconds are the part of the device-seconds that choosing the frozen weights took."
+
+
+def _gain_notes(table: Table) -> Iterator[str]:
+    lower = [METRICS[metric].title for metric in table.metrics if METRICS[metric].lower_is_better]
+    below = f"; for {' and '.join(lower)} a negative difference is a gain" if lower else ""
+    yield f"Differences are paired by seed and image; their intervals are a bootstrap over both{below}."
+    corrected, seeds = table.cells["p_holm"].dropna(), len(table.seeds)
+    if len(corrected):
+        marked = (corrected < 0.05).any()
+        which = f"{SIGNIFICANT} marks differences that are" if marked else "No difference is"
+        number = f"{len(corrected)} comparison{'s' if len(corrected) > 1 else ''}"
+        yield f"{which} significant (p < 0.05) after Holm's correction for the {number} of this table."
+    if seeds < FEW_SEEDS:
+        yield (
+            f"With {seeds} seeds, intervals are too narrow, and p too small even after correction, where "
+            "seeds differ as much as images or more."
+        )
+    found = []
+    for metric in table.metrics:
+        unit = " dB" if metric == "psnr" else ""
+        sizes = {name: table.detectable[name, metric] for name in table.benchmarks}
+        texts = [f"{size:.2g}{unit} on {name}" for name, size in sizes.items() if not math.isnan(size)]
+        found += [f"{METRICS[metric].title} {', '.join(texts)}"] if texts else []
+    if found:
+        yield (
+            f"With {seeds} seeds, this design finds true differences of these sizes in 4 of 5 cases (paired "
+            f"t-test over seeds, 5 % level, one comparison): {'; '.join(found)}."
+        )
 
 
 def _missing_notes(table: Table) -> Iterator[str]:

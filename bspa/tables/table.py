@@ -18,14 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bspa.metrics.catalogue import METRICS
-from bspa.tables.statistics import mean_interval
+from bspa.tables.statistics import detectable_difference, holm, mean_interval, p_value
 
 BICUBIC = "bicubic"
 """The model and the method of interpolation, which has seed 0 and no run."""
 ROW = ["scale", "model", "method"]
 COLUMN = ["benchmark", "metric"]
-COSTS = ["parameters", "steps", "device_seconds"]
-GAIN = ["gain", "gain_low", "gain_high"]
+COSTS = ["parameters", "steps", "device_seconds", "attribution_seconds"]
+GAIN = ["gain", "gain_low", "gain_high", "p", "p_holm"]
 STATISTICS = ["mean", "std", "sem", "paper", "minus_paper", *GAIN]
 
 PathLike = str | os.PathLike[str]
@@ -46,10 +46,13 @@ class Table:
     """The method to compare others with."""
     trained_on: str
     rows: pd.DataFrame
-    """`ROW`, model_label, method_label, warning, `COSTS` (device_seconds: mean over seeds), ema, compared
-    (whether there are gains over the baseline)."""
+    """`ROW`, model_label, method_label, warning, `COSTS` (means over seeds), weights (which are scored, in
+    words), compared (whether there are gains over the baseline)."""
     cells: pd.DataFrame
-    """`STATISTICS` by `ROW` and `COLUMN`; std and sem are those over seeds."""
+    """`STATISTICS` by `ROW` and `COLUMN`; std and sem are those over seeds; p is that of a gain, p_holm the
+    same corrected for all gains of the table."""
+    detectable: Mapping[tuple[str, str], float]
+    """The smallest gain that the design finds by `COLUMN`: see `detectable_difference`; NaN if unknown."""
     devices: Sequence[str]
     """What the runs computed on, and in which precision."""
     left_out: Mapping[tuple[Any, ...], Sequence[str]]
@@ -75,8 +78,7 @@ def read_table(
 
     Args:
         evaluation_files: CSV files with a line for each image: image, a column for each metric, key.
-        summary_files: JSON files: parameters, steps, device_seconds, precision, device, key and, where the
-            weights are a moving average, ema.
+        summary_files: JSON files: `COSTS`, precision, device, weights (in words) and key.
         table: its name, ``table4``; for what follows see `Table`.
         evaluations: what each file evaluates: scale, model, model_label, method, method_label, seed,
             benchmark, kind of metric, and the key expected in it.
@@ -93,24 +95,32 @@ def read_table(
     rows["compared"] = (len(seeds) > 1) & (rows["model"] != BICUBIC) & (rows["method"] != baseline)
     compared = set(rows[rows["compared"]][["model", "method"]].itertuples(index=False, name=None))
     published = read_paper(paper) if paper is not None else {}
+    columns = list(itertools.product(benchmarks, metrics))
+    comparisons = int(rows["compared"].sum()) * len(columns)
     cells, left_out = {}, {}
-    for (scale, *place), column in scores.groupby(["scale", *COLUMN], sort=False):
+    differences: dict[Any, list[NDArray[np.float64]]] = {column: [] for column in columns}
+    for (scale, benchmark, metric), column in scores.groupby(["scale", *COLUMN], sort=False):
         grids = {
             row: part["score"].to_numpy(np.float64).reshape(part["seed"].nunique(), -1)
             for row, part in column.groupby(["model", "method"])
         }
         lacking = _unmeasured(np.concatenate(list(grids.values())))
         if lacking.any():
-            left_out[scale, *place] = column["image"].iloc[: len(lacking)][lacking].to_list()
+            left_out[scale, benchmark, metric] = column["image"].iloc[: len(lacking)][lacking].to_list()
             grids = {row: grid[:, ~lacking] for row, grid in grids.items()}
         for (model, method), grid in grids.items():
-            cell = (scale, model, method, *place)
+            cell = (scale, model, method, benchmark, metric)
             cells[cell] = _statistics(grid, published.get(cell, math.nan))
             if (model, method) in compared:
-                cells[cell] |= _gain(grid, grids[model, baseline])
-    columns = list(itertools.product(benchmarks, metrics))
+                with np.errstate(invalid="ignore"):  # two infinite PSNRs have no difference
+                    difference = grid - grids[model, baseline]
+                    cells[cell] |= _gain(difference, comparisons)
+                if difference.any():  # a method without effect says nothing of the spread
+                    differences[benchmark, metric].append(difference)
     places = [(*row, *column) for row in rows[ROW].itertuples(index=False) for column in columns]
     index = pd.MultiIndex.from_tuples(places, names=[*ROW, *COLUMN])
+    frame = pd.DataFrame([cells[place] for place in places], index, STATISTICS, float)
+    frame["p_holm"] = holm(frame["p"].to_list())
     return Table(
         name=table,
         caption=caption,
@@ -121,7 +131,8 @@ def read_table(
         baseline=baseline,
         trained_on=trained_on,
         rows=rows,
-        cells=pd.DataFrame([cells[place] for place in places], index, STATISTICS, float),
+        cells=frame,
+        detectable={column: detectable_difference(parts) for column, parts in differences.items()},
         devices=list(dict.fromkeys(summaries["device"] + " (" + summaries["precision"] + ")")),
         left_out=left_out,
     )
@@ -137,10 +148,11 @@ def read_paper(table: int) -> dict[Any, float]:
 def to_frame(table: Table) -> pd.DataFrame:
     """Return the columns of the table's CSV file, with every digit; empty where there is no value.
 
-    scale, model, method, parameters, steps, device_seconds; {benchmark}_{metric}, the mean over images and
-    seeds; {benchmark}_{metric}_std after a benchmark's metrics, for several seeds. Then, by benchmark and
-    metric: _paper and _minus_paper, where the paper has any value; _sem, _gain, _gain_low and _gain_high, for
-    several seeds (gains: and several methods).
+    scale, model, method, parameters, steps, device_seconds; attribution_seconds, where a run has any;
+    {benchmark}_{metric}, the mean over images and seeds; {benchmark}_{metric}_std after a benchmark's
+    metrics, for several seeds. Then, by benchmark and metric: _paper and _minus_paper, where the paper has
+    any value; _sem, _gain, _gain_low, _gain_high, _p and _p_holm, for several seeds (gains: and several
+    methods).
     """
     several = len(table.seeds) > 1
     over_seeds = ["sem", *(GAIN if table.rows["compared"].any() else [])] if several else []
@@ -161,7 +173,12 @@ def to_frame(table: Table) -> pd.DataFrame:
             for name, *column in places
         }
     )
-    return pd.concat([table.rows[[*ROW, *COSTS]], scores], axis="columns")
+    return pd.concat([table.rows[[*ROW, *costs_of(table)]], scores], axis="columns")
+
+
+def costs_of(table: Table) -> list[str]:
+    """Return the `COSTS` that the table shows: the seconds of attribution only if there are any."""
+    return COSTS if table.rows["attribution_seconds"].any() else COSTS[:-1]
 
 
 def _read_evaluation(path: PathLike, of: Mapping[str, Any]) -> pd.DataFrame:
@@ -174,9 +191,10 @@ def _read_evaluation(path: PathLike, of: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _read_summary(path: PathLike, of: Mapping[str, Any]) -> dict[str, Any]:
-    summary: dict[str, Any] = {"ema": None, **json.loads(Path(path).read_text(encoding="utf-8"))}
+    summary = json.loads(Path(path).read_text(encoding="utf-8"))
     _check_key(path, summary.get("key"), of["key"])
-    return {**summary, **of}
+    weights, _, _ = summary["weights"].partition(", at step")  # which differs by seed
+    return {**of, **summary, "weights": weights}
 
 
 def _check_key(path: PathLike, found: str | None, expected: str) -> None:
@@ -191,11 +209,11 @@ def _list_rows(evaluations: pd.DataFrame, summaries: pd.DataFrame) -> pd.DataFra
     """List the rows by scale, with what a run of each costs; the plan lists interpolation first."""
     rows = evaluations.drop_duplicates(ROW)[[*ROW, "model_label", "method_label"]]
     rows = rows.sort_values("scale", kind="stable", key=lambda scale: pd.factorize(scale)[0])
-    first = dict.fromkeys(["parameters", "steps", "ema", "warning"], "first")
-    costs = summaries.groupby(ROW).agg({**first, "device_seconds": fmean})
-    rows = rows.merge(costs.reset_index(), how="left", on=ROW)
-    nothing = {"parameters": 0, "steps": 0, "device_seconds": 0.0, "warning": ""}
-    return rows.fillna(nothing).astype({"parameters": int, "steps": int})
+    # With match_seconds, the seeds of a row differ in steps.
+    costs = dict.fromkeys(COSTS, fmean) | dict.fromkeys(["weights", "warning"], "first")
+    rows = rows.merge(summaries.groupby(ROW).agg(costs).reset_index(), how="left", on=ROW)
+    rows = rows.fillna(dict.fromkeys(COSTS, 0.0) | {"warning": ""}).round({"steps": 0})
+    return rows.astype({"parameters": int, "steps": int})
 
 
 def _unmeasured(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -216,9 +234,11 @@ def _statistics(values: NDArray[np.float64], paper: float) -> dict[str, float]:
     return {"mean": mean, "std": std, "sem": sem, "paper": paper, "minus_paper": mean - paper}
 
 
-def _gain(values: NDArray[np.float64], baseline: NDArray[np.float64]) -> dict[str, float]:
-    """Mean difference to the baseline, paired by seed and image, and its 95 % interval."""
-    with np.errstate(invalid="ignore"):  # two infinite PSNRs have no difference
-        differences = values - baseline
-        mean = float(differences.mean())
-    return dict(zip(GAIN, (mean, *mean_interval(differences)), strict=True))
+def _gain(differences: NDArray[np.float64], comparisons: int) -> dict[str, float]:
+    """Mean difference to the baseline, paired by seed and image, its 95 % interval, and its p-value.
+
+    The p-value has so many resamples that the smallest one is below 0.02 after correction.
+    """
+    low, high = mean_interval(differences)
+    p = p_value(differences, resamples=max(9999, 100 * comparisons))
+    return {"gain": float(differences.mean()), "gain_low": low, "gain_high": high, "p": p}

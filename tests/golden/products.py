@@ -111,7 +111,7 @@ CHAIN: tuple[tuple[str, Reader], ...] = (
     ("models/*.safetensors", _read_tensors),
     ("models/*.json", _read_summary),
     ("evaluation/*/*.csv", _table(without="key")),
-    ("tables/*.csv", _table(without="device_seconds")),
+    ("tables/*.csv", _table(without="_seconds")),
 )
 """Files and how to read them, in the order they are made."""
 

@@ -54,10 +54,12 @@ class Results:
         """Write a summary; ``more`` changes it."""
         key, path = f"r{len(self.runs)}", self.folder / f"{len(self.runs)}.json"
         summary = {"parameters": 24518, "steps": 800, "device_seconds": 12.5, "device": "cpu", "key": key}
-        path.write_text(json.dumps(summary | {"precision": "float32"} | more))
+        summary |= {"attribution_seconds": 0.0, "precision": "float32", "weights": "last", **more}
+        path.write_text(json.dumps(summary))
         self.summaries.append(path)
         self.runs.append(
-            {"scale": scale, "model": model, "method": method, "seed": seed, "warning": warning, "key": key}
+            {"scale": scale, "model": model, "method": method, "seed": seed, "weights": ""}
+            | {"warning": warning, "key": key}
         )
 
     def settings(self, **different: Any) -> dict[str, Any]:

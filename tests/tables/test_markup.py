@@ -86,7 +86,8 @@ def test_each_text_tells_number_convention_cost_and_marks(two_scales: Table, wri
     text = write(two_scales)
     for words in ("Table 4: Methods compared.", PSNR_SSIM_CONVENTION, "cpu (float32)", "Equal scores"):
         assert words in text
-    for words in ("±", "Difference", "moving average"):
+    assert "Scores are those of the last weights." in text
+    for words in ("±", "Difference", "Attribution-seconds", "Holm", "this design"):
         assert words not in text
 
 
@@ -118,7 +119,8 @@ def test_gains_stand_in_a_block_of_their_own(results: Results) -> None:
     results.two_seeds()
     table = results.table()
     cell = table.cells.loc[(4, "rcan", "bspa", "Set5", "psnr")]
-    interval = f"+0.30 [{cell['gain_low']:+.2f}, {cell['gain_high']:+.2f}] / 0.0000 [0.0000, 0.0000]"
+    ends = f"[{cell['gain_low']:+.2f}, {cell['gain_high']:+.2f}]"
+    interval = f"+0.30 {ends}† / 0.0000 [0.0000, 0.0000]"
     above, below = to_markdown(table).split("Difference to baseline, with its 95 % interval:\n")
     assert markdown_rows(below) == [
         ["Scale", "Model", "Method", "Set5<br>PSNR/SSIM"],
@@ -127,9 +129,38 @@ def test_gains_stand_in_a_block_of_their_own(results: Results) -> None:
     ]
     assert markdown_rows(above)[2][6] == "<u>35.50</u> ± 4.95 / 0.8875 ± 0.1237"
     assert "over seeds 0, 7" in below
-    assert "With 2 seeds" in below
-    assert interval in to_latex(table)
+    assert "With 2 seeds, intervals are too narrow, and p too small" in below
+    assert interval.replace("†", r"$^{\dagger}$") in to_latex(table)
     assert interval in to_html(table)
+
+
+def test_notes_tell_of_significance_and_of_what_the_design_can_see(results: Results) -> None:
+    results.two_seeds()
+    text = to_markdown(results.table())
+    assert (
+        "† marks differences that are significant (p < 0.05) after Holm's correction for the 4 comp" in text
+    )
+    # The seeds' gains are 0.2 and 0.4: their spread over root 2 is 0.1, times t(0.975) + t(0.8) of 1 degree.
+    assert "With 2 seeds, this design finds true differences" in text
+    assert f"one comparison): PSNR {0.1 * (12.7062 + 1.3764):.2g} dB on Set5.\n" in text
+    text = to_markdown(results.table(metrics=["ssim"]))
+    assert "No difference is significant (p < 0.05) after Holm's correction for the 2 comparisons" in text
+    assert "†" not in text
+    assert "this design" not in text, "nothing differs"
+
+
+@ALL
+def test_the_cost_of_attribution_has_a_column(results: Results, write: Write) -> None:
+    for method, seconds in (("baseline", 0.0), ("bspa", 3.4)):
+        results.score(4, "edsr_baseline", method, "set14", [30.0], [0.9])
+        results.run(4, "edsr_baseline", method, attribution_seconds=seconds)
+    text = write(results.table(paper=1))
+    rows = {to_markdown: markdown_rows, to_latex: latex_rows, to_html: html_rows}[write](text)
+    header, baseline, *of_the_paper, bspa, _, _ = [row[5:7] for row in rows]
+    assert header == ["Device-seconds", "Attribution-seconds"]
+    assert (baseline, *of_the_paper, bspa) == (["12", "0"], ["", ""], ["", ""], ["12", "3"])
+    assert {len(row) for row in rows} == {8}
+    assert "Attribution-seconds are the part of the device-seconds" in text
 
 
 def test_an_infinite_psnr_is_printed(results: Results) -> None:
@@ -199,17 +230,38 @@ def test_a_metric_that_some_rows_lack_is_told_and_left_out_images_are_named(resu
 
 
 @pytest.mark.parametrize(
-    ("decays", "words"), [((None, 0.999), "FSRCNN ×4 BSPA are"), ((0.999, 0.999), "all networks are")]
+    ("fsrcnn", "rcan", "notes"),
+    [
+        ("last", "last", ["Scores are those of the last weights."]),
+        (
+            "average, decay 0.999",
+            "last",
+            [
+                "Scores of FSRCNN are those of the moving average of the weights (decay 0.999).",
+                "Scores of RCAN are those of the last weights.",
+            ],
+        ),
+        (
+            "best on Set5, at step 40",
+            "best on Set5, at step 60",
+            [
+                "Scores are those of the weights that were best on Set5, chosen on it: scores on Set5 are "
+                "too favourable."
+            ],
+        ),
+        ("best on own, at step 40",) * 2 + (["Scores are those of the weights that were best on own."],),
+    ],
 )
-def test_moving_averages_of_the_weights_are_told(
-    results: Results, decays: tuple[float | None, float], words: str
+def test_a_note_tells_which_weights_are_scored(
+    results: Results, fsrcnn: str, rcan: str, notes: list[str]
 ) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [26.0], [0.8])
-    for method, ema in zip(("baseline", "bspa"), decays, strict=True):
-        labels = {"model_label": "FSRCNN", "method_label": method.upper()}
-        results.score(4, "fsrcnn", method, "Set5", [30.0], [0.9], **labels)
-        results.run(4, "fsrcnn", method, ema=ema)
-    assert f"{words} exponential moving averages (decay 0.999)" in to_markdown(results.table())
+    for model, weights in (("fsrcnn", fsrcnn), ("rcan", rcan)):
+        for method in ("baseline", "bspa"):
+            results.score(4, model, method, "Set5", [30.0], [0.9], model_label=model.upper())
+            results.run(4, model, method, weights=weights)
+    lines = to_markdown(results.table()).splitlines()
+    assert [line[2:] for line in lines if line.startswith("- Scores")] == notes
 
 
 # ---- pieces ----------------------------------------------------------------

@@ -14,8 +14,8 @@ import yaml
 
 from bspa.metrics.catalogue import METRICS
 from bspa.tables.markup import to_html, to_latex, to_markdown
-from bspa.tables.statistics import mean_interval
-from bspa.tables.table import to_frame
+from bspa.tables.statistics import detectable_difference, holm, mean_interval, p_value
+from bspa.tables.table import _gain, to_frame
 from tests.support.table_files import Results
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "table.py"
@@ -70,19 +70,56 @@ def test_several_seeds_give_the_mean_and_sample_deviation_of_their_means(results
 def test_gains_are_paired_by_seed_and_image(results: Results) -> None:
     results.two_seeds()
     frame = to_frame(results.table())
-    names = ["Set5_psnr_gain", "Set5_psnr_gain_low", "Set5_psnr_gain_high"]
-    gains = frame.set_index(["model", "method"])[names]
-    low, high = mean_interval(np.array([[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]]))
+    columns = ["sem", "gain", "gain_low", "gain_high", "p", "p_holm"]
+    gains = frame.set_index(["model", "method"])[[f"Set5_psnr_{what}" for what in columns[1:]]]
+    differences = np.array([[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]])
+    low, high = mean_interval(differences)
+    p = p_value(differences)
+    corrected = holm([p, 1.0, p, 1.0])[0]  # of two networks, PSNR and SSIM, which does not differ
+    assert corrected == 4 * p
     for model in ("fsrcnn", "rcan"):
-        assert gains.loc[(model, "bspa")].tolist() == pytest.approx([0.3, low, high])
+        assert gains.loc[(model, "bspa")].tolist() == pytest.approx([0.3, low, high, p, corrected])
         assert gains.loc[(model, "baseline")].isna().all()
     assert gains.loc[("bicubic", "bicubic")].isna().all()
     # The seeds differ by 7 dB, the gains by 0.2: what both methods share is no uncertainty of the gain.
     assert frame["Set5_psnr_sem"][1] == pytest.approx(3.5)
     assert 0.1 < low < 0.3 < high < 0.5
     scores = ["Set5_psnr", "Set5_ssim", "Set5_psnr_std", "Set5_ssim_std"]
-    more = [f"{score}_{what}" for score in scores[:2] for what in ("sem", "gain", "gain_low", "gain_high")]
+    more = [f"{score}_{what}" for score in scores[:2] for what in columns]
     assert list(frame.columns) == [*LEADING, *scores, *more]
+
+
+def test_a_large_table_has_p_values_small_enough_to_be_corrected() -> None:
+    assert _gain(np.full((2, 3), 0.1), comparisons=1000)["p"] * 1000 < 0.02
+
+
+def test_the_detectable_difference_is_pooled_over_the_methods_that_differ(results: Results) -> None:
+    parts = [np.array([[0.1, 0.2], [0.3, 0.5]]), np.array([[0.0, 0.1], [0.4, 0.4]])]
+    for method, difference in (("baseline", 0 * parts[0]), ("one", parts[0]), ("two", parts[1])):
+        for seed in (0, 1):
+            results.score(4, "fsrcnn", method, "Set5", 30 + difference[seed], [0.9] * 2, seed=seed)
+            results.run(4, "fsrcnn", method, seed=seed)
+    results.score(4, "fsrcnn", "same", "Set5", [30.0] * 2, [0.9] * 2)
+    results.score(4, "fsrcnn", "same", "Set5", [30.0] * 2, [0.9] * 2, seed=1)
+    for seed in (0, 1):
+        results.run(4, "fsrcnn", "same", seed=seed)
+    found = results.table().detectable
+    assert found["Set5", "psnr"] == pytest.approx(detectable_difference(parts))
+    assert math.isnan(found["Set5", "ssim"])
+
+
+def test_costs_are_means_over_seeds_and_hold_those_of_attribution_if_any(results: Results) -> None:
+    # Of runs as long as another, the seeds differ in steps; of the best weights, in their step.
+    for method, seconds in (("baseline", 0.0), ("bspa", 3.5)):
+        for seed, steps in ((0, 100), (1, 103)):
+            results.score(4, "fsrcnn", method, "Set5", [30.0] * 2, [0.9] * 2, seed=seed)
+            more = {"steps": steps, "weights": f"best on own, at step {steps}"}
+            results.run(4, "fsrcnn", method, seed=seed, attribution_seconds=seed * seconds, **more)
+    table = results.table()
+    costs = to_frame(table)[[*LEADING, "attribution_seconds"]]
+    assert list(to_frame(table).columns)[:7] == list(costs.columns)
+    assert costs.iloc[:, 3:].values.tolist() == [[24518, 102, 12.5, 0.0], [24518, 102, 12.5, 1.75]]
+    assert table.rows["weights"].tolist() == ["best on own"] * 2
 
 
 def test_an_infinite_psnr_has_no_deviation_and_no_interval(results: Results) -> None:

@@ -49,7 +49,7 @@ def test_products_hold_their_keys(golden: Project, plan: Plan) -> None:
 def test_table_4_has_a_bicubic_row_and_every_run(golden: Project) -> None:
     table = pd.read_csv(golden.results / "tables/table4.csv")
     assert list(table.columns) == [
-        "scale", "model", "method", "parameters", "steps", "device_seconds",
+        "scale", "model", "method", "parameters", "steps", "device_seconds", "attribution_seconds",
         "tiny_test_psnr", "tiny_test_ssim",
     ]  # fmt: skip
     methods = ["baseline", "inverse", "alternating", "fig", "bspa", "bspa_literal", "bspa_kept"]
