@@ -314,10 +314,7 @@ def _gain_notes(table: Table) -> Iterator[str]:
         number = f"{len(corrected)} comparison{'s' if len(corrected) > 1 else ''}"
         yield f"{which} significant (p < 0.05) after Holm's correction for the {number} of this table."
     if seeds < FEW_SEEDS:
-        yield (
-            f"With {seeds} seeds, intervals are too narrow, and p too small even after correction, where "
-            "seeds differ as much as images or more."
-        )
+        yield (f"With {seeds} seeds, intervals are too narrow where seeds differ as much as images or more.")
     found = []
     for metric in table.metrics:
         unit = " dB" if metric == "psnr" else ""

@@ -103,12 +103,12 @@ class Results:
             self.run(*row)
 
     def two_seeds(self) -> None:
-        """Two networks; BSPA is better by 0.1 to 0.5 dB, which differs by seed and image."""
+        """Two networks; BSPA is better by 0.1 to 0.3 dB, which differs by image, and hardly by seed."""
         self.score(4, "bicubic", "bicubic", "Set5", [26.0, 27.0, 28.0], [0.8] * 3)
         for model in ("fsrcnn", "rcan"):
             for seed in (0, 7):
                 base = np.array([30.0, 31.0, 35.0]) + seed
-                gain = np.array([0.1, 0.2, 0.3]) + seed * 0.2 / 7
+                gain = np.array([0.1, 0.2, 0.3]) + seed * 0.002 / 7
                 self.score(4, model, "baseline", "Set5", base, base / 40, seed=seed)
                 label = {"method_label": "BSPA, β"}
                 self.score(4, model, "bspa", "Set5", base + gain, base / 40, seed=seed, **label)
