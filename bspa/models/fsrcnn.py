@@ -1,16 +1,11 @@
-"""FSRCNN (Dong et al., ECCV 2016) in RGB, with faster kernels on CPUs: torch's results up to rounding.
-
-Shape legend: n samples, c and o channels, h and w LR pixels, k side of a kernel.
-"""
+"""FSRCNN (Dong et al., ECCV 2016) in RGB. Shape legend: n samples, c and o channels, h and w LR pixels."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from bspa.models.cpu_kernels import prelu, upscale
 from bspa.models.layers import Network
 
 PRELU_SLOPE = 0.25  # initial
@@ -92,10 +87,7 @@ class ActivatedConvolution(nn.Sequential):
         """Map (n, c, h, w) to (n, o, h, w)."""
         convolution, activation = self
         assert isinstance(activation, nn.PReLU)
-        y, slope = convolution(x), activation.weight
-        if y.device.type == "cpu":
-            return LeakyByParameter.apply(y, slope)  # type: ignore[no-untyped-call]
-        return functional.prelu(y, slope.to(y.dtype))
+        return prelu(convolution(x), activation.weight)
 
 
 class Deconvolution(nn.ConvTranspose2d):
@@ -112,72 +104,4 @@ class Deconvolution(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (n, c, h, w) to (n, o, scale h, scale w)."""
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(self.weight.dtype)
-            if x.device.type != "cpu":
-                return super().forward(x)
-            arguments = (x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
-            return SubPixelUpscale.apply(*arguments)  # type: ignore[no-untyped-call]
-
-
-class LeakyByParameter(torch.autograd.Function):
-    """PReLU as a leaky ReLU with a trained slope, (1,); torch's takes four times as long on a CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
-        """Multiply the negative elements of ``x`` by ``slope``."""
-        ctx.save_for_backward(x, slope)
-        return functional.leaky_relu(x, float(slope))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients by ``x`` and the slope."""
-        (y,) = gradients
-        x, slope = ctx.saved_tensors
-        of_x = torch.ops.aten.leaky_relu_backward(y, x, float(slope), False)
-        return of_x, (y * x.clamp_max(0)).sum(dtype=slope.dtype).reshape(1)
-
-
-class SubPixelUpscale(torch.autograd.Function):
-    """Transposed convolution as a convolution and a pixel shuffle (Shi et al. 2016).
-
-    The forward pass takes a third of the time of torch's on a CPU; the backward pass is torch's.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
-        """Map (n, c, h, w) to (n, o, stride h, stride w)."""
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        kernel = sub_pixel_kernel(weight, stride, padding)
-        y = functional.conv2d(x, kernel, bias.repeat_interleave(stride**2), padding=kernel.shape[-1] // 2)
-        return functional.pixel_shuffle(y, stride)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by x, weight and bias."""
-        x, weight = ctx.saved_tensors
-        stride, padding = ctx.stride, ctx.padding
-        output_padding = stride + 2 * padding - weight.shape[-1]
-        parts: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-            gradients[0], x, weight, [weight.shape[1]], [stride] * 2, [padding] * 2, [1, 1],
-            True, [output_padding] * 2, 1, list(ctx.needs_input_grad[:3]),
-        )  # fmt: skip
-        return *parts, None, None
-
-
-def sub_pixel_kernel(weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Turn a transposed convolution's weight (c, o, k, k) into a convolution's: (o * stride^2, c, q, q).
-
-    Weight element t connects LR pixel i with output pixel ``stride * i - padding + t``. Hence output pixel
-    ``stride * j + r`` sees LR pixel ``j - d`` through element ``t = r + padding + stride * d``.
-    """
-    inputs, outputs, size, _ = weight.shape
-    # The largest |d|; the weight is padded with zeros to reach as far on both sides.
-    reach = max((stride - 1 + padding) // stride, (size - 1 - padding) // stride)
-    span = 2 * reach + 1
-    before = stride * reach - padding
-    after = span * stride - before - size
-    padded = functional.pad(weight, (before, after, before, after))
-    blocks = padded.view(inputs, outputs, span, stride, span, stride).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
-    kernel = blocks.reshape(outputs * stride**2, inputs, span, span)
-    return kernel.contiguous(memory_format=torch.channels_last)
+            return upscale(x.to(self.weight.dtype), self)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bspa.models.fsrcnn import Deconvolution, LeakyByParameter
+from bspa.models.cpu_kernels import LeakyByParameter
+from bspa.models.fsrcnn import Deconvolution
 
 
 @pytest.mark.parametrize("value", [0.25, 0.0, 1.0, -0.5])
