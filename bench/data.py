@@ -40,7 +40,7 @@ def write_shards(folder: Path, images: PackedImages, windows: Windows, samples: 
     """Write the shards of 10 classes as the rule does, with random scores."""
     mse = np.random.default_rng(0).random(len(windows), np.float32)
     scores = Scores(
-        mse=mse, image=windows.image, top=windows.top, left=windows.left,
+        mse=mse, mse_y=mse, image=windows.image, top=windows.top, left=windows.left,
         size=windows.size, step=windows.step, threshold=windows.threshold, scale=SCALE, reference_sha256="",
     )  # fmt: skip
     sizes = class_sizes(len(windows), 10, 10)

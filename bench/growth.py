@@ -78,7 +78,7 @@ def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
     """List the jobs in order."""
     source = {"kind": "folder", "path": str(bench.folder / "photographs")}
     sides = {"minimum_side": bench.patch, "minimum_side_reason": "a patch"}
-    scoring = {"batch": "auto", "precision": "float32"}
+    scoring = {"batch": "auto", "border": 0, "precision": "float32"}
     stage = replace(
         STAGE, phase="inverse", sampling="inverse", arch="fsrcnn", scale=SCALE, patch=bench.patch,
         batch=bench.batch, epochs=1, repeat=max(1, bench.stage_steps * bench.batch // photographs),

@@ -37,7 +37,7 @@ def measure_score(bench: Bench) -> Item:
         with torch.backends.cudnn.flags(benchmark=True, deterministic=True), precision.autocast():
             bare(lr)
 
-    score = partial(score_sub_images, batch=batch, device=bench.device, precision=precision)
+    score = partial(score_sub_images, border=0, batch=batch, device=bench.device, precision=precision)
     limit = repeated(forward, bench.device, units=len(lr))
     ours = repeated(lambda: score(model, images, windows), bench.device, units=len(windows))
     return Item(unit="sub-image", limits={f"bare forward, {precision.name}": limit}, ours=ours)

@@ -1,8 +1,8 @@
-"""Figure 3: the mean PSNR of each class of sub-images, by method, and the gain over the first method.
+"""Figure 3: the mean PSNR on Y of each class of sub-images, by method, and the gain over the first method.
 
 In: scores of the training and of the validation sub-images under each method's network; the reference
 network's scores of both and the classes' thresholds, by which both are classified. Out: the figure as PDF
-and PNG. The PSNR of a sub-image is that of its RGB error; an exact reproduction counts as 100 dB.
+and PNG. An exact reproduction counts as 100 dB.
 Settings: label (network, scale and data, in words), methods (labels).
 """
 
@@ -19,8 +19,8 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     settings, files = snakemake.params.settings, snakemake.input
     classes = read_classes(files.thresholds)
-    training = [read_scores(path).mse for path in files.train_scores]
-    validation = [read_scores(path).mse for path in files.validation_scores]
+    training = [read_scores(path).mse_y for path in files.train_scores]
+    validation = [read_scores(path).mse_y for path in files.validation_scores]
     members = assign_classes(read_scores(files.difficulty).mse, classes.sizes)
     validation_members = classify(read_scores(files.validation_difficulty).mse, classes.thresholds)
     panels = {

@@ -1,7 +1,8 @@
 """Score a trained network on every sub-image, in the same way as the reference network (Figures 3 to 5).
 
 In: packed images, their sub-images, delivered weights.
-Out: HDF5 with the mean square error (RGB in [0, 1]) and the position of each sub-image.
+Out: HDF5 with the mean square errors (RGB in [0, 1]; Y / 255) and the position of each sub-image.
+Settings: batch (sub-images at a time), border (HR pixels cut from each side), precision.
 """
 
 import hashlib
@@ -25,12 +26,14 @@ def main(snakemake: Any) -> None:
     precision = choose_precision(settings["precision"], device)
     images, windows = PackedImages(snakemake.input.packed), read_windows(snakemake.input.windows)
     model = load_model(weights)
-    mse = score_sub_images(
-        model, images, windows, batch=settings["batch"], device=device, precision=precision
+    border, batch = settings["border"], settings["batch"]
+    mse, mse_y = score_sub_images(
+        model, images, windows, border=border, batch=batch, device=device, precision=precision
     )
     write_scores(
         snakemake.output[0],
         mse,
+        mse_y,
         windows,
         scale=images.scale,
         reference_sha256=hashlib.sha256(Path(weights).read_bytes()).hexdigest(),

@@ -120,6 +120,12 @@ def _grid_problems(config: Config) -> Iterator[Problem]:
                     ("sub_images", f"x{scale}", field),
                     f"{value} is not divisible by the scale {scale}; use a multiple of {scale}, e.g. {near}",
                 )
+        if config.reference.border == "scale" and grid.size <= 2 * scale:
+            yield (
+                ("sub_images", f"x{scale}", "size"),
+                f"{grid.size} leaves nothing to score, since reference.border: scale cuts {scale} pixels "
+                f"from each side; use more than {2 * scale}, or border: 0",
+            )
 
 
 def _recipe_problems(config: Config, name: str, method: Method) -> Iterator[tuple[str, str]]:

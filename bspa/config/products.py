@@ -198,7 +198,8 @@ class Products(Runs):
         """The difficulty of a source's sub-images."""
         reference = self.config.reference
         needs = {"windows": self.crop_sub_images(source, scale), "weights": self.reference(scale)}
-        return Job({"batch": reference.batch, "precision": reference.precision}, needs)
+        settings = {"border": scale if reference.border == "scale" else 0, "precision": reference.precision}
+        return Job({"batch": reference.batch, **settings}, needs)
 
     @made("difficulty/{source}/x{scale}/{split}/thresholds.csv")
     def compute_thresholds(self, source: str, scale: int, split: str) -> Job:
@@ -350,7 +351,7 @@ class Products(Runs):
     def score_sub_images(self, run: Run, source: str) -> Job:
         """The error of a run's network on a source's sub-images."""
         needs = {"windows": self.crop_sub_images(source, run.scale), "weights": self.deliver_weights(run)}
-        return Job({"batch": self.config.reference.batch, "precision": "float32"}, needs)
+        return Job({"batch": self.config.reference.batch, "border": 0, "precision": "float32"}, needs)
 
     # ---- keys ----------------------------------------------------------------------------------------------
 

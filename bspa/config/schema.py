@@ -292,6 +292,8 @@ class Reference(Section):
     """Sub-images scored at a time; auto: as many as suit the device."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of scoring; auto: bfloat16 where the hardware has it."""
+    border: Literal[0, "scale"] = 0
+    """HR pixels cut from each side of a sub-image before scoring; scale: as many as the scale (ClassSR)."""
 
 
 class Attribution(Section):
@@ -391,7 +393,7 @@ class OfOneNetwork(Section):
 
 
 class ClassPsnr(OfOneNetwork):
-    """Figure 3: PSNR of each class of difficulty, by method."""
+    """Figure 3: PSNR on Y of each class of difficulty, by method."""
 
     methods: list[Name] = Field(min_length=2)
     """Out of `methods`; the others are compared with the first."""

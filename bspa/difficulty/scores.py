@@ -18,7 +18,9 @@ class Scores(Windows):
     """Sub-images and their difficulty."""
 
     mse: NDArray[np.float32]
-    """(N,) mean square error of the reference network, RGB in [0, 1]."""
+    """(N,) mean square error of the network, RGB in [0, 1]: the difficulty, if it is the reference."""
+    mse_y: NDArray[np.float32]
+    """(N,) mean square error of Y / 255."""
     scale: int
     """HR pixels to an LR pixel along each side."""
     reference_sha256: str
@@ -33,6 +35,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
         return Scores(
             **read_columns(file),
             mse=file["mse"][:],
+            mse_y=file["mse_y"][:],
             scale=int(file.attrs["scale"]),
             reference_sha256=str(file.attrs["reference_sha256"]),
             precision=str(file.attrs["precision"]),

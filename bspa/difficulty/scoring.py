@@ -22,6 +22,9 @@ AUTOMATIC_PIXELS = {"cpu": 8 * 128 * 128, "cuda": 256 * 128 * 128}
 """HR pixels of an automatic batch: what fits a CPU's caches, and what keeps a GPU busy (64 channels of
 features take about 2.5 GB)."""
 
+LUMA = (65.481, 128.553, 24.966)
+"""What R, G and B from 0 to 1 add to Y of BT.601 from 16 to 235, as `bspa.metrics.luma` takes it."""
+
 
 def choose_batch(batch: int | Literal["auto"], size: int, device: torch.device) -> int:
     """Return how many sub-images of ``size`` HR pixels to score at once; "auto": see `AUTOMATIC_PIXELS`."""
@@ -34,15 +37,16 @@ def score_sub_images(
     images: PackedImages,
     windows: Windows,
     *,
+    border: int,
     batch: int | Literal["auto"],
     device: torch.device,
     precision: Precision,
-) -> NDArray[np.float32]:
-    """Return the (N,) mean square errors of ``model`` on sub-images of ``images``, RGB in [0, 1].
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean square errors of ``model`` on sub-images of ``images``: (N,) of RGB, (N,) of Y / 255.
 
     The network sees the LR sub-image alone. Its output is clipped to [0, 1], not rounded, and compared with
-    the HR pixels in float32. Memory does not grow with the number of sub-images. ``batch`` of them are
-    computed at once, which changes the scores only by rounding.
+    the HR pixels in float32, but for ``border`` HR pixels on each side. Memory does not grow with the number
+    of sub-images. ``batch`` of them are computed at once, which changes the scores only by rounding.
 
     Raises:
         ValueError: the windows belong to other images, or the network gives NaN.
@@ -64,7 +68,9 @@ def score_sub_images(
         return count
 
     # Scores stay on the device to the end: reading each batch's would make a GPU wait.
-    mse = torch.empty(total, device=device)
+    scores = torch.empty(2, total, device=device)
+    luma = torch.tensor(LUMA, device=device) / 255
+    inner = slice(border, size - border)
     progress = Progress("sub-images scored", total)
     shapes = [(batch, side, side, 3) for side in (size // images.scale, size)]
     with ThreadPoolExecutor(1) as thread:
@@ -76,15 +82,17 @@ def score_sub_images(
                 precision.autocast(),
             ):
                 sr = model(to_float(lr))
-            error = sr.float().clamp_(0, 1) - to_float(hr)
-            mse[edges[index] : edges[index + 1]] = error.square_().mean(dim=(1, 2, 3))
-            progress.report(edges[index + 1])
-    scores = mse.cpu().numpy()
-    broken = np.flatnonzero(np.isnan(scores))
+            error = (sr.float().clamp_(0, 1) - to_float(hr))[..., inner, inner]
+            some = slice(edges[index], edges[index + 1])
+            scores[1, some] = (error.permute(0, 2, 3, 1) @ luma).square_().mean(dim=(1, 2))
+            scores[0, some] = error.square_().mean(dim=(1, 2, 3))
+            progress.report(some.stop)
+    mse, mse_y = scores.cpu().numpy()
+    broken = np.flatnonzero(np.isnan(mse))
     if broken.size:
         name = images.ids[windows.image[broken[0]]]
         raise ValueError(
             f"the network gives NaN for {broken.size} of {total} sub-images, first on image {name}; "
             "use weights whose training did not diverge"
         )
-    return scores
+    return mse, mse_y

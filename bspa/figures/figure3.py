@@ -27,7 +27,7 @@ COUNTED = 12
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ClassPsnr:
-    """The PSNR of each class of sub-images under each network; nan for an empty class."""
+    """The PSNR on Y of each class of sub-images under each network; nan for an empty class."""
 
     counts: NDArray[np.int64]
     """(K,) sub-images of each class."""
@@ -39,15 +39,15 @@ class ClassPsnr:
     """(M - 1, K) half width of the gain's 95 % interval, dB; nan for a single sub-image."""
 
 
-def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], classes: int) -> ClassPsnr:
+def class_psnr(mse_y: Sequence[NDArray[np.float32]], members: NDArray[np.int64], classes: int) -> ClassPsnr:
     """Average the PSNR of each sub-image, and its gain, over its class.
 
     Args:
-        mse: for each of M networks, the (N,) errors on the sub-images, RGB in [0, 1].
+        mse_y: for each of M networks, the (N,) mean square errors of Y / 255 on the sub-images.
         members: (N,) class of each sub-image, 1 to K.
         classes: K.
     """
-    psnr = -10 * np.log10(np.maximum(np.stack(mse).astype(np.float64), 10 ** (-CEILING / 10)))
+    psnr = -10 * np.log10(np.maximum(np.stack(mse_y).astype(np.float64), 10 ** (-CEILING / 10)))
     gains = psnr[1:] - psnr[0]
     counts = np.bincount(members - 1, minlength=classes)
 
@@ -66,11 +66,11 @@ def class_psnr(mse: Sequence[NDArray[np.float32]], members: NDArray[np.int64], c
 
 
 def figure_3(panels: Mapping[str, ClassPsnr], methods: Sequence[str], *, label: str) -> Figure:
-    """Draw the mean PSNR of each class, and what each method gains over the first (Figure 3)."""
+    """Draw the mean PSNR on Y of each class, and what each method gains over the first (Figure 3)."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02)  # type: ignore[union-attr, call-arg]
-        figure.suptitle(f"PSNR of sub-images by class of difficulty\n{label}")
+        figure.suptitle(f"PSNR on Y of sub-images by class of difficulty\n{label}")
         grid = figure.subplots(
             2, len(panels), sharex="col", sharey="row", height_ratios=(1, 1.7), squeeze=False
         )
@@ -81,7 +81,7 @@ def figure_3(panels: Mapping[str, ClassPsnr], methods: Sequence[str], *, label: 
                 upper.plot(k, psnr, label=method, **line_of(number))
             _draw_gain(lower, panel)
             _write_counts(lower, panel.counts)
-        grid[0, 0].set_ylabel("Mean PSNR (dB)")
+        grid[0, 0].set_ylabel("Mean PSNR on Y (dB)")
         grid[1, 0].set_ylabel(f"Gain over {methods[0]} (dB)\nand its 95 % interval")
         grid[0, -1].legend(loc="upper right", handlelength=3.2)
         figure.align_ylabels()

@@ -50,6 +50,7 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("scales", [5], ["scales.0", "5", "2, 3 or 4"]),
         ("methods.bspa.attribution.beta", 1.5, ["beta", "1.5", "less than or equal to 1"]),
         ("sub_images.x4.size", 66, ["sub_images.x4.size", "66", "not divisible by the scale 4", "64"]),
+        ("reference.border", 4, ["reference.border", "4", "0 or 'scale'"]),
         ("data.train", "builtin_tran", ["data.train", "did you mean 'builtin_train'?"]),
         ("tables.table4.methods", ["bsps"], ["tables.table4.methods.0", "did you mean 'bspa'?"]),
         ("tables.table4.benchmarks", ["set5"], ["tables.table4.benchmarks.0", "'set5'", "sources"]),
@@ -83,6 +84,16 @@ def test_a_mistake_names_key_value_and_what_is_allowed(
         load_config(put(values, key, value))
     for part in says:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(("size", "allowed"), [(8, False), (12, True)])
+def test_a_border_must_leave_pixels_to_score(values: dict[str, Any], size: int, allowed: bool) -> None:
+    values = put(put(values, "sub_images.x4.size", size), "reference.border", "scale")
+    if allowed:
+        assert load_config(values).reference.border == "scale"
+        return
+    with pytest.raises(ValueError, match=r"sub_images\.x4\.size: 8 leaves .*reference\.border.* more than 8"):
+        load_config(values)
 
 
 def test_all_mistakes_come_at_once_with_their_file(values: dict[str, Any], tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_every_product_stands_after_what_it_needs(plan_of: PlanOf) -> None:
         ({"training": {"learning_rate": 0.003}}, "train_"),
         ({"reference": {"seed": 3}}, "train_reference"),
         ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
+        ({"reference": {"border": "scale"}}, "score_difficulty"),
         ({"shards": "pixels"}, "write_class_shards"),
         ({"patch_selections": {"default": {"share": 0.3}}}, "select_patches"),
         ({"compute": {"tile": 64}}, ("evaluate", "figure_")),

@@ -18,6 +18,7 @@ from bspa.difficulty.score_writing import write_scores
 from bspa.difficulty.scores import Scores, read_scores
 from bspa.difficulty.scoring import choose_batch, score_sub_images
 from bspa.difficulty.windows import Windows
+from bspa.metrics.luma import to_y
 from bspa.models.precision import Precision
 from tests.support.coordinates import CoordinateImages
 from tests.support.scores import made_up_scores, windows_over
@@ -60,13 +61,17 @@ class Network(nn.Module):
         return 0.5 + 3 * self.shuffle(self.tail(self.drop(torch.relu(self.body(x)))))
 
 
-def score(network: nn.Module, images: Any, windows: Windows, **changes: Any) -> NDArray[np.float32]:
-    options = {"batch": 7, "device": CPU, "precision": FLOAT32, **changes}
+def score_both(network: nn.Module, images: Any, windows: Windows, **changes: Any) -> Any:
+    options = {"border": 0, "batch": 7, "device": CPU, "precision": FLOAT32, **changes}
     return score_sub_images(network, images, windows, **options)
 
 
-def one_by_one(model: nn.Module, images: Any, windows: Windows) -> NDArray[np.float64]:
-    """The definition, in float64 and with no batches."""
+def score(network: nn.Module, images: Any, windows: Windows, **changes: Any) -> NDArray[np.float32]:
+    return score_both(network, images, windows, **changes)[0]
+
+
+def one_by_one(model: nn.Module, images: Any, windows: Windows, border: int = 0) -> NDArray[np.float64]:
+    """The definition, (2, N) on RGB and on Y, in float64 and with no batches."""
     model = model.double().eval()
     scores = []
     for n in range(len(windows)):
@@ -75,8 +80,11 @@ def one_by_one(model: nn.Module, images: Any, windows: Windows) -> NDArray[np.fl
         lr, hr = (pixels / 255 for pixels in crop_pairs(images, *corners, windows.size))
         with torch.no_grad():
             sr = model(torch.from_numpy(lr).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-        scores.append(np.mean((np.clip(sr, 0, 1) - hr) ** 2))
-    return np.array(scores)
+        inner = slice(border, windows.size - border)
+        sr, hr = (pixels[0, inner, inner] for pixels in (np.clip(sr, 0, 1), hr))
+        luma = (to_y(sr * 255) - to_y(hr * 255)) / 255
+        scores.append([np.mean((sr - hr) ** 2), np.mean(luma**2)])
+    return np.array(scores).T
 
 
 def calls_of(model: nn.Module, look: Callable[[Tensor], Any]) -> list[Any]:
@@ -102,21 +110,22 @@ def windows(images: Photos) -> Windows:
     return windows_over(images, size=12, step=8, threshold=2)
 
 
+@pytest.mark.parametrize("border", [0, 2])
 def test_scores_are_the_mean_square_errors_of_the_clipped_output(
-    network: Network, images: Photos, windows: Windows
+    network: Network, images: Photos, windows: Windows, border: int
 ) -> None:
     outputs: list[Tensor] = []
     hook = network.register_forward_hook(lambda *call: outputs.append(call[2].clone()))
-    scores = score(network, images, windows)
+    scores = np.array(score_both(network, images, windows, border=border))
     hook.remove()
     assert torch.cat(outputs).min() < 0
     assert torch.cat(outputs).max() > 1
-    expected = one_by_one(network, images, windows)
+    expected = one_by_one(network, images, windows, border)
     assert scores.dtype == np.float32
     errors = np.abs(scores - expected) / expected
     # Rounding the output to 255 levels would change them by some 1e-5.
     assert errors.max() < 2e-6, f"relative errors: {np.quantile(errors, [0, 0.5, 0.9, 1])}"
-    assert len(np.unique(scores)) == len(scores) > 20
+    assert len(np.unique(scores)) == scores.size > 40
 
 
 @pytest.mark.parametrize("batch", [1, 20, 10_000, "auto"])
@@ -177,7 +186,7 @@ def test_the_precision_is_that_of_the_network_alone(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_computes_the_same(network: Network, images: Photos, windows: Windows) -> None:
     gpu = torch.device("cuda")
-    scores = score(network, images, windows, device=gpu, precision=Precision("float32", "cuda"))
+    scores = score_both(network, images, windows, device=gpu, precision=Precision("float32", "cuda"))
     np.testing.assert_allclose(scores, one_by_one(network.cpu(), images, windows), rtol=1e-5)
 
 
@@ -198,7 +207,7 @@ def test_scores_read_back_as_written(tmp_path: Path) -> None:
     scores = made_up_scores(CoordinateImages((60, 48), (36, 99), scale=3), size=12, step=6)
     scores = replace(scores, precision="bfloat16")
     network: Any = {name: getattr(scores, name) for name in ("scale", "reference_sha256", "precision")}
-    write_scores(path, scores.mse, scores, **network, key="k")
+    write_scores(path, scores.mse, scores.mse_y, scores, **network, key="k")
     again = read_scores(path)
     for name in Scores.__dataclass_fields__:
         written, read = getattr(scores, name), getattr(again, name)

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 
+from bspa.difficulty.class_table import write_classes
+from bspa.difficulty.classes import split_classes
 from bspa.figures.figure3 import ClassPsnr, class_psnr, figure_3
-from tests.support.figure_files import assert_nothing_is_cut_off
+from tests.support.figure_files import SCRIPTS, assert_nothing_is_cut_off, score_file
 
 
 def panel_of(counts: list[int], psnr: np.ndarray) -> ClassPsnr:
@@ -56,6 +62,28 @@ def test_gains_are_drawn_with_their_intervals_side_by_side_and_empty_classes_lea
     assert [text.get_text() for text in lower.get_xticklabels()] == ["1\n1,234", "2\n50", "3\n0", "4\n7"]
     assert upper.get_title() == "Training, 1,291 sub-images"
     assert figure.get_suptitle().endswith("net, x4")
+
+
+def test_the_script_classifies_by_rgb_and_draws_y(tmp_path: Path) -> None:
+    mse = np.array([0.001, 0.1, 0.01, 0.2])
+    write_classes(tmp_path / "thresholds.csv", split_classes(mse, 2, 1), key="test")
+    difficulty = score_file(tmp_path / "difficulty.h5", mse, mse_y=mse[::-1])
+    scores = [score_file(tmp_path / f"{n}.h5", mse / n, mse_y=mse / n / 10) for n in (1, 2)]
+    files = SimpleNamespace(
+        thresholds=tmp_path / "thresholds.csv", train_scores=scores, validation_scores=scores,
+        difficulty=difficulty, validation_difficulty=difficulty,
+    )  # fmt: skip
+    drawn: list[Figure] = []
+    main = runpy.run_path(str(SCRIPTS / "figure_3.py"))["main"]
+    main.__globals__["save_figure"] = lambda figure, *_: drawn.append(figure)
+    params = SimpleNamespace(settings={"label": "net, x4", "methods": ["a", "b"]})
+    main(SimpleNamespace(input=files, output=SimpleNamespace(pdf="", png=""), params=params))
+    psnr = -10 * np.log10(mse / 10)
+    means = np.array([psnr[[0, 2]].mean(), psnr[[1, 3]].mean()])
+    for axes in drawn[0].axes[:2]:
+        lines = np.array([line.get_ydata() for line in axes.lines])
+        assert lines == pytest.approx(np.array([means, means + 10 * np.log10(2)]), rel=1e-6)
+    assert "PSNR on Y" in drawn[0].get_suptitle()
 
 
 @pytest.mark.parametrize("classes", [1, 12, 40])

@@ -34,13 +34,14 @@ def scores_of(mse: Sequence[float] | np.ndarray, **changes: Any) -> Scores:
     grid = {"size": 32, "step": 32, "threshold": 0, "scale": 4, "reference_sha256": "0" * 64}
     values = {**places, **grid, **changes}
     values |= {name: np.asarray(values[name], np.int32) for name in places}
+    values["mse_y"] = np.asarray(values.get("mse_y", mse), np.float32)
     return Scores(mse=np.asarray(mse, np.float32), **values)
 
 
 def score_file(path: Path, mse: Sequence[float] | np.ndarray, **changes: Any) -> Path:
     scores = scores_of(mse, **changes)
     write_scores(
-        path, scores.mse, scores, scale=scores.scale, reference_sha256=scores.reference_sha256,
+        path, scores.mse, scores.mse_y, scores, scale=scores.scale, reference_sha256=scores.reference_sha256,
         precision=scores.precision, key="test",
     )  # fmt: skip
     return path

@@ -22,8 +22,9 @@ def windows_over(images: Any, *, size: int, step: int, threshold: int) -> Window
 def made_up_scores(images: Any, *, size: int, step: int, distinct: int = 1000) -> Scores:
     """Score every window at random; few ``distinct`` values make ties."""
     windows = windows_over(images, size=size, step=step, threshold=3)
-    mse = np.random.default_rng(0).integers(0, distinct, len(windows)) / np.float32(distinct)
+    scores = np.random.default_rng(0).integers(0, distinct, len(windows)) / np.float32(distinct)
+    mse = scores.astype(np.float32)
     return Scores(
-        mse=mse.astype(np.float32), image=windows.image, top=windows.top, left=windows.left,
+        mse=mse, mse_y=mse / 2, image=windows.image, top=windows.top, left=windows.left,
         size=size, step=step, threshold=3, scale=images.scale, reference_sha256="0123456789abcdef" * 4,
     )  # fmt: skip
