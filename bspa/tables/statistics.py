@@ -41,8 +41,8 @@ def p_value(differences: NDArray[np.float64], *, resamples: int = 9999) -> float
     """Return the two-sided p-value of a mean difference of zero.
 
     It is the larger of two: that of the resamples of `mean_interval`, at least 2 / (resamples + 1), which is
-    too small for few seeds that differ much, and that of a paired t-test over the seeds. It is NaN where there
-    is no interval.
+    too small for few seeds that differ much, and that of a paired t-test over the seeds. NaN without an
+    interval.
     """
     found = _bootstrap(differences, resamples)
     if found is None:
