@@ -33,7 +33,7 @@ def test_architectures_options_and_defaults_are_those_of_the_config() -> None:
         ("edrs", 2, {}, ["'edrs'", "'edsr'?", "edsr, fsrcnn, msrresnet, rcan"]),
         ("vit", 2, {}, ["'vit'", "edsr, fsrcnn, msrresnet, rcan"]),
         ("edsr", 2, {"chanels": 8}, ["edsr", "'chanels'", "'channels'?", "blocks, channels, res_scale"]),
-        ("fsrcnn", 2, {"blocks": 8}, ["fsrcnn", "'blocks'", "d, m, s"]),
+        ("fsrcnn", 2, {"blocks": 8}, ["fsrcnn", "'blocks'", "d, initial, m, s, value_range"]),
         ("edsr", 5, {}, ["edsr: scale", "5", "2, 3, 4"]),
         ("fsrcnn", 2.0, {}, ["fsrcnn: scale", "2.0", "2, 3, 4"]),
         ("edsr", 2, {"blocks": 0}, ["edsr: blocks", "0", "from 1"]),

@@ -38,7 +38,7 @@ def test_the_bsds_configuration_plans_given_pairs(fresh: Project, data: Path) ->
     here = fresh.overlay("here", {"sources": {name: {"path": str(path)} for name, path in paths.items()}})
     jobs = fresh.jobs("results/tables/table4.csv", configs=("configs/bsds.yaml", here), golden=False)
     assert jobs["evaluate"] == 2 * 6 * 2  # networks, methods, benchmarks
-    assert jobs["make_manifest"] == 3
+    assert jobs["make_manifest"] == 4  # train, validation, two benchmarks
 
 
 def test_another_workflow_can_use_this_one_as_a_module(fresh: Project, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_delivered_weights_say_how_they_were_made(golden: Project) -> None:
         header = file.metadata()
         assert not any("head." in name and "head_conv" not in name for name in file.keys())  # noqa: SIM118
     assert header["architecture"] == "fsrcnn"
-    assert json.loads(header["options"]) == {"d": 8, "s": 4, "m": 1}
+    assert json.loads(header["options"]) == {"d": 8, "s": 4, "m": 1, "initial": "he", "value_range": 1}
     assert (header["scale"], header["method"], header["steps"]) == ("4", "udn", "30")
 
 
