@@ -39,12 +39,15 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
     The first cycle is number 1 in file names and element 0 here. Only an alternating recipe has several.
 
     Raises:
-        ValueError: there are too few epochs for both steps of UDN.
+        ValueError: there are too few epochs.
     """
-    recipe = config.methods[method]
-    total, extra_steps = config.training_of(model).epochs, 0
+    recipe, epochs = config.methods[method], config.training_of(model).epochs
+    total, extra_steps = epochs - recipe.leave_out_last_epoch, 0
+    if not total:
+        raise ValueError(f"methods.{method}.leave_out_last_epoch leaves no epoch: {model} has {epochs}")
     if recipe.match_steps is not None:
-        matched = _lay_out(config.methods[recipe.match_steps], total)
+        other = config.methods[recipe.match_steps]
+        matched = _lay_out(other, epochs - other.leave_out_last_epoch)
         phases = [phase for cycle in matched for phase in cycle.phases]
         total = sum(phase.epochs for phase in phases)
         extra_steps = sum(phase.extra_steps for phase in phases)
@@ -61,7 +64,6 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
 
 
 def _lay_out(recipe: Method, total: int) -> list[Cycle]:
-    total -= recipe.leave_out_last_epoch
     if recipe.sampling == "alternating":
         return _alternate(recipe, total)
     phases = [Phase(name=recipe.sampling, first_epoch=0, epochs=total)]

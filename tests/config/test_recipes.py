@@ -123,6 +123,11 @@ def steps(settings: Config, method: str, images: int = 800) -> int:
     return sum(phase.epochs * per_epoch + phase.extra_steps for phase in phases)
 
 
+def test_the_released_recipe_of_one_epoch_is_refused(config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match="leave_out_last_epoch leaves no epoch: fsrcnn has 1"):
+        lay_out_cycles(config(epochs=1, **RELEASED), "fsrcnn", "tested")
+
+
 def test_the_released_recipe_takes_37457_steps(config: MakeConfig) -> None:
     settings = config(**RELEASED)
     cycles = lay_out_cycles(settings, "fsrcnn", "tested")
