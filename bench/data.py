@@ -86,7 +86,8 @@ def measure_shard_read(bench: Bench) -> Item:
     def read(samples: Samples) -> Contestant:
         shards = bench.folder / samples
         write_shards(shards, images, windows, samples)
-        sampler = open_sampler(images, str(shards), patch=bench.patch, batch=bench.batch, seed=0)
+        options = {"patch": bench.patch, "batch": bench.batch, "seed": 0, "shuffle_from": None}
+        sampler = open_sampler(images, str(shards), **options)
         numbers = itertools.count()
         return repeated(lambda: sampler.batch(next(numbers)))
 

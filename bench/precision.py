@@ -90,7 +90,7 @@ def train_and_score(
         scores = evaluate(partial(super_resolve, model.to(device).eval()), test)
         return float(scores["psnr"].mean())
 
-    return {"average": score(end.snapshot.delivered), "last": score(end.snapshot.weights)}
+    return {"average": score(end.snapshot.delivered("average")), "last": score(end.snapshot.weights)}
 
 
 def lay_out(records: Sequence[Record]) -> str:

@@ -32,7 +32,7 @@ PARTS = {
     "imresize": "data", "crop_and_shards_write": "data", "shard_read": "data",
     "score": "inference", "evaluate": "inference",
     "train_step_fsrcnn_x4": "training", "train_step_edsr_x4": "training", "train_step_rcan_x4": "training",
-    "attribute": "training", "stage_overhead": "pipeline", "dag": "pipeline",
+    "attribute": "training", "validation": "training", "stage_overhead": "pipeline", "dag": "pipeline",
 }  # fmt: skip
 """Part -> the module whose function ``measure_PART`` prepares it."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
-from measuring import Contestant, Item, Measured, measure_once, repeated
+from measuring import Contestant, Item, Measured, Record, measure_once, repeated
 from setting import Bench, pack, training_files
 from torch import nn
 
+from bspa.data.sources import list_files
 from bspa.models.precision import Precision, choose_precision
 from bspa.sampling.feeds import to_device
 from bspa.sampling.sampler import Sampler
@@ -21,26 +24,31 @@ from bspa.training.checkpoint import Checkpoint, open_checkpoints
 from bspa.training.loop import train_stage
 from bspa.training.losses import l1, l1_objective
 from bspa.training.stage import Schedule, Stage
-from bspa.training.task import Task
+from bspa.training.task import Task, Validate
+from bspa.training.validation import Validation
 
 STAGE = Stage(
     phase="uniform", sampling="uniform", objective="l1", arch="", scale=1, options={}, seed=0, patch=1,
     batch=1, repeat=1, learning_rate=2e-4, halve_every=200, betas=(0.9, 0.999), epsilon=1e-8, ema=None,
-    precision="auto", first_epoch=0, epochs=2, counts=True, total_epochs=400,
+    precision="auto", first_epoch=0, epochs=2, extra_steps=0, counts=True, total_epochs=400,
+    image_order="independent", stretch_schedule=False, fresh_optimiser=False, frozen_moments="fade",
+    validate_every=1, validate_images=None,
 )  # fmt: skip
 """Two epochs; its steps in an epoch are the images of its `Schedule`."""
+VALIDATED, STEPS_BETWEEN = ["astronaut", "chelsea", "coffee", "rocket"], 20 * 50
+"""The photographs and the steps between two points of the validation curve in configs/bsds.yaml."""
 
 
 def train(
     model: nn.Module, sampler: Sampler, schedule: Schedule,
-    *, precision: Precision, device: torch.device, folder: Path,
+    *, precision: Precision, device: torch.device, folder: Path, at_epochs: Validate | None = None,
 ) -> Checkpoint:  # fmt: skip
     """Train ``model`` on L1 from its current weights; the checkpoint lies in ``folder`` meanwhile."""
     with open_checkpoints(str(folder / "bench.safetensors"), identity="") as checkpoints:
         task = Task(model=model, objective=l1_objective, initial=None)
         end = train_stage(
             task, sampler, schedule, masks={}, precision=precision, device=device, checkpoints=checkpoints,
-            save_every_seconds=1e9,
+            save_every_seconds=1e9, validation=at_epochs,
         )  # fmt: skip
         checkpoints.remove()
     return end
@@ -55,14 +63,16 @@ def measure_train_step(arch: str, bench: Bench) -> Item:
     def ours(number: int) -> Measured:
         """Measure the second of two epochs: a stage's first step is not like the others."""
         model, schedule = bench.build(arch), Schedule(stage=STAGE, images=number)
-        rows: list[dict[str, float]] = []
+        ends: list[float] = []
 
-        def train_stage() -> None:
-            where = {"device": bench.device, "folder": bench.folder}
-            rows.extend(train(model, sampler, schedule, precision=precision, **where).rows)
+        def note_time(*_: object) -> tuple[dict[str, float], None]:
+            ends.append(time.perf_counter())
+            return {}, None
 
-        measured = measure_once(train_stage, bench.device, units=number)
-        return measured._replace(seconds=rows[1]["device_seconds"] - rows[0]["device_seconds"] + 1e-6)
+        where: dict[str, Any] = {"precision": precision, "device": bench.device, "folder": bench.folder}
+        work = functools.partial(train, model, sampler, schedule, **where, at_epochs=note_time)
+        measured = measure_once(work, bench.device, units=number)
+        return measured._replace(seconds=ends[1] - ends[0])
 
     limits = bare_steps(bench.build(arch), sampler, precision, bench.device)
     return Item(unit="step", limits=limits, ours=ours)
@@ -94,6 +104,34 @@ def bare_steps(
 measure_train_step_fsrcnn_x4 = functools.partial(measure_train_step, "fsrcnn")
 measure_train_step_edsr_x4 = functools.partial(measure_train_step, "edsr")
 measure_train_step_rcan_x4 = functools.partial(measure_train_step, "rcan")
+
+
+def measure_validation(bench: Bench) -> Item:
+    """A point of FSRCNN's validation curve, against the bare forward; and its share of the training time."""
+    photos = VALIDATED[2:3] if bench.tiny else VALIDATED
+    images = pack(list_files("builtin", photos=photos), bench.folder / "validation.h5")
+    train = pack(training_files(tiny=bench.tiny), bench.folder / "photographs.h5")
+    sampler = UniformSampler(train, patch=bench.patch, batch=bench.batch, seed=0)
+    bare, model = bench.build("fsrcnn").to(memory_format=torch.channels_last).eval(), bench.build("fsrcnn")
+    inputs = [to_device(images.lr(i)[None].copy(), bench.device) for i in range(len(images))]
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for lr in inputs:
+            bare(lr)
+
+    precision = choose_precision("auto", bench.device, arch="fsrcnn")
+    *_, step = bare_steps(bench.build("fsrcnn"), sampler, precision, bench.device).values()
+
+    def share(result: Record) -> Record:
+        point = result["ours"]
+        return {"share_of_stage": point / (point + STEPS_BETWEEN * result["medians"]["step"])}
+
+    return Item(
+        unit="point", limits={"bare forward, float32": repeated(forward, bench.device)},
+        ours=repeated(lambda: Validation(images=images).psnr(model), bench.device), also={"step": step},
+        facts=share,
+    )  # fmt: skip
 
 
 def measure_attribute(bench: Bench) -> Item:
