@@ -2,7 +2,8 @@
 
 In: the manifests of all sources in use; the grids of sub-images and the numbers of classes of the config.
 Out: a text file with the numbers of photographs, megapixels and sub-images. An error if a class split in use
-has more classes than there are training sub-images; a warning if a training photograph is in a benchmark.
+has more classes than there are training sub-images; warnings if training, the validation curve
+and the benchmarks share photographs.
 """
 
 import logging
@@ -35,11 +36,16 @@ def main(snakemake: Any) -> None:
                     f"sub-images at x{scale} ({grid}); take fewer classes, more photographs or a smaller step"
                 )
 
-    for name in settings["benchmarks"]:
-        both = photos_in_both(train, manifests[name])
-        if name != settings["train"] and both:
-            where = f"{len(both)} of its photographs are in the training source {settings['train']}"
-            log.warning("benchmark %s: %s: %s", name, where, ", ".join(both))
+    trained = [("training", settings["train"])]
+    curves = [("validation", name) for name in settings["validations"]]
+    checked = [("benchmark", name, [*trained, *curves]) for name in settings["benchmarks"]]
+    checked += [("validation source", name, trained) for _, name in curves]
+    for kind, name, others in checked:
+        for role, other in others:
+            both = photos_in_both(manifests[other], manifests[name])
+            if name != other and both:
+                where = f"{len(both)} of its photographs are in the {role} source {other}"
+                log.warning("%s %s: %s: %s", kind, name, where, ", ".join(both))
     write_text(snakemake.output[0], "\n".join(lines) + "\n")
 
 

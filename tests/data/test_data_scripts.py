@@ -54,7 +54,9 @@ def manifest(run: Run, tmp_path: Path) -> MakeManifest:
 @pytest.fixture
 def check(run: Run) -> Callable[..., Path]:
     def check(classes: int, **manifests: Path) -> Path:
-        sources = {"sources": list(manifests), "train": "train", "benchmarks": [*manifests][1:]}
+        used = {"benchmarks": "test", "validations": "validation"}
+        sources = {name: [source] if source in manifests else [] for name, source in used.items()}
+        sources |= {"sources": [*manifests], "train": "train"}
         settings = sources | {"grids": {2: GRID, 4: GRID}, "classes": {"default": classes}}
         return run("check_data", "checked.txt", files={"manifests": list(manifests.values())}, **settings)
 
@@ -108,5 +110,8 @@ def test_training_on_a_benchmark_is_told(
 ) -> None:
     train, test = manifest("train", [(60, 48), (30, 48)]), manifest("test", [(60, 48), (24, 48)])
     with caplog.at_level(logging.WARNING, "bspa"):
-        check(2, train=train, test=test)
+        check(2, train=train, test=test, validation=manifest("validation", [(60, 48), (24, 48)]))
+    said = "of its photographs are in the"
+    assert f"benchmark test: 2 {said} validation source validation: 0, 1" in caplog.text
+    assert f"validation source validation: 1 {said} training source train: 0" in caplog.text
     assert "benchmark test: 1 of its photographs are in the training source train: 0" in caplog.text
