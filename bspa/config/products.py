@@ -154,6 +154,7 @@ class Products(Runs):
             "sources": self.sources,
             "train": config.data.train,
             "benchmarks": list(config.data.benchmarks),
+            "validations": sorted(self.validation_sources),
             "grids": {str(scale): self.grid(scale).model_dump() for scale in sorted(config.scales)},
             "classes": {name: config.class_splits[name].classes for name in sorted(self.class_splits())},
         }
@@ -386,11 +387,13 @@ def _flat(*needs: Product | list[Product]) -> list[Product]:
 
 
 def _chosen(job: Job) -> list[str]:
-    """Name the modules of a job's network, sampling and objective, and of the networks among its needs."""
+    """Name the modules of a job's network, sampling, objective and validation, and of its needs' networks."""
     networks = [job.settings, *(weights.settings for weights in _flat(job.needs.get("weights", [])))]
     modules = [f"bspa.models.{network['arch']}" for network in networks if "arch" in network]
     if "sampling" in job.settings:
         modules.append(f"bspa.sampling.{job.settings['sampling']}")
     if "objective" in job.settings:
         modules.append(OBJECTIVE_MODULES[job.settings["objective"]])
+    if "validation" in job.needs:
+        modules.append("bspa.training.validation")
     return modules

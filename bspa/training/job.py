@@ -15,10 +15,9 @@ from bspa.training.costs import device_seconds
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.masks import load_masks
-from bspa.training.registry import OBJECTIVES, SAMPLERS
+from bspa.training.registry import OBJECTIVES, SAMPLERS, open_validation
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Schedule, Stage
-from bspa.training.validation import Validation
 
 log = logging.getLogger("bspa")
 
@@ -86,7 +85,7 @@ def run_stage(
             device=torch_device,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
-            validation=_open_validation(validation, stage),
+            validation=open_validation(validation, stage.validate_images) if validation else None,
             least_seconds=device_seconds([matched]) - device_seconds(spent) if matched else 0.0,
         )
         header = {"key": key, "identity": identity, "precision": precision.name, "device": torch_device.type}
@@ -96,10 +95,3 @@ def run_stage(
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
-
-
-def _open_validation(packed: str | None, stage: Stage) -> Validation | None:
-    if packed is None:
-        return None
-    assert stage.validate_every
-    return Validation(images=PackedImages(packed), every=stage.validate_every, count=stage.validate_images)

@@ -27,8 +27,7 @@ from bspa.training.masks import FrozenWeights
 from bspa.training.snapshot import take_snapshot
 from bspa.training.stage import Schedule
 from bspa.training.step import MovingAverage, TrainingStep
-from bspa.training.task import Task
-from bspa.training.validation import Validation
+from bspa.training.task import Task, Validate
 
 log = logging.getLogger("bspa")
 
@@ -49,7 +48,7 @@ def train_stage(
     device: torch.device,
     checkpoints: CheckpointFolder,
     save_every_seconds: float,
-    validation: Validation | None = None,
+    validation: Validate | None = None,
     least_seconds: float = 0.0,
 ) -> Checkpoint:
     """Train the network of ``task`` through a stage and return its end.
@@ -65,7 +64,7 @@ def train_stage(
         precision, device: of the computation.
         checkpoints: where the stage is saved, and where an earlier attempt left it.
         save_every_seconds: time between two checkpoints.
-        validation: what the validation curve is measured on; None: no curve.
+        validation: measures a point of the validation curve; None: no curve.
         least_seconds: device seconds to train at least; the stage goes on, epoch by epoch.
 
     Raises:
@@ -99,7 +98,7 @@ def train_stage(
                 unread.clear()
                 progress.report(state.step, extra=f"loss {loss:.4f}")
             if epoch_ends:
-                state.close_row(validation)
+                state.close_row(validation, least_seconds)
 
             # A checkpoint holds no step whose loss was not read.
             if not unread and (caught or time.monotonic() - saved > save_every_seconds):
@@ -152,17 +151,18 @@ class StageState:
         enough = self.journal.device_seconds >= least_seconds
         return self.step >= self._schedule.steps and self._schedule.ends_row(self.step) and enough
 
-    def close_row(self, validation: Validation | None) -> None:
+    def close_row(self, validation: Validate | None, least_seconds: float) -> None:
         """End a row of the journal, with a point of the validation curve where one is due."""
         self.journal.count_time()
         values: dict[str, float] = {}
         epochs = math.ceil(self.step / self._schedule.steps_per_epoch)
-        if validation and (epochs % validation.every == 0 or self.step >= self._schedule.steps):
+        every = self._schedule.stage.validate_every
+        if validation and every and (epochs % every == 0 or self.is_finished(least_seconds)):
             averages = self.average.values if self.average else {}
             prefix = f"{self._delivered}." if self._delivered else ""
             average = {n.removeprefix(prefix): v for n, v in averages.items() if n.startswith(prefix)}
             network = self.model.get_submodule(self._delivered)
-            values, self.best = validation.measure(network, average, self.steps_of_run, self.best)
+            values, self.best = validation(network, average, self.steps_of_run, self.best)
             self.journal.start_clock()
         self.journal.close_row(self.step, values)
 

@@ -1,4 +1,4 @@
-"""Samplings and objectives by name. A stage's code digest follows the chosen modules, not this one."""
+"""Samplings and objectives by name, and the validation. A stage's digest follows those it uses, not this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bspa.sampling import informative, inverse, uniform
 from bspa.sampling.sampler import Sampler
-from bspa.training import losses, uncertainty
+from bspa.training import losses, uncertainty, validation
 from bspa.training.task import PrepareTask
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -22,3 +22,5 @@ OBJECTIVES: dict[str, PrepareTask] = {
     "weighted": uncertainty.prepare_weighted,
 }
 """Objective -> function that prepares a stage's task."""
+
+open_validation = validation.open_validation

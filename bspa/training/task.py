@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bspa.models.layers import Network
 from bspa.models.precision import Precision
 from bspa.models.registry import build
-from bspa.training.snapshot import Snapshot
+from bspa.training.snapshot import Best, Snapshot
 from bspa.training.stage import Stage
 
 Objective = Callable[[nn.Module, Tensor, Tensor, Precision], Tensor]
@@ -19,6 +19,9 @@ Objective = Callable[[nn.Module, Tensor, Tensor, Precision], Tensor]
 
 Images are float32 in [0, 1]. Networks run under ``precision.autocast()``; the rest is in float32.
 """
+
+Validate = Callable[[nn.Module, Mapping[str, Tensor], int, Best | None], tuple[dict[str, float], Best | None]]
+"""(network, average of its weights, steps of the run, best so far) -> (the journal's values, best so far)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

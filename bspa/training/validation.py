@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,11 +18,9 @@ from bspa.training.snapshot import Best
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """Images to validate on, and how often."""
+    """Measures the network in training on images; see `bspa.training.task.Validate`."""
 
     images: PackedImages
-    every: int
-    """Epochs of a stage between two points of the curve; its last step is always one."""
     count: int | None = None
     """How many of the images, the first ones, count; None: all."""
 
@@ -47,7 +46,7 @@ class Validation:
         sr = super_resolve(network, self.images.lr(index))
         return psnr_y(sr, self.images.hr(index), self.images.scale)
 
-    def measure(
+    def __call__(
         self, network: nn.Module, average: Mapping[str, Tensor], step: int, best: Best | None
     ) -> tuple[dict[str, float], Best | None]:
         """Return the journal's values after ``step`` steps of the run, and the best weights so far.
@@ -63,6 +62,11 @@ class Validation:
         weights = {**network.state_dict(), **average}
         copied = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
         return values, Best(weights=copied, psnr=score, step=step)
+
+
+def open_validation(packed: str | os.PathLike[str], count: int | None) -> Validation:
+    """Validate on packed images, or on the first ``count`` of them."""
+    return Validation(images=PackedImages(packed), count=count)
 
 
 @torch.no_grad()

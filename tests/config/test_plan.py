@@ -26,9 +26,10 @@ PlanOf = Callable[[Change], Plan]
 
 @pytest.fixture(scope="module")
 def golden_values(root: Path, defaults: dict[str, Any]) -> dict[str, Any]:
-    """The golden config, to read."""
+    """The golden config, to read; one of its networks is validated."""
     values = copy.deepcopy(defaults)
     update_config(values, yaml.safe_load((root / "tests/configs/golden.yaml").read_text()))
+    values["models"]["tiny_edsr"]["training"]["validation"] = {"source": "builtin_validation"}
     return values
 
 
@@ -104,6 +105,9 @@ def test_every_product_stands_after_what_it_needs(plan_of: PlanOf) -> None:
         ({"sub_images": {"x4": {"step": 16}}}, "crop_sub_images"),
         ({"data": {"border": "symmetric"}}, "pack_images"),
         ({"training": {"learning_rate": 0.003}}, "train_"),
+        ({"models": {"tiny_edsr": {"training": {"validation": {"every": 2}}}}}, "train_"),
+        ({"models": {"tiny_edsr": {"training": {"select": "best"}}}}, "deliver_weights"),
+        ({"tables": {"edsr": {"weights": "best"}}}, "table"),
         ({"reference": {"seed": 3}}, "train_reference"),
         ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
         ({"reference": {"border": "scale"}}, "score_difficulty"),
@@ -212,6 +216,15 @@ def minimises_l1(product: Product) -> bool:
     return product.settings.get("objective") == "l1"
 
 
+def validates(product: Product) -> bool:
+    return "validation" in product.needs
+
+
+def measures_psnr(product: Product) -> bool:
+    rules = ("evaluate", "evaluate_bicubic", "figure_4", "figure_6")
+    return validates(product) or product.rule in rules
+
+
 def samples_uniformly(product: Product) -> bool:
     return product.settings.get("sampling") == "uniform" or product.rule == "attribute_parameters"
 
@@ -240,6 +253,16 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
     (
         "a writer's block size", "difficulty/shard_writing.py", "BLOCK_BYTES = 8 << 20",
         "BLOCK_BYTES = 4 << 20", made_by("write_class_shards"),
+    ),
+    (
+        "a criterion", "training/importance.py", "value.square()", "value.abs()",
+        made_by("attribute_parameters"),
+    ),
+    ("the best weights", "training/validation.py", "score > best.psnr", "score >= best.psnr", validates),
+    ("PSNR", "metrics/psnr.py", "PEAK = 255.0", "PEAK = 256.0", measures_psnr),
+    (
+        "SSIM", "metrics/ssim.py", "PEAK = 255.0", "PEAK = 256.0",
+        made_by("evaluate", "evaluate_bicubic", "figure_6"),
     ),
     ("a table's markup", "tables/markup.py", "\n\n\ndef ", "\nX = 1\n\n\ndef ", made_by("table")),
 ]  # fmt: skip

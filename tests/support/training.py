@@ -20,8 +20,7 @@ from bspa.training.loop import train_stage
 from bspa.training.registry import OBJECTIVES
 from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import PHASES, Attribution, Schedule, Stage
-from bspa.training.task import Task, build_seeded
-from bspa.training.validation import Validation
+from bspa.training.task import Task, Validate, build_seeded
 
 CPU = torch.device("cpu")
 SMALL: dict[str, dict[str, int | float]] = {
@@ -94,7 +93,7 @@ def train(
     sampler: Noise | None = None,
     masks: Mapping[str, Tensor] | None = None,
     save_every_seconds: float = 1e9,
-    validation: Validation | None = None,
+    validation: Validate | None = None,
     least_seconds: float = 0.0,
 ) -> Checkpoint:
     """Run a stage on the CPU, from ``initial`` if given; its partial state lies in `partial_of(folder)`."""

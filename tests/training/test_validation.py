@@ -43,12 +43,22 @@ def score(stage: Any, weights: Any) -> float:
 def test_the_curve_has_points_where_it_should_and_training_is_the_same(tmp_path: Path) -> None:
     plain = train(tmp_path / "plain", make_stage(epochs=5))
     stage = make_stage(epochs=5, validate_every=2)
-    seen = train(tmp_path / "seen", stage, validation=Validation(images=Photos(), every=2))
+    seen = train(tmp_path / "seen", stage, validation=Validation(images=Photos()))
     assert [row["step"] for row in seen.rows if row["psnr"] is not None] == [8, 16, 20]
     assert plain.snapshot.best is None
     assert seen.rows[-1]["psnr"] == pytest.approx(score(stage, seen.snapshot.weights))
     for name, value in plain.snapshot.weights.items():
         assert torch.equal(value, seen.snapshot.weights[name])
+
+
+def test_epochs_beyond_the_last_have_no_more_points(tmp_path: Path) -> None:
+    seconds = train(tmp_path / "plain", make_stage(epochs=2)).device_seconds
+    stage = make_stage(epochs=2, validate_every=3)
+    curve = {"validation": lambda *_: ({"psnr": 1.0}, None)}
+    rows = train(tmp_path / "longer", stage, least_seconds=6 * seconds, **curve).rows
+    steps = [row["step"] for row in rows]
+    assert len(steps) > 4, "it did not go on: the test shows nothing"
+    assert [row["step"] for row in rows if row["psnr"]] == sorted({*steps[2::3], steps[-1]})
 
 
 @pytest.mark.parametrize("ema", [None, 0.5])
@@ -57,7 +67,7 @@ def test_the_best_weights_are_those_of_the_highest_point(tmp_path: Path, ema: fl
     stage = make_stage(
         epochs=8, learning_rate=0.03, halve_every=100, total_epochs=8, ema=ema, validate_every=1
     )
-    end = train(tmp_path, stage, validation=Validation(images=Photos(), every=1))
+    end = train(tmp_path, stage, validation=Validation(images=Photos()))
     column = "psnr_average" if ema else "psnr"
     highest = max(end.rows, key=lambda row: row[column])
     assert end.snapshot.best is not None
@@ -71,7 +81,7 @@ def test_the_best_weights_are_those_of_the_highest_point(tmp_path: Path, ema: fl
 
 def test_a_stage_continues_with_the_best_of_the_one_before(tmp_path: Path) -> None:
     stage = make_stage(epochs=2, validate_every=1)
-    validation = Validation(images=Photos(), every=1)
+    validation = Validation(images=Photos())
     first = train(tmp_path / "a", stage, validation=validation).snapshot
     worse = make_stage(epochs=1, learning_rate=3.0, validate_every=1)
     second = train(tmp_path / "b", worse, initial=first, validation=validation).snapshot
@@ -82,7 +92,7 @@ def test_a_stage_continues_with_the_best_of_the_one_before(tmp_path: Path) -> No
 
 def test_a_stopped_stage_ends_with_the_same_curve(tmp_path: Path) -> None:
     stage = make_stage(epochs=4, ema=0.9, validate_every=1)
-    validation = Validation(images=Photos(), every=1)
+    validation = Validation(images=Photos())
     whole = train(tmp_path / "whole", stage, validation=validation)
     with pytest.raises(SystemExit):
         train(tmp_path / "stopped", stage, validation=validation, sampler=Noise(signal_at=9))
@@ -98,6 +108,6 @@ def test_a_stopped_stage_ends_with_the_same_curve(tmp_path: Path) -> None:
 
 def test_udn_is_validated_without_its_head(tmp_path: Path) -> None:
     stage = make_stage("uncertainty", ema=0.9, validate_every=3)
-    end = train(tmp_path, stage, validation=Validation(images=Photos(), every=3))
+    end = train(tmp_path, stage, validation=Validation(images=Photos()))
     assert end.snapshot.best is not None
     assert end.snapshot.best.weights.keys() == make_task(make_stage()).model.state_dict().keys()

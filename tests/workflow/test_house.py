@@ -107,7 +107,7 @@ def test_planning_loads_neither_torch_nor_numpy() -> None:
 
 def test_what_a_registry_chooses_is_what_the_plan_names() -> None:
     from bspa.models.registry import ARCHITECTURES
-    from bspa.training.registry import OBJECTIVES, SAMPLERS
+    from bspa.training.registry import OBJECTIVES, SAMPLERS, open_validation
     from bspa.training.stage import OBJECTIVE_MODULES
 
     assert {name: cls.__module__ for name, cls in ARCHITECTURES.items()} == {
@@ -117,6 +117,7 @@ def test_what_a_registry_chooses_is_what_the_plan_names() -> None:
         name: f"bspa.sampling.{name}" for name in SAMPLERS
     }
     assert {name: function.__module__ for name, function in OBJECTIVES.items()} == OBJECTIVE_MODULES
+    assert open_validation.__module__ == "bspa.training.validation"
 
 
 def test_the_slurm_profile_knows_the_rules() -> None:
