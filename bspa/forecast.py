@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from tabulate import tabulate
@@ -43,6 +44,13 @@ class Job:
     """Tables and figures that need it."""
     work: Stage | Attribution
     made: bool
+    matched: str | None = None
+    """The method whose device seconds the run takes; it goes on in its last stage."""
+
+    def is_of(self, method: str | None, run: Job) -> bool:
+        """Tell whether this is a job of the run of a method that is otherwise like ``run``."""
+        like = (run.model, run.scale, method, run.seed)
+        return (self.model, self.scale, self.method, self.seed) == like
 
     def steps(self, images: int | None) -> int:
         """Count optimiser steps, or gradients of an attribution; without ``images``, epochs of a stage."""
@@ -58,9 +66,12 @@ def step_kind(work: Stage | Attribution) -> Hashable:
     return (type(work), work.arch, work.scale, options, work.objective, work.patch, work.batch, *more)
 
 
-def measure_steps(jobs: Iterable[Job], device: torch.device) -> dict[Hashable, float]:
-    """Measure the seconds of a step of each kind that is left to do, by `step_kind`."""
-    kinds = {step_kind(job.work): job.work for job in jobs if not job.made}
+def measure_steps(jobs: Sequence[Job], device: torch.device) -> dict[Hashable, float]:
+    """Measure the seconds of a step of each kind that is left to do, or is to be matched, by `step_kind`."""
+    needed = [job for job in jobs if not job.made]
+    for last in [job for job in needed if job.matched]:
+        needed += [job for job in jobs if job.is_of(last.method, last) or job.is_of(last.matched, last)]
+    kinds = {step_kind(job.work): job.work for job in needed}
     limit = min(1.0, SECONDS_IN_ALL / max(1, len(kinds)))
     return {kind: measure_step(work, device, limit=limit) for kind, work in kinds.items()}
 
@@ -90,6 +101,23 @@ def measure_step(work: Stage | Attribution, device: torch.device, *, limit: floa
     while len(times) < 5 and time.perf_counter() + times[0] < deadline:
         times.append(_clock(step, device))
     return statistics.median(times) * work.batch / samples
+
+
+def add_matched_steps(jobs: Sequence[Job], images: int, seconds: Mapping[Hashable, float]) -> list[Job]:
+    """Lengthen last stages that are left to do until their run takes the time of the run that it matches."""
+
+    def needed(method: str, run: Job) -> float:
+        of_run = [job for job in jobs if job.is_of(method, run)]
+        return sum(job.steps(images) * seconds[step_kind(job.work)] for job in of_run)
+
+    longer = []
+    for job in jobs:
+        if job.matched and not job.made and isinstance(job.work, Stage):
+            spare = max(0.0, needed(job.matched, job) - needed(job.method, job))
+            steps = job.work.extra_steps + math.ceil(spare / seconds[step_kind(job.work)])
+            job = replace(job, work=replace(job.work, extra_steps=steps))
+        longer.append(job)
+    return longer
 
 
 def _clock(step: Callable[[], object], device: torch.device) -> float:

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from bspa.forecast import Job, measure_step, runs_table, shown_table, step_kind
+from bspa.forecast import (
+    Job,
+    add_matched_steps,
+    measure_step,
+    measure_steps,
+    runs_table,
+    shown_table,
+    step_kind,
+)
 from bspa.training.stage import Attribution, Stage
 from tests.support.training import make_attribution, make_stage
 
@@ -43,6 +51,18 @@ def test_the_tables_count_what_is_made_and_the_time_left() -> None:
     assert udn == ["tiny", "x2", "udn", "1", "0", "25", "0", "2,000.0", "0:00:50"]
     shown = dict(line.split() for line in shown_table(jobs, 10, seconds).splitlines()[2:])
     assert shown == {"table1": "0:00:56", "figure5": "0:00:50", "all": "0:01:46"}
+
+
+def test_a_run_that_matches_seconds_takes_the_time_of_the_other() -> None:
+    seconds = {step_kind(work): value for work, value in ((STAGE, 2.0), (ATTRIBUTION, 1.0))}
+    other = [job(made=True), job(ATTRIBUTION, made=True), job(seed=1), job(ATTRIBUTION, seed=1)]
+    short = dataclasses.replace(STAGE, epochs=2)
+    first, last = job(short, method="long"), job(short, method="long", matched="bspa")
+    *_, longer = add_matched_steps([*other, first, last], 10, seconds)
+    assert longer.steps(10) == 10 + 8  # 56 s for 25 steps and 6 gradients; both stages as they are take 40 s
+    assert measure_steps([*other, last], torch.device("cpu")).keys() == seconds.keys()
+    made = dataclasses.replace(last, made=True)
+    assert add_matched_steps([*other, first, made], 10, seconds)[-1] == made
 
 
 def test_without_the_number_of_images_epochs_are_counted() -> None:

@@ -11,20 +11,22 @@ from typing import Any
 import torch
 
 from bspa.data.manifest import read_manifest
-from bspa.forecast import Job, measure_steps, runs_table, shown_table
+from bspa.forecast import Job, add_matched_steps, measure_steps, runs_table, shown_table
 from bspa.system.devices import describe_device, use_threads
 from bspa.system.files import read_key
 from bspa.system.log import run_job
 from bspa.training.stage import Attribution, Stage
 
 UNKNOWN = """
-{train} is not downloaded, so its number of images is not known: epochs are counted, and no time. Either set
-sources.{train}.images in the config, or download the images: snakemake {manifest}"""
+{train} is not downloaded, so its number of images is not known: epochs are counted, no steps of
+inverse_steps, no gradients of batches: epoch, and no time. Either set sources.{train}.images in the config,
+or download the images: snakemake {manifest}"""
 
 NOTES = """
 {images} training images. Steps are measured now on {device}, in a second or less for each kind: times are
 estimates, for one job at a time. Gradients are those of a batch, for attributions. A run that several tables
-show counts in each. Downloads, the preparation of images, scoring and evaluation are left out."""
+show counts in each. Steps that match_seconds adds are estimated, for stages that are left to do. Downloads,
+the preparation of images, scoring, validation and evaluation are left out."""
 
 
 def main(snakemake: Any) -> None:
@@ -36,6 +38,7 @@ def main(snakemake: Any) -> None:
             **job["run"],
             shown_in=job["shown_in"],
             work=(Stage if "phase" in job["settings"] else Attribution)(**job["settings"]),
+            matched=job["matched"],
             made=read_key(results / job["path"]) == job["key"],
         )
         for job in settings["jobs"]
@@ -49,6 +52,7 @@ def main(snakemake: Any) -> None:
     use_threads(snakemake.threads)
     device = device_to_measure(snakemake.params.compute["device"])
     seconds = measure_steps(jobs, device)
+    jobs = add_matched_steps(jobs, images, seconds)
     print(runs_table(jobs, images, seconds), shown_table(jobs, images, seconds), sep="\n\n")
     print(NOTES.format(images=images, device=describe_device(device)))
 

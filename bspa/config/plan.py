@@ -151,12 +151,13 @@ class Plan(Products):
     def figure_7(self) -> Job:
         """PSNR on validation photographs against steps and device seconds."""
         runs = self.figure_runs("figure7")
-        sources = sorted({v.source for run in runs if (v := self.config.training_of(run.model).validation)})
-        names = " and ".join(self._source_in_words(source) for source in sources)
+        curves = [v for run in runs if (v := self.config.training_of(run.model).validation)]
+        of = {v.source: f"the first {v.images} of " if v.images else "" for v in curves}
+        names = [part + self._source_in_words(source) for source, part in sorted(of.items())]
         seeds = ", ".join(map(str, self.config.seeds))
         trained_on = self._source_in_words(self.config.data.train)
         parts = [f"x{self.figure_scale}", f"seed{'s' * (len(self.config.seeds) > 1)} {seeds}"]
-        parts += [f"trained on {trained_on}", f"validated on {names}"]
+        parts += [f"trained on {trained_on}", f"validated on {' and '.join(names)}"]
         settings = {
             "label": ", ".join(parts),
             "runs": [
@@ -268,9 +269,14 @@ class Plan(Products):
                 {
                     "run": {name: value for name, value in asdict(run).items() if name != "weights"},
                     "shown_in": [
-                        name for name, runs in self.shown_runs() if run in {shown.trained for shown in runs}
+                        name
+                        for name, runs in self.shown_runs()
+                        if any(run in (shown.trained, self.matched_run(shown)) for shown in runs)
                     ],
                     "settings": product.settings,
+                    "matched": other.settings["method"]
+                    if isinstance(other := product.needs.get("matched"), Product)
+                    else None,
                     "path": product.path,
                     "key": product.key,
                 }
