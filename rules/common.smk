@@ -1,7 +1,7 @@
 """Wildcards, threads, and the way from a job's wildcards to the plan."""
 
 RUN = "{model}_x{scale}_{method}_seed{seed}"
-DELIVERED = RUN + "{weights}"
+DELIVERED = f"{RUN}{{weights}}"
 CYCLE = f"<results>/training/{RUN}/cycle{{cycle}}"
 TRAIN_PACKED = f"<results>/data/{settings.data.train}/x{{scale}}.h5"
 

@@ -16,6 +16,11 @@ settings.load_profile("shared cores")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long tests first, so that no process of `pytest -n auto` ends long after the others."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
