@@ -48,12 +48,16 @@ def planned(function, *arguments, **values):
         raise WorkflowError(str(error)) from None
 
 
+# Where a job reads not a product's first file, but one beside it.
+BESIDE = {"matched": ".json", "spent_stages": ".csv", "spent_masks": ".json"}
+
+
 def needs_of(rule, **more):
     """What a job reads, by names of inputs, where its wildcards alone do not say it."""
 
     def files(wildcards):
         needs = product(rule, wildcards, **more).needs
-        return {name: in_results(need) for name, need in needs.items()}
+        return {name: in_results(need, BESIDE.get(name)) for name, need in needs.items()}
 
     return files
 

@@ -44,7 +44,6 @@ def main(snakemake: Any) -> None:
         "attribution_seconds": round(attribution_seconds, 3),
         "precision": header["precision"],
         "device": header["device"],
-        "ema": float(header["ema"]) if select == "average" else None,
         "weights": chosen[select],
     }
     write_text(snakemake.output.summary, json.dumps(summary, indent=1) + "\n")

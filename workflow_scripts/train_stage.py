@@ -5,11 +5,11 @@ and train_weighted (the two steps of UDN).
 
 In: packed training images; the previous snapshot, unless the run begins here; the mask that holds, if any;
 what is sampled (class shards, or chosen patches), unless it is the photographs; the packed images of the
-validation curve, if any; with match_seconds, the other run's summary, and what this run spent before.
+validation curve, if any; with match_seconds, the other run's summary, and the journals and summaries of what
+this run did before.
 Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
 """
 
-from pathlib import Path
 from typing import Any
 
 from bspa.system.log import run_job
@@ -18,7 +18,7 @@ from bspa.training.stage import Stage
 
 
 def main(snakemake: Any) -> None:
-    matched = snakemake.input.get("matched")
+    spent = [snakemake.input.get(name, []) for name in ("spent_stages", "spent_masks")]
     run_stage(
         Stage(**snakemake.params.settings),
         packed=snakemake.input.packed,
@@ -26,21 +26,14 @@ def main(snakemake: Any) -> None:
         previous=snakemake.input.get("previous"),
         mask=snakemake.input.get("mask"),
         validation=snakemake.input.get("validation"),
-        matched=beside(matched, ".json") if matched else None,
-        spent=[
-            *(beside(file, ".csv") for file in snakemake.input.get("spent_stages", [])),
-            *(beside(file, ".json") for file in snakemake.input.get("spent_masks", [])),
-        ],
+        matched=snakemake.input.get("matched"),
+        spent=[file for files in spent for file in files],
         snapshot=snakemake.output.snapshot,
         journal=snakemake.output.journal,
         key=snakemake.params.key,
         threads=snakemake.threads,
         **snakemake.params.compute,
     )
-
-
-def beside(file: str, suffix: str) -> str:
-    return str(Path(file).with_suffix(suffix))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "inverse": inverse.open_sampler,
     "informative": informative.open_sampler,
 }
-"""Sampling -> function that opens it: (images, source, *, patch, batch, seed)."""
+"""Sampling -> function that opens it: (images, source, *, patch, batch, seed, shuffle_from)."""
 
 OBJECTIVES: dict[str, PrepareTask] = {
     "l1": losses.prepare_l1,
