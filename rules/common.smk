@@ -97,10 +97,12 @@ def settings_of(rule, **more):
 
 def compute(wildcards, output):
     """Where to compute, which changes no result."""
-    return {
-        "device": settings.compute.device,
-        "save_every_seconds": settings.compute.save_every_seconds,
-    }
+    return {"device": settings.compute.device, "jobs_per_gpu": settings.compute.jobs_per_gpu}
+
+
+def compute_stage(wildcards, output):
+    """Where to compute a stage, and how often to save it."""
+    return {**compute(wildcards, output), "save_every_seconds": settings.compute.save_every_seconds}
 
 
 def threads_of_job(jobs=1):

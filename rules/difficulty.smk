@@ -43,7 +43,7 @@ rule train_reference:
         gpu=1,
     params:
         settings=settings_of("train_reference"),
-        compute=compute,
+        compute=compute_stage,
         key=key_of("train_reference"),
     wildcard_constraints:
         scale=any_of(plan.trained_references),

@@ -33,7 +33,7 @@ log = logging.getLogger("bspa")
 
 def main(snakemake: Any) -> None:
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.params.compute["device"])
+    device = choose_device(**snakemake.params.compute)
     this, files = Attribution(**snakemake.params.settings), snakemake.input
     model = build_seeded(this.arch, this.scale, this.options, this.seed).to(device)
     options = {"patch": this.patch, "batch": this.batch, "seed": this.seed}

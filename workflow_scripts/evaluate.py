@@ -19,7 +19,7 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     params = snakemake.params
     use_threads(snakemake.threads)
-    model, device = load_model(snakemake.input.weights), choose_device(params.compute["device"])
+    model, device = load_model(snakemake.input.weights), choose_device(**params.compute)
     upscale = partial(super_resolve, model, device=device, tile=params.settings["tile"])
     scores = evaluate(upscale, PackedImages(snakemake.input.packed))
     write_text(snakemake.output[0], scores.assign(key=params.key).to_csv(index=False))

@@ -21,7 +21,7 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     params = snakemake.params
     use_threads(snakemake.threads)
-    model, device = load_model(snakemake.input.weights), choose_device(params.compute["device"])
+    model, device = load_model(snakemake.input.weights), choose_device(**params.compute)
     scores = evaluate_perceptual(
         partial(super_resolve, model, device=device, tile=params.settings["tile"]),
         PackedImages(snakemake.input.packed),

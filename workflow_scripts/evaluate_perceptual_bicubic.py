@@ -20,7 +20,7 @@ def main(snakemake: Any) -> None:
         from bspa.system.devices import choose_device, use_threads  # imports torch, which NIQE does without
 
         use_threads(snakemake.threads)
-        device = str(choose_device(params.compute["device"]))
+        device = str(choose_device(**params.compute))
     scores = evaluate_perceptual(
         partial(imresize, scale=settings["scale"], border=settings["border"]),
         PackedImages(snakemake.input.packed),

@@ -33,7 +33,7 @@ def main(snakemake: Any) -> None:
         regions = most_different(photos, first, second, count=settings["count"])
 
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.params.compute["device"])
+    device = choose_device(**snakemake.params.compute)
     upscalers = [
         partial(super_resolve, load_model(path), device=device, tile=settings["tile"])
         for path in snakemake.input.weights

@@ -22,7 +22,7 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     settings, weights = snakemake.params.settings, snakemake.input.weights
     use_threads(snakemake.threads)
-    device = choose_device(snakemake.params.compute["device"])
+    device = choose_device(**snakemake.params.compute)
     precision = choose_precision(settings["precision"], device)
     images, windows = PackedImages(snakemake.input.packed), read_windows(snakemake.input.windows)
     model = load_model(weights)

@@ -501,6 +501,8 @@ class Compute(Section):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:N."""
+    jobs_per_gpu: int = Field(default=1, ge=1)
+    """Jobs that may share a GPU; small networks leave most of one idle. Also say `--resources gpu=N`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; auto: FSRCNN in float32, others in bfloat16 where the hardware has it."""
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"

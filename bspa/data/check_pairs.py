@@ -1,23 +1,20 @@
 """Check whether every LR file is MATLAB's imresize of its HR file.
 
-    python -m bspa.data.check_pairs data/Set5/x4 --scale 4
-    python -m bspa.data.check_pairs DIV2K --scale 2 --hr 'HR/*.png' --lr 'LR_bicubic/X{scale}/*x{scale}.png'
+    bspa check-pairs data/Set5/x4 --scale 4
+    bspa check-pairs DIV2K --scale 2 --hr 'HR/*.png' --lr 'LR_bicubic/X{scale}/*x{scale}.png'
 
 Exit status: 0 if every pair is identical, 1 if any differs, 2 if the pairs cannot be read.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bspa.data.photos import read_photo
-from bspa.data.resize import BORDERS, imresize
+from bspa.data.resize import imresize
 from bspa.data.sources import PhotoFile, list_files
 
 
@@ -36,38 +33,39 @@ def compare(pair: PhotoFile, border: str) -> NDArray[np.int16]:
     return np.abs(made.astype(np.int16) - lr)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser("python -m bspa.data.check_pairs", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", help="folder of the pairs; may hold {scale}")
-    parser.add_argument("--scale", type=int, required=True, help="HR pixels to an LR pixel, e.g. 4")
-    parser.add_argument("--hr", default="*_HR.png", metavar="PATTERN", help="HR files (default: %(default)s)")
-    parser.add_argument("--lr", default="*_LR.png", metavar="PATTERN", help="LR files (default: %(default)s)")
-    parser.add_argument("--border", choices=BORDERS, default="clamp", help="edge rule (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(message)s")
-    if options.scale < 1:
-        parser.error(f"--scale is {options.scale}; it must be 1 or more")
-    patterns = {"hr": options.hr, "lr": options.lr, "scales": [options.scale]}
+def check_pairs(
+    folder: str, scale: int, *, hr: str = "*_HR.png", lr: str = "*_LR.png", border: str = "clamp"
+) -> bool:
+    """Print how many samples of each pair in ``folder`` differ; return True if none does.
+
+    Args:
+        folder: of the pairs; may hold ``{scale}``.
+        scale: HR pixels to an LR pixel.
+        hr, lr: patterns of the files, as in the config.
+        border: edge rule of `bspa.imresize`.
+
+    Raises:
+        ValueError: no pairs, an unreadable file, or an LR image of the wrong size.
+    """
+    if scale < 1:
+        raise ValueError(f"--scale is {scale}; it must be 1 or more")
     samples, differing, largest = [], [], []
-    try:
-        for pair in list_files("folder", path=options.folder, **patterns):
-            error = compare(pair, options.border)
-            samples.append(error.size)
-            differing.append(int(np.count_nonzero(error)))
-            largest.append(error.max())
-            found = f"{differing[-1]} of {error.size} samples differ, largest difference {largest[-1]}"
-            print(f"{pair.id}: {found}", flush=True)
-    except (ValueError, OSError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return 2
+    for pair in list_files("folder", path=folder, hr=hr, lr=lr, scales=[scale]):
+        error = compare(pair, border)
+        samples.append(error.size)
+        differing.append(int(np.count_nonzero(error)))
+        largest.append(error.max())
+        found = f"{differing[-1]} of {error.size} samples differ, largest difference {largest[-1]}"
+        print(f"{pair.id}: {found}", flush=True)
     print(
-        f"{len(samples)} pairs at scale {options.scale}, border {options.border}: "
+        f"{len(samples)} pairs at scale {scale}, border {border}: "
         f"{differing.count(0)} identical, {np.count_nonzero(differing)} differ "
         f"({sum(differing)} of {sum(samples)} samples, largest difference {max(largest)})"
     )
-    return int(any(differing))
+    return not any(differing)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # the command's older name
+    from bspa.cli.main import main
+
+    sys.exit(main(["check-pairs", *sys.argv[1:]]))

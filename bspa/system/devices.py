@@ -9,6 +9,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -35,21 +36,23 @@ def use_threads(threads: int) -> int:
     return threads
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(device: str = "auto", jobs_per_gpu: int = 1) -> torch.device:
     """Choose the device of a ``compute.device``, log it, and prepare the process for it.
 
-    A CUDA device is leased for the life of the process by a lock file named by its UUID, so that jobs started
-    side by side on one machine spread over its GPUs, and wait while all are taken.
+    A CUDA device is leased for the life of the process, so that jobs started side by side on one machine
+    spread over its GPUs, ``jobs_per_gpu`` on each, and wait while all are taken.
     """
-    kind, _, number = name.partition(":")
+    kind, _, number = device.partition(":")
     if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
         log.info("device: cpu, %d threads", torch.get_num_threads())
         keep_freed_memory()
         return torch.device("cpu")
     visible = torch.cuda.device_count()
     if int(number or 0) >= visible:
-        raise ValueError(f"compute.device: {name!r}, but {visible} CUDA devices are visible; use auto or cpu")
-    index = _lease([int(number)] if number else list(range(visible)))
+        raise ValueError(
+            f"compute.device: {device!r}, but {visible} CUDA devices are visible; use auto or cpu"
+        )
+    index = _lease([int(number)] if number else list(range(visible)), jobs_per_gpu)
     torch.cuda.set_device(index)
     # float32 means float32; the setting for less is bfloat16.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -57,13 +60,13 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("cuda", index)
 
 
-def _lease(candidates: list[int]) -> int:
+def _lease(candidates: list[int], jobs_per_gpu: int) -> int:
     folder = Path(tempfile.gettempdir()) / f"bspa-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     waiting = False
     while True:
-        for index in candidates:
-            if try_hold(folder / f"{torch.cuda.get_device_properties(index).uuid}.lock"):
+        for place, index in product(range(jobs_per_gpu), candidates):
+            if try_hold(folder / f"{torch.cuda.get_device_properties(index).uuid}-{place}.lock"):
                 return index
         if not waiting:
             log.info("waiting for a free GPU (%d visible, all leased)", len(candidates))

@@ -33,6 +33,7 @@ def run_stage(
     journal: str,
     key: str,
     device: str,
+    jobs_per_gpu: int = 1,
     threads: int,
     save_every_seconds: float,
     validation: str | None = None,
@@ -49,13 +50,13 @@ def run_stage(
         mask: the attribution whose mask holds; None to freeze nothing.
         snapshot, journal: to write.
         key: of the product, stored in the snapshot.
-        device, threads, save_every_seconds: as in the section ``compute`` of the config.
+        device, jobs_per_gpu, threads, save_every_seconds: as in the section ``compute`` of the config.
         validation: the packed images of the validation curve, or None.
         matched: summary of the run whose device seconds this run is to take at least; None: no such run.
         spent: journals and summaries of what this run did before, for the device seconds already taken.
     """
     use_threads(threads)
-    torch_device = choose_device(device)
+    torch_device = choose_device(device, jobs_per_gpu)
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
     inputs = [file for file in (packed, source, previous, mask, validation, matched) if file]
     identity = identify(key, precision.name, inputs)

@@ -30,7 +30,6 @@ from tests.support.noise import pack_noise
 from tests.support.scores import made_up_scores
 from tests.support.training import SMALL, make_attribution, make_stage
 
-COMPUTE = {"device": "cpu", "save_every_seconds": 1e9}
 KEY = "0123456789abcdef"
 
 
@@ -43,10 +42,13 @@ class Inputs(dict[str, Any]):
 def run(script: str, settings: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Path]) -> None:
     """Run a workflow script."""
     folder = Path(__file__).parents[2] / "workflow_scripts"
+    compute = {"device": "cpu", "jobs_per_gpu": 1}
+    if script.startswith("train"):
+        compute["save_every_seconds"] = 1e9
     job = SimpleNamespace(
         input=Inputs({k: v if isinstance(v, list) else str(v) for k, v in inputs.items() if v is not None}),
         output=SimpleNamespace(**{name: str(path) for name, path in outputs.items()}),
-        params=SimpleNamespace(settings=settings, key=KEY, compute=COMPUTE),
+        params=SimpleNamespace(settings=settings, key=KEY, compute=compute),
         threads=1,
     )
     runpy.run_path(str(folder / f"{script}.py"))["main"](job)

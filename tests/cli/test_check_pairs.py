@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bspa.data.check_pairs import main
+from bspa.cli.main import main as bspa
 from bspa.data.resize import imresize
 from tests.support.noise import noise
 
@@ -36,7 +36,7 @@ def test_pairs_that_differ(pairs: Path, capsys: pytest.CaptureFixture[str]) -> N
     lr[0, 0] = np.where(lr[0, 0] > 100, lr[0, 0] - 7, lr[0, 0] + 7)
     lr[5, 5, 1] ^= 1
     Image.fromarray(lr).save(pairs / "002_LR.png")
-    assert main([str(pairs), "--scale", "4"]) == 1
+    assert bspa(["check-pairs", str(pairs), "--scale", "4"]) == 1
     out = capsys.readouterr().out
     assert "002: 4 of 324 samples differ, largest difference 7" in out
     assert "2 identical, 1 differ (4 of 972 samples, largest difference 7)" in out
@@ -48,8 +48,8 @@ def test_border_and_patterns(tmp_path: Path) -> None:
     Image.fromarray(noise(30, 30)).save(tmp_path / "HR" / "a.png")
     Image.fromarray(imresize(noise(30, 30), 1 / 2, border="symmetric")).save(tmp_path / "LR/X2/ax2.png")
     command = [str(tmp_path), "--scale", "2", "--hr", "HR/*.png", "--lr", "LR/X{scale}/*x{scale}.png"]
-    assert main([*command, "--border", "symmetric"]) == 0
-    assert main(command) == 1
+    assert bspa(["check-pairs", *command, "--border", "symmetric"]) == 0
+    assert bspa(["check-pairs", *command]) == 1
 
 
 def test_mistakes_are_one_line_and_another_status(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,5 +58,5 @@ def test_mistakes_are_one_line_and_another_status(pairs: Path, capsys: pytest.Ca
         (pairs / "gone", 4, "has no photographs"),
         (pairs, 3, "12x9 pixels, but the LR of"),
     ):
-        assert main([str(folder), "--scale", str(scale)]) == 2
+        assert bspa(["check-pairs", str(folder), "--scale", str(scale)]) == 2
         assert message in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""The command `bspa`: a module for each subcommand, and `main`, which runs them."""
