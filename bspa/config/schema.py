@@ -144,7 +144,7 @@ class GivenFile(Section):
 
 
 class Weights(GivenFile):
-    """Given weights: a .safetensors, .pth or .pt file with BasicSR's key names."""
+    """Given weights: a .safetensors, .pth or .pt file, ours or with the key names of the author's release."""
 
 
 class Validation(Section):
@@ -190,6 +190,8 @@ class Network(Section):
 
     label: str | None = None
     """Its name in tables; null: the key."""
+    start: dict[ScaleKey, Weights] = {}
+    """Weights that its runs start from, by scale, e.g. x4: {file: edsr_x4.pt}; else those of the seed."""
     training: dict[str, Any] = {}
     """Values of `training` that differ for this network."""
 

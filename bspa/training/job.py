@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bspa.data.packed import PackedImages
 from bspa.models.precision import choose_precision
+from bspa.models.weights import load_into, load_weights
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.progress import duration
 from bspa.training.checkpoint import identify, open_checkpoints
@@ -28,6 +29,7 @@ def run_stage(
     packed: str,
     source: str | None = None,
     previous: str | None = None,
+    start: str | None = None,
     mask: str | None = None,
     snapshot: str,
     journal: str,
@@ -47,6 +49,7 @@ def run_stage(
         packed: the training images; their number sets the steps of an epoch, whatever the sampling.
         source: class shards for inverse sampling, a selection for informative sampling; else None.
         previous: the snapshot that the stage starts from; None at the start of a run.
+        start: given weights that the run starts from; None: those of the seed.
         mask: the attribution whose mask holds; None to freeze nothing.
         snapshot, journal: to write.
         key: of the product, stored in the snapshot.
@@ -58,7 +61,7 @@ def run_stage(
     use_threads(threads)
     torch_device = choose_device(device, jobs_per_gpu)
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
-    inputs = [file for file in (packed, source, previous, mask, validation, matched) if file]
+    inputs = [file for file in (packed, source, previous, start, mask, validation, matched) if file]
     identity = identify(key, precision.name, inputs)
     with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
@@ -70,8 +73,11 @@ def run_stage(
         images = PackedImages(packed)
         initial = load_snapshot(previous)[0] if previous else None
         first_step = initial.optimiser_steps if initial else 0
+        task = OBJECTIVES[stage.objective](stage, initial, torch_device)
+        if start:
+            load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
         end = train_stage(
-            OBJECTIVES[stage.objective](stage, initial, torch_device),
+            task,
             SAMPLERS[stage.sampling](
                 images,
                 source,

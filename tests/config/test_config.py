@@ -73,6 +73,8 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("models.rcan_mini.options.reduction", 7, ["reduction 7", "channels 16"]),
         ("models.fsrcnn.arch", "vdsr", ["models.fsrcnn", "'edsr'"]),
         ("reference.weights", {"x4": {"file": "none.pth"}}, ["reference.weights.x4.file", "'none.pth'"]),
+        ("models.fsrcnn.start", {"x4": {"file": "none.pt"}}, ["models.fsrcnn.start.x4.file", "'none.pt'"]),
+        ("models.fsrcnn.start", {"x5": {"file": "none.pt"}}, ["models.fsrcnn.start", "'x5'", "'x4'"]),
         ("methods.Bad", {"sampling": "uniform"}, ["methods.Bad", "should match pattern"]),
         ("data", None, ["data", "section"]),
     ],

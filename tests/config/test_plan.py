@@ -187,6 +187,32 @@ def test_photographs_count_by_content(plan_of: PlanOf, photographs: Path) -> Non
     assert len({before, changed, key()}) == 3
 
 
+def test_given_weights_change_every_run_of_their_network_by_content(plan_of: PlanOf, tmp_path: Path) -> None:
+    file = tmp_path / "start.pt"
+    change = {"models": {"tiny_edsr": {"start": {"x4": {"file": str(file)}}}}}
+    file.write_bytes(b"these")
+    before, first = plan_of({}), plan_of(change)
+    changed = changed_paths(before, first)
+    runs = {run for run in before.runs() if run.model == "tiny_edsr"}
+    assert changed == behind(before, {before.stages(run)[0].path for run in runs})
+    assert first.import_start("tiny_edsr", 4).path in first.products()
+    moved = file.rename(tmp_path / "moved.pt")
+    change["models"]["tiny_edsr"]["start"]["x4"]["file"] = str(moved)
+    assert changed_paths(first, plan_of(change)) == set()
+    moved.write_bytes(b"those")
+    other = changed_paths(first, plan_of(change))
+    assert other == changed | {first.import_start("tiny_edsr", 4).path}
+
+
+def test_a_trained_reference_starts_from_its_networks_weights_too(plan_of: PlanOf, tmp_path: Path) -> None:
+    file = tmp_path / "start.pt"
+    file.write_bytes(b"these")
+    plan = plan_of({"models": {"tiny_reference": {"start": {"x4": {"file": str(file)}}}}})
+    assert [plan.train_reference(scale).needs.keys() for scale in (2, 4)] == [
+        {"packed"}, {"packed", "start"},
+    ]  # fmt: skip
+
+
 def test_a_missing_folder_is_told_when_planning(plan_of: PlanOf, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"sources\.mine: .*missing"):
         plan_of(own(tmp_path / "missing")).make_manifest("mine")
