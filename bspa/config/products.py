@@ -185,7 +185,9 @@ class Products(Runs):
     def train_reference(self, scale: int) -> Job:
         """The trained reference network: by uniform sampling and L1, as the baseline is."""
         run = self.reference_run(scale)
-        phase = Phase(name="uniform", first_epoch=0, epochs=self.config.training_of(run.model).epochs)
+        training = self.config.training_of(run.model)
+        spare = training.spare_steps
+        phase = Phase(name="uniform", first_epoch=0, epochs=training.epochs, extra_steps=spare)
         packed = self.pack_images(self.config.data.train, scale)
         return Job(asdict(self.stage(run, phase)), {"packed": packed, **self._start(run)})
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
-from bspa.config.schema import Config, Method, SubImages, Table, scale_key
+from bspa.config.schema import Config, Method, SubImages, Table, Training, scale_key
 from bspa.training.stage import PHASES, Attribution, Stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,7 +159,8 @@ class Runs:
         method = self.config.methods.get(run.method, Method(sampling="uniform"))
         validation = values.validation if run.method in self.config.methods else None
         return Stage(
-            **values.model_dump(exclude={"epochs", "validation", "select"}),
+            **values.model_dump(exclude={"epochs", "repeat", "steps", "validation", "select"}),
+            **self._epoch(values),
             **self.network(run.model, run.scale),
             phase=phase.name,
             sampling=sampling,
@@ -192,12 +193,18 @@ class Runs:
             objective=method.loss,
             patch=self.grid(run.scale).size,
             batch=training.batch,
-            repeat=training.repeat,
+            **self._epoch(training),
             image_order=method.image_order,
             cycle=cycle,
             epoch=cycles[cycle - 1].end_epoch,
             total_epochs=max(training.epochs, cycles[-1].end_epoch),
         )
+
+    @staticmethod
+    def _epoch(training: Training) -> dict[str, Any]:
+        """Return what sets the steps of an epoch."""
+        steps = training.epoch_steps
+        return {"repeat": training.repeat if steps is None else None, "epoch_steps": steps}
 
     def reference_run(self, scale: int) -> Run:
         """Return the training of the reference network."""

@@ -164,11 +164,13 @@ class Training(Section):
     """Optimisation (Section 4.1)."""
 
     epochs: int = Field(ge=1)
-    """T."""
+    """T; phases, decay and validation are counted in epochs."""
     batch: int = Field(ge=1)
     """Patches in a step."""
     repeat: int = Field(ge=1)
     """How often an epoch goes through the training images: its steps are ceil(images * repeat / batch)."""
+    steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps of the T epochs together, whatever the number of images; null: as `repeat` says."""
     learning_rate: float = Field(gt=0)
     """Of Adam."""
     halve_every: int = Field(ge=1)
@@ -183,6 +185,25 @@ class Training(Section):
     """Measure PSNR while training, for curves (Figure 7) and `select: best`; null: no."""
     select: Literal["last", "average", "best"] | None = None
     """Weights to deliver; best: of the highest validation PSNR; null: average if `ema` is set, else last."""
+
+    @model_validator(mode="after")
+    def _each_epoch_has_a_step(self) -> Training:
+        if self.steps is not None and self.steps < self.epochs:
+            raise ValueError(
+                f"steps: {self.steps} is less than epochs: {self.epochs}; give as many steps or more, "
+                "or fewer epochs"
+            )
+        return self
+
+    @property
+    def epoch_steps(self) -> int | None:
+        """Steps of an epoch; None: as `repeat` and the number of images say."""
+        return None if self.steps is None else self.steps // self.epochs
+
+    @property
+    def spare_steps(self) -> int:
+        """Steps left over after the T epochs; they belong to the last one."""
+        return 0 if self.steps is None else self.steps % self.epochs
 
 
 class Network(Section):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bspa.data.packed import PackedImages
 from bspa.models.precision import choose_precision
+from bspa.models.registry import LEAST_STEPS
 from bspa.models.weights import load_into, load_weights
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.progress import duration
@@ -73,6 +74,9 @@ def run_stage(
         images = PackedImages(packed)
         initial = load_snapshot(previous)[0] if previous else None
         first_step = initial.optimiser_steps if initial else 0
+        schedule = Schedule(stage=stage, images=len(images))
+        if not previous and not start:
+            _warn_if_brief(schedule)
         task = OBJECTIVES[stage.objective](stage, initial, torch_device)
         if start:
             load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
@@ -86,7 +90,7 @@ def run_stage(
                 seed=stage.seed,
                 shuffle_from=first_step if stage.image_order == "shuffled" else None,
             ),
-            Schedule(stage=stage, images=len(images)),
+            schedule,
             masks=load_masks(mask) if mask else {},
             precision=precision,
             device=torch_device,
@@ -102,3 +106,16 @@ def run_stage(
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
+
+
+def _warn_if_brief(schedule: Schedule) -> None:
+    """Say in the log of a run's first stage that the run is too short to learn much."""
+    stage = schedule.stage
+    steps = max(schedule.steps, stage.total_epochs * schedule.steps_per_epoch)
+    least = LEAST_STEPS.get(stage.arch, 0)
+    if steps < least:
+        log.warning(
+            "a run of %d steps is brief: below some %d, %s seldom beats bicubic interpolation, and colours "
+            "are wrong; raise training.steps, or start from given weights (models.NAME.start)",
+            *(steps, least, stage.arch),
+        )

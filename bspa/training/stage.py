@@ -44,12 +44,21 @@ class Job:
     """Side of an HR patch in pixels."""
     batch: int
     """Patches in a batch (16 in Section 4.1)."""
-    repeat: int
-    """Passes over the training images in an epoch."""
+    repeat: int | None
+    """Passes over the training images in an epoch; None with `epoch_steps`."""
+    epoch_steps: int | None
+    """Steps of an epoch, whatever the number of training images; None: as `repeat` says."""
     image_order: str
     """How uniform and informative samples choose images: ``independent`` draws, or ``shuffled`` passes."""
     total_epochs: int
     """T of the run (400 in Section 4.1). A run that is made longer keeps the learning rate of epoch T."""
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the batches of an epoch over ``images`` training images."""
+        if self.epoch_steps is not None:
+            return self.epoch_steps
+        assert self.repeat is not None
+        return math.ceil(images * self.repeat / self.batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +111,7 @@ class Schedule:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch (50 in Section 4.1)."""
-        return math.ceil(self.images * self.stage.repeat / self.stage.batch)
+        return self.stage.steps_per_epoch(self.images)
 
     @property
     def steps(self) -> int:
@@ -154,7 +163,7 @@ class Attribution(Job):
 
     def batch_count(self, images: int) -> int:
         """Return the number of batches for ``images`` training images."""
-        return math.ceil(images * self.repeat / self.batch) if self.batches == "epoch" else self.batches
+        return self.steps_per_epoch(images) if self.batches == "epoch" else self.batches
 
     def gradient_count(self, images: int) -> int:
         """Return the number of gradients of a batch that it computes, for ``images`` training images."""

@@ -108,6 +108,8 @@ def test_every_product_stands_after_what_it_needs(plan_of: PlanOf) -> None:
         ({"models": {"tiny_edsr": {"training": {"validation": {"every": 2}}}}}, "train_"),
         ({"models": {"tiny_edsr": {"training": {"select": "best"}}}}, "deliver_weights"),
         ({"tables": {"edsr": {"weights": "best"}}}, "table"),
+        ({"training": {"steps": 60}}, "train_"),
+        ({"models": {"tiny_edsr": {"training": {"steps": 60}}}}, "train_"),
         ({"reference": {"seed": 3}}, "train_reference"),
         ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
         ({"reference": {"border": "scale"}}, "score_difficulty"),
@@ -142,6 +144,11 @@ def test_a_setting_changes_what_it_decides_and_everything_behind_it(
 )
 def test_where_it_computes_does_not_matter(plan_of: PlanOf, change: Change) -> None:
     assert changed_paths(plan_of({}), plan_of(change)) == set()
+
+
+def test_a_budget_in_steps_takes_the_place_of_repeat(plan_of: PlanOf) -> None:
+    given = {"training": {"steps": 60}}
+    assert changed_paths(plan_of(given), plan_of({"training": {"steps": 60, "repeat": 3}})) == set()
 
 
 def test_a_new_benchmark_leaves_what_is_trained_alone(plan_of: PlanOf) -> None:

@@ -237,9 +237,11 @@ def test_the_reference_is_delivered_as_a_network(bspa: Run) -> None:
 def given(tmp_path: Path) -> Path:
     """Weights of another seed, as `import_start` writes them."""
     stage = make_stage(seed=11)
-    network = {"arch": stage.arch, "scale": stage.scale, "options": stage.options}
     file = tmp_path / "given.safetensors"
-    save_network(file, initial_weights(stage), **network, key="", sha256_of_source="1234")
+    save_network(
+        file, initial_weights(stage), arch=stage.arch, scale=stage.scale, options=stage.options, key="",
+        sha256_of_source="1234",
+    )  # fmt: skip
     return file
 
 
@@ -272,3 +274,27 @@ def test_other_given_weights_are_another_stage(bspa: Run, given: Path) -> None:
 def test_delivered_weights_say_what_they_started_from(bspa: Run, given: Path) -> None:
     weights, _ = bspa.deliver([bspa.train(make_stage(), "uniform", start=given)], start=[given])
     assert load_weights(weights)[1]["started_from_sha256"] == "1234"
+
+
+# ---- runs that are too short ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "steps", "warned"), [("fsrcnn", 36, True), ("edsr", 299, True), ("edsr", 300, False)]
+)
+def test_a_run_that_is_too_short_says_so(
+    bspa: Run, caplog: pytest.LogCaptureFixture, arch: str, steps: int, warned: bool
+) -> None:
+    """The stage is one step of it."""
+    stage = make_stage(arch=arch, options=SMALL[arch], epochs=1, epoch_steps=1, total_epochs=steps)
+    bspa.train(stage, "brief")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [f"a run of {steps} steps" in text and arch in text for text in said] == [True] * warned
+
+
+def test_neither_later_stages_nor_given_weights_are_called_brief(
+    bspa: Run, given: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = bspa.train(make_stage(), "first", start=given)
+    bspa.train(make_stage(first_epoch=3), "second", first)
+    assert "brief" not in caplog.text

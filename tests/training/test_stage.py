@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bspa.training.stage import Schedule
-from tests.support.training import IMAGES, make_stage
+from tests.support.training import IMAGES, make_attribution, make_stage
 
 
 def test_the_papers_run_is_20000_steps_of_which_the_second_half_has_half_the_rate() -> None:
@@ -44,3 +44,12 @@ def test_a_stretched_schedule_has_the_rates_of_t_epochs_in_equal_shares() -> Non
     schedule = Schedule(stage=make_stage(**values, stretch_schedule=True), images=IMAGES)
     rates = [schedule.learning_rate_at(step) for step in range(schedule.steps)]
     assert rates == [1e-3] * 11 + [5e-4] * 11
+
+
+def test_steps_of_an_epoch_may_be_given_whatever_the_images() -> None:
+    stage = make_stage(repeat=None, epoch_steps=7, epochs=3, extra_steps=2)
+    for images in (1, 1000):
+        schedule = Schedule(stage=stage, images=images)
+        assert (schedule.steps_per_epoch, schedule.steps) == (7, 23)
+    attribution = make_attribution(repeat=None, epoch_steps=7, batches="epoch")
+    assert attribution.batch_count(1000) == 7
