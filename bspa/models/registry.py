@@ -30,7 +30,7 @@ MARKS = {
 }
 """For each network a weight that those after it lack, and its upsampling convolutions; the second at x4."""
 
-LEAST_STEPS = {"edsr": 300, "fsrcnn": 10_000, "msrresnet": 300, "rcan": 400}
+LEAST_STEPS = {"edsr": 400, "fsrcnn": 10_000, "msrresnet": 300, "rcan": 400}
 """Below so many optimiser steps a network seldom beats bicubic interpolation: see docs/photographs.md."""
 
 

@@ -109,6 +109,10 @@ def test_every_product_stands_after_what_it_needs(plan_of: PlanOf) -> None:
         ({"models": {"tiny_edsr": {"training": {"select": "best"}}}}, "deliver_weights"),
         ({"tables": {"edsr": {"weights": "best"}}}, "table"),
         ({"training": {"steps": 60}}, "train_"),
+        ({"training": {"loss": "charbonnier"}}, "train_"),
+        ({"training": {"optimiser": "adamw"}}, "train_"),
+        ({"training": {"schedule": {"kind": "cosine"}}}, "train_"),
+        ({"training": {"schedule": {"warm_up": 1}}}, "train_"),
         ({"models": {"tiny_edsr": {"training": {"steps": 60}}}}, "train_"),
         ({"reference": {"seed": 3}}, "train_reference"),
         ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
@@ -144,6 +148,37 @@ def test_a_setting_changes_what_it_decides_and_everything_behind_it(
 )
 def test_where_it_computes_does_not_matter(plan_of: PlanOf, change: Change) -> None:
     assert changed_paths(plan_of({}), plan_of(change)) == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [
+        ({"schedule": {"kind": "cosine"}}, {"halve_every": 7, "schedule": {"gamma": 0.3}}),
+        ({"schedule": {"kind": "multistep", "milestones": [1]}}, {"halve_every": 7}),
+        ({}, {"schedule": {"gamma": 0.3, "final": 1.0e-6}}),
+        ({"optimiser": "adamw"}, {"weight_decay": 0.01}),  # the default
+    ],
+    ids=str,
+)
+def test_what_a_stage_does_not_use_changes_nothing(plan_of: PlanOf, given: Change, unused: Change) -> None:
+    both = copy.deepcopy(given)
+    update_config(both, unused)
+    assert changed_paths(plan_of({"training": given}), plan_of({"training": both})) == set()
+
+
+def test_a_recipes_own_loss_goes_before_that_of_the_training(plan_of: PlanOf) -> None:
+    plan = plan_of({"training": {"loss": "charbonnier"}, "methods": {"bspa": {"loss": "mse"}}})
+
+    def objectives(method: str) -> set[str]:
+        return {made.settings["objective"] for made in plan.chain(Run("tiny", 4, method, 0)).values()}
+
+    assert objectives("baseline") == objectives("sampling_aug") == {"charbonnier"}
+    assert objectives("bspa") == {"mse"}  # attributions, too
+    assert objectives("udn") == {"uncertainty", "weighted"}
+    assert plan.train_reference(4).settings["objective"] == "charbonnier"
+    phases = {run["method"]: set(run["phases"]) for run in plan.figure_training().settings["runs"]}
+    assert phases["baseline"] == {"uniform charbonnier"}
+    assert phases["BSPA"] == {"uniform mse", "inverse mse"}
 
 
 def test_a_budget_in_steps_takes_the_place_of_repeat(plan_of: PlanOf) -> None:
@@ -278,6 +313,7 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
         made_by("select_patches"),
     ),
     ("RCAN", "models/rcan.py", "return x * self.conv_du", "return x + self.conv_du", runs_network("rcan")),
+    ("a loss that is not used", "training/charbonnier.py", "EPSILON = 1e-3", "EPSILON = 1e-4", nothing),
     ("the L1 loss", "training/losses.py", "l1_loss(", "mse_loss(", minimises_l1),
     (
         "the uniform sampler", "sampling/uniform.py", "self.images(iteration, numbers[:, 0])",

@@ -39,8 +39,9 @@ def make_stage(phase: str = "uniform", arch: str = "fsrcnn", **changed: Any) -> 
     values: dict[str, Any] = {
         "phase": phase, "sampling": sampling, "objective": objective, "arch": arch, "scale": 4,
         "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1, "epoch_steps": None,
-        "learning_rate": 1e-3, "halve_every": 2, "betas": [0.9, 0.999], "epsilon": 1e-8, "ema": None,
-        "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
+        "learning_rate": 1e-3, "decay": "step", "halve_every": 2, "milestones": [], "gamma": None,
+        "final_rate": None, "warm_up": 0, "weight_decay": 0.0, "betas": [0.9, 0.999], "epsilon": 1e-8,
+        "ema": None, "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
         "extra_steps": 0, "image_order": "independent", "stretch_schedule": False, "fresh_optimiser": False,
         "validate_every": None, "validate_images": None, "frozen_moments": "fade",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import runpy
@@ -24,6 +25,7 @@ from bspa.models.registry import build, count_parameters
 from bspa.models.weights import load_weights, save_network
 from bspa.sampling.sampler import PatchPool
 from bspa.sampling.selections import Selection, write_selection
+from bspa.training.registry import LOSSES
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
 from bspa.training.uncertainty import build_uncertainty
@@ -280,7 +282,7 @@ def test_delivered_weights_say_what_they_started_from(bspa: Run, given: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arch", "steps", "warned"), [("fsrcnn", 36, True), ("edsr", 299, True), ("edsr", 300, False)]
+    ("arch", "steps", "warned"), [("fsrcnn", 36, True), ("edsr", 399, True), ("edsr", 400, False)]
 )
 def test_a_run_that_is_too_short_says_so(
     bspa: Run, caplog: pytest.LogCaptureFixture, arch: str, steps: int, warned: bool
@@ -298,3 +300,17 @@ def test_neither_later_stages_nor_given_weights_are_called_brief(
     first = bspa.train(make_stage(), "first", start=given)
     bspa.train(make_stage(first_epoch=3), "second", first)
     assert "brief" not in caplog.text
+
+
+# ---- losses --------------------------------------------------------------------------------------------
+
+
+def test_the_attribution_is_about_the_loss_of_the_training(bspa: Run) -> None:
+    uniform = bspa.train(make_stage(total_epochs=6), "uniform")
+    inverse = bspa.train(make_stage("inverse", first_epoch=3, total_epochs=6), "inverse", uniform)
+    found = {}
+    for loss in LOSSES:
+        mask = bspa.attribute(f"mask_{loss}", uniform, inverse, objective=loss)
+        found[loss] = torch.cat([t.flatten() for n, t in load_weights(mask)[0].items() if "importance" in n])
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not torch.allclose(one, other)
