@@ -3,7 +3,6 @@
 RUN = "{model}_x{scale}_{method}_seed{seed}"
 DELIVERED = f"{RUN}{{weights}}"
 CYCLE = f"<results>/training/{RUN}/cycle{{cycle}}"
-TRAIN_PACKED = f"<results>/data/{settings.data.train}/x{{scale}}.h5"
 
 
 def any_of(names):
@@ -18,6 +17,7 @@ wildcard_constraints:
     split=any_of(settings.class_splits),
     selection=any_of(settings.patch_selections),
     model=any_of(settings.models),
+    network=any_of(settings.models),
     method=any_of(settings.methods),
     seed="0|[1-9][0-9]*",
     weights="(_(last|average|best))?",

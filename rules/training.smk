@@ -1,6 +1,25 @@
 """Training: stages and the attribution between them, chained by cycle (Section 3, Algorithm 1); the compared methods."""
 
 
+rule import_start:
+    input:
+        ancient(lambda w: given(settings.models[w.network].start[f"x{w.scale}"].file)),
+    output:
+        "<results>/start/{network}_x{scale}.safetensors",
+    log:
+        "<results>/logs/import_start/{network}_x{scale}.log",
+    conda:
+        "../envs/bspa.yaml"
+    threads: 1
+    params:
+        settings=settings_of("import_start"),
+        key=key_of("import_start"),
+    message:
+        "Take the given weights that {wildcards.network} x{wildcards.scale} starts from"
+    script:
+        "../workflow_scripts/import_start.py"
+
+
 rule train_uniform:
     input:
         unpack(needs_of("train_stage", phase="uniform")),
@@ -134,6 +153,7 @@ rule deliver_weights:
         snapshot=lambda w: needed("deliver_weights", "stages")(w)[-1],
         journals=needed("deliver_weights", "stages", ".csv"),
         attributions=needed("deliver_weights", "masks", ".json"),
+        start=needed("deliver_weights", "start"),
     output:
         weights=f"<results>/models/{DELIVERED}.safetensors",
         summary=f"<results>/models/{DELIVERED}.json",

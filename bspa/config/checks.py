@@ -37,7 +37,7 @@ REFERENCES = {
 }
 """Keys whose value is a name in another section; `*` stands for any name or number."""
 
-FILES = ("reference.weights.*.file", "perceptual.niqe.file")
+FILES = ("reference.weights.*.file", "models.*.start.*.file", "perceptual.niqe.file")
 
 UNIQUE = (
     "scales", "seeds", "data.benchmarks", "tables.*.models", "tables.*.methods", "tables.*.benchmarks",

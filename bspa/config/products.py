@@ -185,10 +185,11 @@ class Products(Runs):
     def train_reference(self, scale: int) -> Job:
         """The trained reference network: by uniform sampling and L1, as the baseline is."""
         run = self.reference_run(scale)
-        phase = Phase(name="uniform", first_epoch=0, epochs=self.config.training_of(run.model).epochs)
-        return Job(
-            asdict(self.stage(run, phase)), {"packed": self.pack_images(self.config.data.train, scale)}
-        )
+        training = self.config.training_of(run.model)
+        spare = training.spare_steps
+        phase = Phase(name="uniform", first_epoch=0, epochs=training.epochs, extra_steps=spare)
+        packed = self.pack_images(self.config.data.train, scale)
+        return Job(asdict(self.stage(run, phase)), {"packed": packed, **self._start(run)})
 
     def reference(self, scale: int) -> Product:
         """The reference network, given or trained."""
@@ -234,6 +235,19 @@ class Products(Runs):
 
     # ---- training ------------------------------------------------------------------------------------------
 
+    @made("start/{network}_x{scale}.safetensors")
+    def import_start(self, network: str, scale: int) -> Job:
+        """The given weights that a network's runs start from; a file counts by content."""
+        weights = self.config.models[network].start[scale_key(scale)]
+        built = self.network(network, scale)
+        counted = {**built, "weights": self._content_of(weights.file, weights.sha256)}
+        return Job({**built, **weights.model_dump()}, counted=counted)
+
+    def _start(self, run: Run) -> dict[str, Product]:
+        """What the first stage of a run starts from, if weights are given."""
+        given = scale_key(run.scale) in self.config.models[run.model].start
+        return {"start": self.import_start(run.model, run.scale)} if given else {}
+
     def train_stage(self, run: Run, cycle: int, phase: str) -> Product:
         """The snapshot of a stage, or the mask of a cycle; a ValueError if the run has none."""
         chain = self.chain(run)
@@ -262,7 +276,7 @@ class Products(Runs):
         validation = self.config.training_of(run.model).validation
         packed = self.pack_images(self.config.data.train, run.scale)
         chain: dict[tuple[int, str], Product] = {}
-        previous: Needs = {}
+        previous: Needs = self._start(run)
         mask: Product | None = None
         for number, cycle in enumerate(cycles, 1):
             folder = f"training/{run.name}/cycle{number}"
@@ -312,7 +326,9 @@ class Products(Runs):
             "seed": run.seed,
             "trained_on": self.config.data.train,
         }
-        return Job(settings, {"stages": self.stages(run.trained), "masks": self.masks(run.trained)})
+        start = list(self._start(run).values())
+        needs: Needs = {"stages": self.stages(run.trained), "masks": self.masks(run.trained), "start": start}
+        return Job(settings, needs)
 
     # ---- evaluation ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
-from bspa.config.schema import Config, Method, SubImages, Table, scale_key
+from bspa.config.schema import Config, Method, SubImages, Table, Training, scale_key
 from bspa.training.stage import PHASES, Attribution, Stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -155,11 +155,16 @@ class Runs:
         """Return what a training stage computes."""
         values = self.config.training_of(run.model)
         sampling, objective = PHASES[phase.name]
+        if objective == "l1":
+            objective = self._pixel_loss(run)
         # The reference network has no recipe and no validation.
         method = self.config.methods.get(run.method, Method(sampling="uniform"))
         validation = values.validation if run.method in self.config.methods else None
         return Stage(
-            **values.model_dump(exclude={"epochs", "validation", "select"}),
+            **values.model_dump(include={"batch", "learning_rate", "betas", "epsilon", "ema"}),
+            **self._epoch(values),
+            **self._learning_rates(values),
+            weight_decay=self._weight_decay(values),
             **self.network(run.model, run.scale),
             phase=phase.name,
             sampling=sampling,
@@ -189,15 +194,44 @@ class Runs:
             **method.attribution.model_dump(exclude={"phases", "moments"}),
             **self.network(run.model, run.scale),
             seed=run.seed,
-            objective=method.loss,
+            objective=self._pixel_loss(run),
             patch=self.grid(run.scale).size,
             batch=training.batch,
-            repeat=training.repeat,
+            **self._epoch(training),
             image_order=method.image_order,
             cycle=cycle,
             epoch=cycles[cycle - 1].end_epoch,
             total_epochs=max(training.epochs, cycles[-1].end_epoch),
         )
+
+    def _pixel_loss(self, run: Run) -> str:
+        """Return the loss of output and HR, for runs without uncertainty."""
+        recipe = self.config.methods.get(run.method)
+        return (recipe and recipe.loss) or self.config.training_of(run.model).loss
+
+    @staticmethod
+    def _learning_rates(training: Training) -> dict[str, Any]:
+        """Return what sets the learning rates, without what their kind does not use."""
+        rates = training.schedule
+        return {
+            "decay": rates.kind,
+            "halve_every": training.halve_every if rates.kind == "step" else None,
+            "milestones": rates.milestones,
+            "gamma": rates.gamma if rates.kind == "multistep" else None,
+            "final_rate": rates.final if rates.kind == "cosine" else None,
+            "warm_up": rates.warm_up,
+        }
+
+    @staticmethod
+    def _weight_decay(training: Training) -> float:
+        default = 0.01 if training.optimiser == "adamw" else 0.0
+        return default if training.weight_decay is None else training.weight_decay
+
+    @staticmethod
+    def _epoch(training: Training) -> dict[str, Any]:
+        """Return what sets the steps of an epoch."""
+        steps = training.epoch_steps
+        return {"repeat": training.repeat if steps is None else None, "epoch_steps": steps}
 
     def reference_run(self, scale: int) -> Run:
         """Return the training of the reference network."""

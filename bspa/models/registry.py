@@ -30,6 +30,9 @@ MARKS = {
 }
 """For each network a weight that those after it lack, and its upsampling convolutions; the second at x4."""
 
+LEAST_STEPS = {"edsr": 400, "fsrcnn": 10_000, "msrresnet": 300, "rcan": 400}
+"""Below so many optimiser steps a network seldom beats bicubic interpolation: see docs/photographs.md."""
+
 
 def build(arch: str, scale: int, **options: int | float | str) -> Network:
     """Build a freshly initialised network.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from bspa.data.packed import PackedImages
 from bspa.models.precision import choose_precision
+from bspa.models.registry import LEAST_STEPS
+from bspa.models.weights import load_into, load_weights
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.progress import duration
 from bspa.training.checkpoint import identify, open_checkpoints
@@ -28,6 +30,7 @@ def run_stage(
     packed: str,
     source: str | None = None,
     previous: str | None = None,
+    start: str | None = None,
     mask: str | None = None,
     snapshot: str,
     journal: str,
@@ -47,6 +50,7 @@ def run_stage(
         packed: the training images; their number sets the steps of an epoch, whatever the sampling.
         source: class shards for inverse sampling, a selection for informative sampling; else None.
         previous: the snapshot that the stage starts from; None at the start of a run.
+        start: given weights that the run starts from; None: those of the seed.
         mask: the attribution whose mask holds; None to freeze nothing.
         snapshot, journal: to write.
         key: of the product, stored in the snapshot.
@@ -58,7 +62,7 @@ def run_stage(
     use_threads(threads)
     torch_device = choose_device(device, jobs_per_gpu)
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
-    inputs = [file for file in (packed, source, previous, mask, validation, matched) if file]
+    inputs = [file for file in (packed, source, previous, start, mask, validation, matched) if file]
     identity = identify(key, precision.name, inputs)
     with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
@@ -70,8 +74,14 @@ def run_stage(
         images = PackedImages(packed)
         initial = load_snapshot(previous)[0] if previous else None
         first_step = initial.optimiser_steps if initial else 0
+        schedule = Schedule(stage=stage, images=len(images))
+        if not previous and not start:
+            _warn_if_brief(schedule)
+        task = OBJECTIVES[stage.objective](stage, initial, torch_device)
+        if start:
+            load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
         end = train_stage(
-            OBJECTIVES[stage.objective](stage, initial, torch_device),
+            task,
             SAMPLERS[stage.sampling](
                 images,
                 source,
@@ -80,7 +90,7 @@ def run_stage(
                 seed=stage.seed,
                 shuffle_from=first_step if stage.image_order == "shuffled" else None,
             ),
-            Schedule(stage=stage, images=len(images)),
+            schedule,
             masks=load_masks(mask) if mask else {},
             precision=precision,
             device=torch_device,
@@ -96,3 +106,16 @@ def run_stage(
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
+
+
+def _warn_if_brief(schedule: Schedule) -> None:
+    """Say in the log of a run's first stage that the run is too short to learn much."""
+    stage = schedule.stage
+    steps = max(schedule.steps, stage.total_epochs * schedule.steps_per_epoch)
+    least = LEAST_STEPS.get(stage.arch, 0)
+    if steps < least:
+        log.warning(
+            "a run of %d steps is brief: below some %d, %s seldom beats bicubic interpolation, and colours "
+            "are wrong; raise training.steps, or start from given weights (models.NAME.start)",
+            *(steps, least, stage.arch),
+        )
