@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 COMMANDS = {
+    "init": "bspa.cli.init",
     "check-pairs": "bspa.cli.check_pairs",
 }
 """Subcommand -> module. Its docstring is the help; it has `add_arguments(parser)` and `run(arguments)`,
