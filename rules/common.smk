@@ -13,7 +13,7 @@ wildcard_constraints:
     archive=any_of(settings.archives),
     source=any_of(settings.sources),
     benchmark=any_of(settings.data.benchmarks),
-    scale="[234]",
+    scale="[2348]",
     split=any_of(settings.class_splits),
     selection=any_of(settings.patch_selections),
     model=any_of(settings.models),
