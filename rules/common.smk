@@ -105,6 +105,11 @@ def compute_stage(wildcards, output):
     return {**compute(wildcards, output), "save_every_seconds": settings.compute.save_every_seconds}
 
 
+def compute_run(wildcards, output):
+    """The same for the stage of a run, and how many previews it writes, which changes no result either."""
+    return {**compute_stage(wildcards, output), "previews": plan.previews(run_of(wildcards))}
+
+
 def threads_of_job(jobs=1):
     """Threads of a heavy job: the real cores, or as many as --cores allows, shared by some jobs at a time."""
     if settings.compute.threads != "auto":

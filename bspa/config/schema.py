@@ -157,6 +157,8 @@ class Validation(Section):
     """Epochs between two measurements."""
     images: int | None = Field(default=None, ge=1)
     """Measure on the first n photographs only; null: on all."""
+    previews: int = Field(default=0, ge=0)
+    """Pictures at each measurement, of a region of so many photographs; this makes nothing run again."""
     allow_benchmark: bool = False
     """Whether the source may be one of `data.benchmarks` with `select: best`; tables then say that it was."""
 
