@@ -62,14 +62,14 @@ class Previews:
         scale, lr, hr = self.images.scale, self.images.lr(index), self.images.hr(index)
         bicubic = imresize(np.asarray(lr), scale)
         rows, columns = worst_region(np.abs(bicubic.astype(np.float32) - hr).mean(2), scale)
-        seen = [(max(0, part.start // scale - SURROUNDINGS), part.stop // scale + SURROUNDINGS)
-                for part in (rows, columns)]  # fmt: skip
-        (top, bottom), (left, right) = seen
+        top, left = (max(0, part.start // scale - SURROUNDINGS) for part in (rows, columns))
+        bottom, right = (part.stop // scale + SURROUNDINGS for part in (rows, columns))
         sr = super_resolve(network, lr[top:bottom, left:right])
-        inner = [slice(part.start - first * scale, part.stop - first * scale)
-                 for part, first in ((rows, top), (columns, left))]  # fmt: skip
-        gap = np.full((rows.stop - rows.start, GAP, 3), 255, np.uint8)
-        return np.concatenate([bicubic[rows, columns], gap, sr[*inner], gap, hr[rows, columns]], axis=1)
+        sr = sr[rows.start - top * scale :, columns.start - left * scale :]
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        gap = np.full((height, GAP, 3), 255, np.uint8)
+        parts = [bicubic[rows, columns], gap, sr[:height, :width], gap, hr[rows, columns]]
+        return np.concatenate(parts, axis=1)
 
     def _remove_later(self, step: int) -> None:
         """Remove the pictures of an earlier run of other settings."""
@@ -81,7 +81,8 @@ class Previews:
 def worst_region(errors: NDArray[np.float32], scale: int) -> tuple[slice, slice]:
     """Return rows and columns of the region with the largest sum of ``errors`` (H, W).
 
-    Regions lie on a grid of half their side. Their sides are multiples of ``scale``, at most `SIDE` and at most those of the image.
+    Regions lie on a grid of half their side. Their sides are multiples of ``scale``, at most `SIDE` and at
+    most those of the image.
     """
     height, width = (min(SIDE, length) // scale * scale for length in errors.shape)
     sums = {
