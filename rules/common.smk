@@ -13,7 +13,7 @@ wildcard_constraints:
     archive=any_of(settings.archives),
     source=any_of(settings.sources),
     benchmark=any_of(settings.data.benchmarks),
-    scale="[234]",
+    scale="[2348]",
     split=any_of(settings.class_splits),
     selection=any_of(settings.patch_selections),
     model=any_of(settings.models),
@@ -103,6 +103,11 @@ def compute(wildcards, output):
 def compute_stage(wildcards, output):
     """Where to compute a stage, and how often to save it."""
     return {**compute(wildcards, output), "save_every_seconds": settings.compute.save_every_seconds}
+
+
+def compute_run(wildcards, output):
+    """The same for the stage of a run, and how many previews it writes, which changes no result either."""
+    return {**compute_stage(wildcards, output), "previews": plan.previews(run_of(wildcards))}
 
 
 def threads_of_job(jobs=1):

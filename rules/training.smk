@@ -37,7 +37,7 @@ rule train_uniform:
         gpu=1,
     params:
         settings=settings_of("train_stage", phase="uniform"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="uniform"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -58,7 +58,7 @@ use rule train_uniform as train_inverse with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_inverse.tsv"
     params:
         settings=settings_of("train_stage", phase="inverse"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="inverse"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -77,7 +77,7 @@ use rule train_uniform as train_informative with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_informative.tsv"
     params:
         settings=settings_of("train_stage", phase="informative"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="informative"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -96,7 +96,7 @@ use rule train_uniform as train_uncertainty with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_uncertainty.tsv"
     params:
         settings=settings_of("train_stage", phase="uncertainty"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="uncertainty"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -115,7 +115,7 @@ use rule train_uniform as train_weighted with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_weighted.tsv"
     params:
         settings=settings_of("train_stage", phase="weighted"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="weighted"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "

@@ -12,6 +12,7 @@ from importlib.metadata import version
 COMMANDS = {
     "init": "bspa.cli.init",
     "check-pairs": "bspa.cli.check_pairs",
+    "live": "bspa.cli.live",
 }
 """Subcommand -> module. Its docstring is the help; it has `add_arguments(parser)` and `run(arguments)`,
 which returns the exit status. It loads torch, numpy and the like only inside its functions: `bspa --help` is

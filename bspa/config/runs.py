@@ -151,6 +151,11 @@ class Runs:
         """Say which part of the run's recipe has no effect within its epochs."""
         return without_effect(self.config.methods[run.method], self.cycles(run))
 
+    def previews(self, run: Run) -> int:
+        """Return how many previews a run writes at each point of its validation curve."""
+        validation = self.config.training_of(run.model).validation
+        return validation.previews if validation else 0
+
     def stage(self, run: Run, phase: Phase) -> Stage:
         """Return what a training stage computes."""
         values = self.config.training_of(run.model)

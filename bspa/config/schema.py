@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Scale = Literal[2, 3, 4]
-ScaleKey = Literal["x2", "x3", "x4"]
+Scale = Literal[2, 3, 4, 8]
+ScaleKey = Literal["x2", "x3", "x4", "x8"]
 Sampling = Literal["uniform", "inverse"]
 PixelLoss = Literal["l1", "charbonnier", "mse", "l1_frequency"]
 Metric = Literal["psnr", "ssim", "niqe", "lpips"]
@@ -157,6 +157,8 @@ class Validation(Section):
     """Epochs between two measurements."""
     images: int | None = Field(default=None, ge=1)
     """Measure on the first n photographs only; null: on all."""
+    previews: int = Field(default=0, ge=0)
+    """Pictures at each measurement, of a region of so many photographs; this makes nothing run again."""
     allow_benchmark: bool = False
     """Whether the source may be one of `data.benchmarks` with `select: best`; tables then say that it was."""
 
@@ -587,7 +589,7 @@ class Config(Section):
     """The whole config."""
 
     scales: list[Scale] = Field(min_length=1)
-    """Scale factors: 2, 3, 4."""
+    """Scale factors: 2, 3, 4, 8."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """One training run for each; the tables give means and standard deviations."""
     results: str = Field(default="results", min_length=1)

@@ -17,9 +17,10 @@ from bspa.training.costs import device_seconds
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.masks import load_masks
-from bspa.training.registry import OBJECTIVES, SAMPLERS, open_validation
+from bspa.training.registry import OBJECTIVES, SAMPLERS, Previews, open_validation
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Schedule, Stage
+from bspa.training.task import Validate
 
 log = logging.getLogger("bspa")
 
@@ -40,6 +41,7 @@ def run_stage(
     threads: int,
     save_every_seconds: float,
     validation: str | None = None,
+    previews: int = 0,
     matched: str | None = None,
     spent: Sequence[str] = (),
 ) -> None:
@@ -56,6 +58,7 @@ def run_stage(
         key: of the product, stored in the snapshot.
         device, jobs_per_gpu, threads, save_every_seconds: as in the section ``compute`` of the config.
         validation: the packed images of the validation curve, or None.
+        previews: pictures at each of its points, in the folder ``previews`` of the run.
         matched: summary of the run whose device seconds this run is to take at least; None: no such run.
         spent: journals and summaries of what this run did before, for the device seconds already taken.
     """
@@ -80,6 +83,12 @@ def run_stage(
         task = OBJECTIVES[stage.objective](stage, initial, torch_device)
         if start:
             load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
+        measure: Validate | None = None
+        if validation:
+            measure = opened = open_validation(validation, stage.validate_images)
+            if previews:
+                folder = Path(snapshot).parents[1] / "previews"
+                measure = Previews(validate=opened, images=opened.images, count=previews, folder=folder)
         end = train_stage(
             task,
             SAMPLERS[stage.sampling](
@@ -96,7 +105,7 @@ def run_stage(
             device=torch_device,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
-            validation=open_validation(validation, stage.validate_images) if validation else None,
+            validation=measure,
             least_seconds=device_seconds([matched]) - device_seconds(spent) if matched else 0.0,
         )
         header = {"key": key, "identity": identity, "precision": precision.name, "device": torch_device.type}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bspa.sampling import informative, inverse, uniform
 from bspa.sampling.sampler import Sampler
-from bspa.training import charbonnier, l1_frequency, losses, mse, uncertainty, validation
+from bspa.training import charbonnier, l1_frequency, losses, mse, previews, uncertainty, validation
 from bspa.training.task import PixelLoss, PrepareTask
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -35,3 +35,4 @@ LOSSES: dict[str, PixelLoss] = {
 """Objective -> its loss, for objectives that compare only output and HR; importance is about one of these."""
 
 open_validation = validation.open_validation
+Previews = previews.Previews

@@ -47,7 +47,7 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("models.fsrcnn.training", {"batches": 3}, ["models.fsrcnn.training.batches", "'batch'?"]),
         ("training.learning_rate", "2e-4", ["'2e-4'", "text", "write 2.0e-4"]),
         ("training.batch", "16", ["training.batch", "'16'", "without quotes"]),
-        ("scales", [5], ["scales.0", "5", "2, 3 or 4"]),
+        ("scales", [5], ["scales.0", "5", "2, 3, 4 or 8"]),
         ("methods.bspa.attribution.beta", 1.5, ["beta", "1.5", "less than or equal to 1"]),
         ("sub_images.x4.size", 66, ["sub_images.x4.size", "66", "not divisible by the scale 4", "64"]),
         ("reference.border", 4, ["reference.border", "4", "0 or 'scale'"]),
@@ -112,6 +112,11 @@ def test_a_border_must_leave_pixels_to_score(values: dict[str, Any], size: int, 
         return
     with pytest.raises(ValueError, match=r"sub_images\.x4\.size: 8 leaves .*reference\.border.* more than 8"):
         load_config(values)
+
+
+def test_every_scale_has_a_grid(values: dict[str, Any]) -> None:
+    config = load_config(put(values, "scales", [2, 3, 4, 8]))
+    assert all(grid.size % int(scale[1:]) == 0 for scale, grid in config.sub_images.items())
 
 
 def test_all_mistakes_come_at_once_with_their_file(values: dict[str, Any], tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_a_setting_changes_what_it_decides_and_everything_behind_it(
         {},
         {"compute": {"device": "cuda", "threads": 7, "save_every_seconds": 3.0}},
         {"results": "elsewhere"},
+        {"models": {"tiny_edsr": {"training": {"validation": {"previews": 3}}}}},
     ],
 )
 def test_where_it_computes_does_not_matter(plan_of: PlanOf, change: Change) -> None:
@@ -313,6 +314,7 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
         made_by("select_patches"),
     ),
     ("RCAN", "models/rcan.py", "return x * self.conv_du", "return x + self.conv_du", runs_network("rcan")),
+    ("the previews", "training/previews.py", "SIDE = 128", "SIDE = 64", nothing),
     ("a loss that is not used", "training/charbonnier.py", "EPSILON = 1e-3", "EPSILON = 1e-4", nothing),
     ("the L1 loss", "training/losses.py", "l1_loss(", "mse_loss(", minimises_l1),
     (
