@@ -2,7 +2,7 @@
 
 In: the source's manifest; a file that has changed since is an error.
 Out: HDF5 with HR cut to a multiple of the scale, and LR: the given files, or MATLAB's imresize of HR with
-`data: border:`; see `bspa.data.packed`.
+`data: border:`, degraded where `data: degradation:` has steps for the source; see `bspa.data.packing`.
 """
 
 import os
@@ -23,6 +23,7 @@ def main(snakemake: Any) -> None:
         snakemake.output[0],
         scale=settings["scale"],
         border=settings["border"],
+        **settings["degraded"],
         threads=snakemake.threads,
         key=snakemake.params.key,
     )

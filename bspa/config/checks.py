@@ -68,6 +68,7 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
         for key, file in _at(values, pattern):
             if "://" not in file and not Path(file).expanduser().is_file():
                 yield key, f"{file!r} is not a file"
+    yield from _degradation_problems(config)
     yield from _grid_problems(config)
     for name, method in config.methods.items():
         if method.sampling in ("inverse", "alternating"):
@@ -125,6 +126,33 @@ def _grid_problems(config: Config) -> Iterator[Problem]:
                 ("sub_images", f"x{scale}", "size"),
                 f"{grid.size} leaves nothing to score, since reference.border: scale cuts {scale} pixels "
                 f"from each side; use more than {2 * scale}, or border: 0",
+            )
+
+
+def _degradation_problems(config: Config) -> Iterator[Problem]:
+    """Yield what `data.degradation` cannot degrade."""
+    data = config.data
+    if not data.degradation:
+        return
+    if data.train in data.benchmarks and not data.degrade_benchmarks:
+        number = data.benchmarks.index(data.train)
+        yield (
+            ("data", "benchmarks", number),
+            f"{data.train!r} is data.train too, whose LR images data.degradation degrades; name other "
+            "photographs, or set data.degrade_benchmarks: true",
+        )
+    learned = {data.train, data.validation}
+    for name in config.models:
+        with suppress(ValidationError):  # a mistake of its own, which is told elsewhere
+            validation = config.training_of(name).validation
+            learned |= {validation.source} if validation else set()
+    degraded = learned | set(data.benchmarks) if data.degrade_benchmarks else learned - set(data.benchmarks)
+    for name in sorted(degraded & config.sources.keys()):
+        if getattr(config.sources[name], "lr", None) is not None:
+            yield (
+                ("sources", name, "lr"),
+                "given LR files cannot be degraded, but data.degradation has steps; leave lr out, so that LR "
+                "is made of HR, or take data.degradation: []",
             )
 
 

@@ -163,7 +163,10 @@ class Products(Runs):
     @made("data/{source}/x{scale}.h5")
     def pack_images(self, source: str, scale: int) -> Job:
         """The packed HR and LR images of a source."""
-        settings = {"scale": scale, "border": self.config.data.border}
+        data = self.config.data
+        steps = [step.model_dump(exclude_none=True) for step in data.degradation]
+        degraded = {"degradation": steps, "seed": data.degradation_seed} if source in self.degraded else {}
+        settings = {"scale": scale, "border": data.border, "degraded": degraded}
         return Job(settings, {"manifest": self.make_manifest(source)})
 
     @made("sub_images/{source}/x{scale}.h5")

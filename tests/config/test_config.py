@@ -51,6 +51,25 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("methods.bspa.attribution.beta", 1.5, ["beta", "1.5", "less than or equal to 1"]),
         ("sub_images.x4.size", 66, ["sub_images.x4.size", "66", "not divisible by the scale 4", "64"]),
         ("reference.border", 4, ["reference.border", "4", "0 or 'scale'"]),
+        ("data.degradation", [{"blr": {}}], ["data.degradation.0.blr", "did you mean 'blur'?"]),
+        ("data.degradation", [{}], ["data.degradation.0", "blur, noise and jpeg"]),
+        (
+            "data.degradation",
+            [{"noise": {"sigma": 1}, "jpeg": {"quality": 30}}],
+            ["data.degradation.0", "noise and jpeg"],
+        ),
+        ("data.degradation", [{"jpeg": {"quality": [95, 30]}}], ["degradation.0.jpeg.quality", "[30, 95]"]),
+        (
+            "data.degradation",
+            [{"jpeg": {"quality": [0, 30]}}],
+            ["degradation.0.jpeg.quality.0", "1"],
+        ),
+        ("data.degradation", [{"blur": {"sigma": "big"}}], ["degradation.0.blur.sigma", "'big'"]),
+        (
+            "data.degradation",
+            [{"jpeg": {"quality": 9}}, {"blur": {"sigma": 1}}],
+            ["data.degradation", "blur works on HR"],
+        ),
         ("data.train", "builtin_tran", ["data.train", "did you mean 'builtin_train'?"]),
         ("tables.table4.methods", ["bsps"], ["tables.table4.methods.0", "did you mean 'bspa'?"]),
         ("tables.table4.benchmarks", ["set5"], ["tables.table4.benchmarks.0", "'set5'", "sources"]),
@@ -147,3 +166,16 @@ def test_the_json_schema_is_up_to_date_and_accepts_the_config(root: Path, values
     jsonschema.validate(values, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(put(values, "training.epoch", 3), schema)
+
+
+def test_degradation_needs_lr_that_is_made_and_benchmarks_of_their_own(values: dict[str, Any]) -> None:
+    values["data"]["degradation"] = [{"noise": {"sigma": 3}}]
+    assert load_config(values).data.degradation[0].noise.sigma == [3, 3]
+    values["sources"]["pairs"] = {"kind": "folder", "path": "x", "hr": "*_HR.png", "lr": "*_LR.png"}
+    with pytest.raises(ValueError, match=r"sources\.pairs\.lr: .*leave lr out"):
+        load_config(put(values, "data.train", "pairs"))
+    load_config(put(values, "data.benchmarks", ["pairs"]))
+    values["data"]["benchmarks"] = ["builtin_test", "builtin_train"]
+    with pytest.raises(ValueError, match=r"data\.benchmarks\.1: 'builtin_train' is data\.train too"):
+        load_config(values)
+    load_config(put(values, "data.degrade_benchmarks", True))
