@@ -81,7 +81,7 @@ def wanted(path):
 
 def given(file):
     """A file of the user's; an address is no input."""
-    return [] if "://" in file else [os.path.expanduser(file)]
+    return [] if is_address(file) else [str(user_path(file))]
 
 
 def key_of(rule, **more):

@@ -13,6 +13,7 @@ from bspa.data.fetch import fetch
 from bspa.models.registry import build
 from bspa.models.released import load_released
 from bspa.models.weights import load_into, save_network
+from bspa.system.files import is_address
 from bspa.system.log import run_job
 
 log = logging.getLogger("bspa")
@@ -22,7 +23,7 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     file, network = settings["file"], {name: settings[name] for name in ("arch", "scale", "options")}
     # The suffix tells the format; an address may end in ?download=1.
-    suffix = PurePosixPath(urlsplit(file).path).suffix
+    suffix = PurePosixPath(urlsplit(file).path if is_address(file) else file).suffix
     local = Path(snakemake.output[0]).with_name(f".given_x{network['scale']}{suffix}")
     digest = fetch([file], local, sha256=settings["sha256"])
     if settings["sha256"] is None:

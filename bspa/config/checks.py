@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from bspa.config.schema import Config, Method, Training, scale_key
+from bspa.system.files import is_address, user_path
 
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
@@ -66,8 +66,8 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
                     yield (*key, number), f"{value!r} is listed twice"
     for pattern in FILES:
         for key, file in _at(values, pattern):
-            if "://" not in file and not Path(file).expanduser().is_file():
-                yield key, f"{file!r} is not a file"
+            if problem := _file_problem(file):
+                yield key, problem
     yield from _degradation_problems(config)
     yield from _grid_problems(config)
     for name, method in config.methods.items():
@@ -106,6 +106,15 @@ def _at(value: Any, pattern: str, key: Key = ()) -> Iterator[tuple[Key, Any]]:
 def _unknown(key: Key, name: str, section: str, values: dict[str, Any]) -> Iterator[Problem]:
     if name not in values[section]:
         yield key, f"{name!r} is not one of `{section}`{nearest(name, values[section])}"
+
+
+def _file_problem(file: str) -> str | None:
+    """Say why a given file cannot be taken; an address is not tried."""
+    try:
+        there = is_address(file) or user_path(file).is_file()
+    except (OSError, ValueError) as error:  # no such home folder, or a folder that may not be entered
+        return f"{file!r} cannot be read ({error})"
+    return None if there else f"{file!r} is not a file"
 
 
 def _grid_problems(config: Config) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from bspa.config.runs import Run, Runs, remembered
 from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import lpips_available
+from bspa.system.files import is_address, user_path
 from bspa.training.stage import OBJECTIVE_MODULES
 
 BICUBIC = "bicubic"
@@ -166,8 +167,11 @@ class Products(Runs):
         data = self.config.data
         steps = [step.model_dump(exclude_none=True) for step in data.degradation]
         degraded = {"degradation": steps, "seed": data.degradation_seed} if source in self.degraded else {}
-        settings = {"scale": scale, "border": data.border, "degraded": degraded}
-        return Job(settings, {"manifest": self.make_manifest(source)})
+        counted = {"scale": scale, "border": data.border, "degraded": degraded}
+        manifest = self.make_manifest(source)
+        # Photographs that have moved are the same, but must be found.
+        where = {name: manifest.settings[name] for name in ("source", "scales")}
+        return Job(counted | where, {"manifest": manifest}, counted)
 
     @made("sub_images/{source}/x{scale}.h5")
     def crop_sub_images(self, source: str, scale: int) -> Job:
@@ -364,7 +368,7 @@ class Products(Runs):
 
     def _content_of(self, file: str, sha256: str | None) -> str:
         """Digest a given file; an address counts by what it should hold, or by its name."""
-        return f"{file} {sha256}" if "://" in file else self._contents.digest([Path(file).expanduser()])
+        return f"{file} {sha256}" if is_address(file) else self._contents.digest([user_path(file)])
 
     def _product(self, rule: str, path: str, job: Job, script: str | None = None) -> Product:
         """Make a product; for ``script`` see `made`."""

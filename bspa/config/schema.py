@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from bspa.system.files import user_path
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Scale = Literal[2, 3, 4]
@@ -597,7 +599,9 @@ class Config(Section):
     """Scale factors: 2, 3, 4."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """One training run for each; the tables give means and standard deviations."""
-    results: str = Field(default="results", min_length=1)
+    results: Annotated[str, AfterValidator(lambda path: str(user_path(path)))] = Field(
+        default="results", min_length=1
+    )
     """Folder of everything that is made. Give configs that share a checkout folders of their own."""
     archives: dict[Name, Archive] = {}
     """Files to download, by name."""
