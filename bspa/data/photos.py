@@ -90,6 +90,8 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
     except UnidentifiedImageError as error:
         kinds = "PNG, JPEG, WebP, BMP or TIFF"
         reason = "is empty" if not data else f"is not a {kinds} image by its content, or is damaged"
+        if data.startswith(_TIFF_MARKS):
+            reason = "is a TIFF of a kind that Pillow does not read, or is damaged; save it as 8-bit RGB"
         raise ValueError(f"{path}: {reason}") from error
     except MemoryError:
         raise
@@ -119,6 +121,8 @@ def _check_tiff(data: bytes) -> None:
         raise ValueError(
             f"says that it is gray, but has {samples} samples a pixel; save it as RGB, or as gray"
         )
+    if bits[0] == 16 and tags.get(_PHOTOMETRIC) == 0 and data.startswith(b"MM"):
+        raise ValueError("has 16-bit gray samples where 0 is white, big-endian; save it with 0 as black")
     if bits[0] == 16 and samples > 1 and tags.get(_PLANES, 1) == 2 and tags.get(_COMPRESSION, 1) == 1:
         raise ValueError("has 16-bit samples in separate planes; save it with interleaved samples")
 
