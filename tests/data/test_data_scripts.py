@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import zipfile
@@ -83,6 +84,30 @@ def test_an_archive_is_fetched_and_unpacked(
     assert sorted(tmp_path.glob("archives/**/*")) == sorted(
         tmp_path / "archives" / name for name in ("demo", "demo/set", "demo/set/a.png")
     )
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_an_archive_that_failed_is_never_taken_for_another(run: Run, tmp_path: Path, pinned: bool) -> None:
+    digests = {}
+    for name in ("first", "second"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("a.png", name)
+        digests[name] = (
+            hashlib.sha256((tmp_path / f"{name}.zip").read_bytes()).hexdigest() if pinned else None
+        )
+    (tmp_path / "page.zip").write_text("<html>Please log in</html>")
+
+    def fetch(name: str, only: list[str] | None = None) -> Path:
+        settings = {"urls": [str(tmp_path / f"{name}.zip")], "sha256": digests.get(name), "size": None}
+        return run("fetch_archive", "archives/demo", **settings, only=only)
+
+    with pytest.raises(ValueError, match="nope"):
+        fetch("first", ["nope/*"])
+    with pytest.raises(ValueError, match="not a zip or tar archive"):
+        fetch("page")
+    assert not (tmp_path / "archives/.demo.partial/archive").exists()
+    assert (fetch("second") / "a.png").read_text() == "second"
+    assert not (tmp_path / "archives/.demo.partial").exists()
 
 
 def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -> None:
