@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import logging
 import lzma
@@ -82,10 +83,9 @@ def _members(
             for info in opened.infolist():
                 yield info.filename.removeprefix("./"), info.file_size, partial(opened.extract, info, folder)
     else:
-        with (
-            _open_tar(archive) as content,
-            tarfile.open(fileobj=_Bounded(content, max_bytes), mode="r|") as stream,
-        ):
+        bounded = _Bounded(_open_tar(archive), max_bytes)
+        content: Any = bounded  # tarfile asks for no more than `read`
+        with contextlib.closing(bounded), tarfile.open(fileobj=content, mode="r|") as stream:
             for member in stream:
                 if member.issym() or member.islnk():
                     raise ValueError(f"{archive}: {member.name!r} is a link, not a plain file")
@@ -115,12 +115,13 @@ class _Bounded:
     def __init__(self, content: IO[bytes], most: int):
         self._content = content
         self._most = most  # bytes of all members and headers
+        self._plain = _BUFFERS  # bytes of plain headers, and what is read ahead, which do not count
         self._read = 0
         self._allowed = _HEADERS
 
     def expect(self, size: int) -> None:
         """Allow a member of ``size`` bytes, and the headers of the next."""
-        self._most += _BLOCKS
+        self._plain += _BLOCKS
         self._allowed = self._read + size + _BLOCKS + _HEADERS
 
     def read(self, size: int) -> bytes:
@@ -129,7 +130,7 @@ class _Bounded:
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise tarfile.ReadError(str(error)) from error
         self._read += len(data)
-        if self._read > min(self._allowed, self._most + _BUFFERS):
+        if self._read > min(self._allowed, self._most + self._plain):
             raise tarfile.ReadError(f"more than {self._most} bytes, or headers of more than {_HEADERS}")
         return data
 
