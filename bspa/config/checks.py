@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 
 from bspa.config.schema import Config, Method, Training, scale_key
 from bspa.system.files import is_address, user_path
+
+_ABSENT = object()
 
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
@@ -38,6 +41,15 @@ REFERENCES = {
 """Keys whose value is a name in another section; `*` stands for any name or number."""
 
 FILES = ("reference.weights.*.file", "perceptual.niqe.file")
+
+TAKEN = {
+    "models.bicubic": "the tables' rows of bicubic interpolation",
+    "methods.bicubic": "the tables' rows of bicubic interpolation",
+    "methods.reference": "the training of the reference network",
+    "patch_selections.maps": "the file of error maps",
+    "tables.classes": "the table of classes",
+}
+"""Names that stand for something else."""
 
 UNIQUE = (
     "scales", "seeds", "data.benchmarks", "tables.*.models", "tables.*.methods", "tables.*.benchmarks",
@@ -68,6 +80,7 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
         for key, file in _at(values, pattern):
             if problem := _file_problem(file):
                 yield key, problem
+    yield from _name_problems(config)
     yield from _degradation_problems(config)
     yield from _grid_problems(config)
     for name, method in config.methods.items():
@@ -82,8 +95,6 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
         with suppress(ValidationError):  # a mistake of its own, which is told elsewhere
             for own, text in _training_problems(config, config.training_of(name), name):
                 yield ("models", name, "training", own), text
-    if "maps" in config.patch_selections:
-        yield ("patch_selections", "maps"), "'maps' is taken by the file of error maps; use another name"
     figure = config.figures.attribution
     if figure and figure.method in config.methods and config.methods[figure.method].attribution is None:
         yield ("figures", "attribution", "method"), f"{figure.method!r} has no attribution to show"
@@ -135,6 +146,24 @@ def _grid_problems(config: Config) -> Iterator[Problem]:
                 ("sub_images", f"x{scale}", "size"),
                 f"{grid.size} leaves nothing to score, since reference.border: scale cuts {scale} pixels "
                 f"from each side; use more than {2 * scale}, or border: 0",
+            )
+
+
+def _name_problems(config: Config) -> Iterator[Problem]:
+    """Yield names that are taken, and those under which two runs would have the same files."""
+    for taken, what in TAKEN.items():
+        section, name = taken.split(".")
+        if getattr(config, section).get(name, _ABSENT) not in (_ABSENT, None):
+            yield (section, name), f"{name!r} is taken by {what}; use another name"
+    runs: dict[str, tuple[str, str]] = {}
+    for model, scale, method in itertools.product(config.models, config.scales, config.methods):
+        run = f"{model}_x{scale}_{method}"
+        other = runs.setdefault(run, (model, method))
+        if other != (model, method):
+            yield (
+                ("models", model),
+                f"with method {method!r}, its files would be named {run}_seed..., as those of model "
+                f"{other[0]!r} with method {other[1]!r}; rename one of them",
             )
 
 

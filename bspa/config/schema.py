@@ -592,6 +592,14 @@ class Compute(Section):
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
 
 
+def _results_folder(path: str) -> str:
+    if set("{}<>*") & set(path) or not path.isprintable():
+        raise ValueError(
+            f"{path!r} is not allowed; a folder's name without {{ }} < > * and control characters"
+        )
+    return str(user_path(path))
+
+
 class Config(Section):
     """The whole config."""
 
@@ -599,9 +607,7 @@ class Config(Section):
     """Scale factors: 2, 3, 4."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """One training run for each; the tables give means and standard deviations."""
-    results: Annotated[str, AfterValidator(lambda path: str(user_path(path)))] = Field(
-        default="results", min_length=1
-    )
+    results: Annotated[str, AfterValidator(_results_folder)] = Field(default="results", min_length=1)
     """Folder of everything that is made. Give configs that share a checkout folders of their own."""
     archives: dict[Name, Archive] = {}
     """Files to download, by name."""
