@@ -36,7 +36,6 @@ from bspa.config.load import load_config, typed
 from bspa.config.plan import Plan
 from bspa.config.runs import Run
 from bspa.metrics.catalogue import lpips_available
-from bspa.system.files import is_address, user_path
 from bspa.system.locks import hold
 
 min_version("9.27")
