@@ -27,7 +27,13 @@ CONDA_NAMES = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"
 HEAVY = {"torch", "numpy", "pandas", "h5py", "PIL", "scipy", "skimage", "matplotlib", "safetensors"}
 CHAPTERS = ("system", "data", "models", "difficulty", "sampling", "metrics", "training")
 """In the order of the data: a chapter imports only those before it."""
-LEAVES = {"bspa.data.sources", "bspa.metrics.catalogue", "bspa.training.stage", "bspa.system.locks"}
+LEAVES = {
+    "bspa.data.sources",
+    "bspa.metrics.catalogue",
+    "bspa.training.stage",
+    "bspa.system.files",
+    "bspa.system.locks",
+}
 """What the config's modules and the Snakefile import besides; these load nothing heavy."""
 
 
