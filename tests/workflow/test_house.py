@@ -238,7 +238,7 @@ def test_the_readmes_python_enlarges_a_picture(tmp_path: Path, monkeypatch: pyte
     from bspa.models.weights import save_network
 
     (snippet,) = blocks(ROOT / "README.md", "python")
-    (path,) = re.findall(r'"(runs/own/models/(\w+)_x4_\w+\.safetensors)"', snippet)
+    (path,) = re.findall(r'"(results/models/(\w+)_x4_\w+\.safetensors)"', snippet)
     network = yaml.safe_load((ROOT / "config.yaml").read_text())["models"][path[1]]
     options = network["options"]
     weights = build(network["arch"], 4, **options).state_dict()
