@@ -34,6 +34,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import min_version, update_config
 
+from bspa.cli.init import workflow_folder
 from bspa.config.contents import Contents
 from bspa.config.load import load_config, typed
 from bspa.config.plan import Plan
@@ -47,7 +48,11 @@ min_version("9.27")
 
 # The defaults are read here and not by `configfile:`, so that a workflow that imports this one as a module
 # need not repeat them. Snakemake leaves numbers inside lists and sections of --config as text.
+# A Snakefile fetched by github() has no folder here: then all else is the installed package's own, which the rules
+# import anyway.
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+if not HERE.is_dir():
+    HERE = workflow_folder()
 DEFAULTS = HERE / "config.yaml"
 if set("{}") & set(str(HERE)):
     raise WorkflowError(f"{HERE}: Snakemake takes braces in a path for wildcards; rename the folder")
@@ -72,10 +77,10 @@ plan = Plan(
 )
 
 
-report: "report/workflow.rst"
+report: f"{HERE}/report/workflow.rst"
 
 
-include: "rules/common.smk"
+include: f"{HERE}/rules/common.smk"
 
 
 localrules:
@@ -117,11 +122,11 @@ rule all:
         lambda w: [f"<results>/{path}" for path in planned(plan.files) if wanted(path)],
 
 
-include: "rules/data.smk"
-include: "rules/difficulty.smk"
-include: "rules/informative.smk"
-include: "rules/training.smk"
-include: "rules/evaluation.smk"
-include: "rules/tables.smk"
-include: "rules/figures.smk"
-include: "rules/plan.smk"
+include: f"{HERE}/rules/data.smk"
+include: f"{HERE}/rules/difficulty.smk"
+include: f"{HERE}/rules/informative.smk"
+include: f"{HERE}/rules/training.smk"
+include: f"{HERE}/rules/evaluation.smk"
+include: f"{HERE}/rules/tables.smk"
+include: f"{HERE}/rules/figures.smk"
+include: f"{HERE}/rules/plan.smk"

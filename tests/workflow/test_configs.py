@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,30 @@ rule mine:
     )
     jobs = importer.jobs(golden=False)
     assert (jobs["sr_deliver_weights"], jobs["sr_table"]) == (1, 1)
+
+
+def test_a_fetched_workflow_is_a_module_too(root: Path, fresh: Project, tmp_path: Path) -> None:
+    """As `github(...)` of a deployed workflow: no folder of it is here."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(fresh.folder)]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"], ["tag", "v0"]):
+        subprocess.run([*git, *command], check=True)
+    deployed = Project(tmp_path / "deployed")
+    shutil.copytree(root / "config", deployed.folder / "config")
+    deployed.environment = fresh.environment
+    (deployed.folder / "Snakefile").write_text(
+        f"""\
+configfile: "config/config.yaml"
+
+
+module bspa:
+    snakefile:
+        gitfile({str(fresh.folder)!r}, path="Snakefile", tag="v0")
+    config:
+        config
+
+
+use rule * from bspa
+"""
+    )
+    jobs = deployed.jobs("results/tables/table4.csv", configs=(str(fresh.folder / GOLDEN),), golden=False)
+    assert (jobs["train_reference"], jobs["table"]) == (1, 1)
