@@ -33,6 +33,7 @@ LEAVES = {
     "bspa.training.stage",
     "bspa.system.files",
     "bspa.system.locks",
+    "bspa.system.versions",
 }
 """What the config's modules and the Snakefile import besides; these load nothing heavy."""
 
