@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bspa.system.locks import exclusive
 from tests.support.workflow import Project
 
 pytestmark = pytest.mark.workflow
@@ -106,3 +107,15 @@ def test_runs_that_fail_or_are_stopped_end_in_the_results_of_the_new_config(
     script.write_text(text)
     disturbed.run(weights, configs=(changed,))
     assert (disturbed.folder / weights).read_bytes() == (undisturbed.folder / weights).read_bytes()
+
+
+def test_one_run_at_a_time_in_a_results_folder_and_plan_beside_it(fresh: Project, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    elsewhere = (fresh.overlay("elsewhere", {"results": str(shared)}),)
+    target = f"{shared}/data/tiny_train/manifest.csv"
+    with exclusive(shared / ".lock"):  # as a run of another clone
+        refused = fresh.run(target, configs=elsewhere, check=False)
+        assert refused.returncode
+        assert f"is running this workflow here ({shared}/.lock)" in refused.stdout
+        assert "time left" in fresh.run("plan", configs=elsewhere).stdout
+    assert not (shared / "data").exists()
