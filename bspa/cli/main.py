@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 COMMANDS = {
     "init": "bspa.cli.init",
+    "upscale": "bspa.cli.upscale",
     "check-pairs": "bspa.cli.check_pairs",
     "live": "bspa.cli.live",
 }
