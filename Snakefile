@@ -45,6 +45,8 @@ min_version("9.27")
 # need not repeat them. Snakemake leaves numbers inside lists and sections of --config as text.
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 DEFAULTS = HERE / "config.yaml"
+if set("{}") & set(str(HERE)):
+    raise WorkflowError(f"{HERE}: Snakemake takes braces in a path for wildcards; rename the folder")
 given = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
 update_config(given, config)
 update_config(given, typed(workflow.config_settings.config))

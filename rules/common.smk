@@ -79,11 +79,6 @@ def wanted(path):
     return "--report" not in sys.argv or Path(settings.results, path).exists()
 
 
-def given(file):
-    """A file of the user's; an address is no input."""
-    return [] if "://" in file else [os.path.expanduser(file)]
-
-
 def key_of(rule, **more):
     """The key of the product: whatever changes it makes the job run again."""
     return lambda wildcards: product(rule, wildcards, **more).key

@@ -1,9 +1,8 @@
 """The difficulty of sub-images, their classes, and the shards that inverse sampling draws from (Section 3.2)."""
 
 
+# Files of the user's are no inputs: they count by content, in the key, whatever their date (that of another clock, too).
 rule import_reference:
-    input:
-        ancient(lambda w: given(settings.reference.weights[f"x{w.scale}"].file)),
     output:
         "<results>/reference/x{scale}.safetensors",
     log:

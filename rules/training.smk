@@ -2,8 +2,6 @@
 
 
 rule import_start:
-    input:
-        ancient(lambda w: given(settings.models[w.network].start[f"x{w.scale}"].file)),
     output:
         "<results>/start/{network}_x{scale}.safetensors",
     log:

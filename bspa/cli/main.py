@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 COMMANDS = {
+    "init": "bspa.cli.init",
     "check-pairs": "bspa.cli.check_pairs",
     "live": "bspa.cli.live",
 }

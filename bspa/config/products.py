@@ -24,6 +24,7 @@ from bspa.config.runs import Run, Runs, remembered
 from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import lpips_available
+from bspa.system.files import is_address, user_path
 from bspa.training.stage import OBJECTIVE_MODULES
 
 BICUBIC = "bicubic"
@@ -163,8 +164,14 @@ class Products(Runs):
     @made("data/{source}/x{scale}.h5")
     def pack_images(self, source: str, scale: int) -> Job:
         """The packed HR and LR images of a source."""
-        settings = {"scale": scale, "border": self.config.data.border}
-        return Job(settings, {"manifest": self.make_manifest(source)})
+        data = self.config.data
+        steps = [step.model_dump(exclude_none=True) for step in data.degradation]
+        degraded = {"degradation": steps, "seed": data.degradation_seed} if source in self.degraded else {}
+        counted = {"scale": scale, "border": data.border, "degraded": degraded}
+        manifest = self.make_manifest(source)
+        # Photographs that have moved are the same, but must be found.
+        where = {name: manifest.settings[name] for name in ("source", "scales")}
+        return Job(counted | where, {"manifest": manifest}, counted)
 
     @made("sub_images/{source}/x{scale}.h5")
     def crop_sub_images(self, source: str, scale: int) -> Job:
@@ -377,7 +384,7 @@ class Products(Runs):
 
     def _content_of(self, file: str, sha256: str | None) -> str:
         """Digest a given file; an address counts by what it should hold, or by its name."""
-        return f"{file} {sha256}" if "://" in file else self._contents.digest([Path(file).expanduser()])
+        return f"{file} {sha256}" if is_address(file) else self._contents.digest([user_path(file)])
 
     def _product(self, rule: str, path: str, job: Job, script: str | None = None) -> Product:
         """Make a product; for ``script`` see `made`."""

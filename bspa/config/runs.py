@@ -82,6 +82,16 @@ class Runs:
         validations = [self.config.training_of(run.model).validation for run in self.runs()]
         return {validation.source for validation in validations if validation}
 
+    @property
+    def degraded(self) -> set[str]:
+        """The sources whose LR images are degraded: those of training and validation, seldom benchmarks."""
+        data = self.config.data
+        if not data.degradation:
+            return set()
+        benchmarks = set(data.benchmarks)
+        learned = {data.train, data.validation, *self.validation_sources} - benchmarks
+        return learned | benchmarks if data.degrade_benchmarks else learned
+
     def scales_of(self, table: Table) -> list[int]:
         """List the scales of a table that are computed."""
         return [scale for scale in self.config.scales if table.scales is None or scale in table.scales]

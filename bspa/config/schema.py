@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bspa.system.files import user_path
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -89,6 +91,77 @@ class Archive(Section):
     """Unpack only members that match one of these patterns; null: all."""
 
 
+def _as_range(value: Any) -> Any:
+    return [value, value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _in_order(value: list[float]) -> list[float]:
+    if value[0] > value[1]:
+        raise ValueError(f"{value} is not allowed; the lower end comes first: [{value[1]}, {value[0]}]")
+    return value
+
+
+Deviations = Annotated[
+    list[Annotated[float, Field(ge=0, le=255)]],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(_as_range, json_schema_input_type=float | list[float]),
+    AfterValidator(_in_order),
+]
+Qualities = Annotated[
+    list[Annotated[int, Field(ge=1, le=100)]],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(_as_range, json_schema_input_type=int | list[int]),
+    AfterValidator(_in_order),
+]
+
+
+class Blur(Section):
+    """Gaussian blur of HR before it is made smaller."""
+
+    sigma: Deviations
+    """Standard deviation in HR pixels: one, or the two ends of a range to draw from, e.g. [0.2, 2.0]."""
+
+
+class Noise(Section):
+    """Gaussian noise on LR."""
+
+    sigma: Deviations
+    """Standard deviation, where white is 255: one, or the two ends of a range, e.g. [1, 10]."""
+
+
+class Jpeg(Section):
+    """JPEG compression of LR, with colours at half resolution (4:2:0)."""
+
+    quality: Qualities
+    """Quality, 1 to 100: one, or the two ends of a range, e.g. [30, 95]."""
+
+
+class DegradationStep(Section):
+    """One step: one of these keys."""
+
+    blur: Blur | None = None
+    """Gaussian blur of HR before it is made smaller; comes before the other steps."""
+    noise: Noise | None = None
+    """Gaussian noise on LR."""
+    jpeg: Jpeg | None = None
+    """JPEG compression of LR."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> DegradationStep:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "nothing"
+            raise ValueError(f"a step is one of blur, noise and jpeg; this one has {found}")
+        return self
+
+
+def _blur_first(steps: list[DegradationStep]) -> list[DegradationStep]:
+    names = ["blur" if step.blur else "other" for step in steps]
+    if names != sorted(names):
+        raise ValueError("blur works on HR, before noise and jpeg; list it first")
+    return steps
+
+
 class Data(Section):
     """What is trained and evaluated on, by names of `sources`."""
 
@@ -100,6 +173,12 @@ class Data(Section):
     """Evaluated on whole images, in the order of the tables' columns."""
     border: Literal["clamp", "symmetric"] = "clamp"
     """Edge rule of imresize: clamp is MATLAB's own; symmetric for files of newer releases."""
+    degradation: Annotated[list[DegradationStep], AfterValidator(_blur_first)] = []
+    """Steps that degrade the LR images of training and validation, in this order; empty: bicubic LR alone."""
+    degradation_seed: int = Field(default=0, ge=0)
+    """What each image's degradation is drawn from, together with the scale and the content of its file."""
+    degrade_benchmarks: bool = False
+    """Whether the LR images of `benchmarks` are degraded too; false: they are bicubic."""
 
 
 class SubImages(Section):
@@ -585,6 +664,14 @@ class Compute(Section):
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
 
 
+def _results_folder(path: str) -> str:
+    if set("{}<>*") & set(path) or not path.isprintable():
+        raise ValueError(
+            f"{path!r} is not allowed; a folder's name without {{ }} < > * and control characters"
+        )
+    return str(user_path(path))
+
+
 class Config(Section):
     """The whole config."""
 
@@ -592,7 +679,7 @@ class Config(Section):
     """Scale factors: 2, 3, 4, 8."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """One training run for each; the tables give means and standard deviations."""
-    results: str = Field(default="results", min_length=1)
+    results: Annotated[str, AfterValidator(_results_folder)] = Field(default="results", min_length=1)
     """Folder of everything that is made. Give configs that share a checkout folders of their own."""
     archives: dict[Name, Archive] = {}
     """Files to download, by name."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from bspa.data.fetch import fetch
 from bspa.models.registry import build
 from bspa.models.weights import FORMAT, load_into, load_weights, save_network, some
+from bspa.system.files import is_address
 
 log = logging.getLogger("bspa")
 
@@ -75,7 +76,8 @@ def import_network(
         ValueError: it holds no weights, or those of another network or scale; the message names ``file``.
     """
     # The suffix tells the format; an address may end in ?download=1.
-    local = Path(target).with_name(f".given_{Path(target).stem}{PurePosixPath(urlsplit(file).path).suffix}")
+    suffix = PurePosixPath(urlsplit(file).path if is_address(file) else file).suffix
+    local = Path(target).with_name(f".given_{Path(target).stem}{suffix}")
     digest = fetch([file], local, sha256=sha256)
     if sha256 is None:
         log.info("to pin this file, set %s.sha256: %s", setting, digest)

@@ -51,6 +51,25 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("methods.bspa.attribution.beta", 1.5, ["beta", "1.5", "less than or equal to 1"]),
         ("sub_images.x4.size", 66, ["sub_images.x4.size", "66", "not divisible by the scale 4", "64"]),
         ("reference.border", 4, ["reference.border", "4", "0 or 'scale'"]),
+        ("data.degradation", [{"blr": {}}], ["data.degradation.0.blr", "did you mean 'blur'?"]),
+        ("data.degradation", [{}], ["data.degradation.0", "blur, noise and jpeg"]),
+        (
+            "data.degradation",
+            [{"noise": {"sigma": 1}, "jpeg": {"quality": 30}}],
+            ["data.degradation.0", "noise and jpeg"],
+        ),
+        ("data.degradation", [{"jpeg": {"quality": [95, 30]}}], ["degradation.0.jpeg.quality", "[30, 95]"]),
+        (
+            "data.degradation",
+            [{"jpeg": {"quality": [0, 30]}}],
+            ["degradation.0.jpeg.quality.0", "1"],
+        ),
+        ("data.degradation", [{"blur": {"sigma": "big"}}], ["degradation.0.blur.sigma", "'big'"]),
+        (
+            "data.degradation",
+            [{"jpeg": {"quality": 9}}, {"blur": {"sigma": 1}}],
+            ["data.degradation", "blur works on HR"],
+        ),
         ("data.train", "builtin_tran", ["data.train", "did you mean 'builtin_train'?"]),
         ("tables.table4.methods", ["bsps"], ["tables.table4.methods.0", "did you mean 'bspa'?"]),
         ("tables.table4.benchmarks", ["set5"], ["tables.table4.benchmarks.0", "'set5'", "sources"]),
@@ -63,6 +82,13 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("figures.attribution.method", "baseline", ["figures.attribution.method", "no attribution"]),
         ("figures.figure6.regions", [REGION], ["figure6.regions.0.benchmark", "'set5'", "builtin_test"]),
         ("patch_selections.maps", {}, ["patch_selections.maps", "taken"]),
+        ("models.bicubic", {"arch": "fsrcnn"}, ["models.bicubic", "taken"]),
+        ("methods.bicubic", {"sampling": "uniform"}, ["methods.bicubic", "taken"]),
+        ("methods.reference", {"sampling": "uniform"}, ["methods.reference", "taken"]),
+        ("tables.classes", {"models": ["fsrcnn"], "methods": ["baseline"]}, ["tables.classes", "taken"]),
+        ("results", "runs/{a}", ["results", "'runs/{a}'"]),
+        ("results", "~nobody_of_this_name/a", ["results", "no such home folder"]),
+        ("sources", "{x: {hr: *_HR.png}}", ["sources", "section", "put quotes around"]),
         ("methods.sampling_aug.patch_selection", "x", ["methods.sampling_aug.patch_selection", "'x'"]),
         ("methods.udn.sampling", "inverse", ["methods.udn.loss", "needs sampling: uniform"]),
         ("perceptual.niqe", {"file": "none.npz"}, ["perceptual.niqe.file", "'none.npz'", "not a file"]),
@@ -170,3 +196,56 @@ def test_the_json_schema_is_up_to_date_and_accepts_the_config(root: Path, values
     jsonschema.validate(values, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(put(values, "training.epoch", 3), schema)
+
+
+def test_degradation_needs_lr_that_is_made_and_benchmarks_of_their_own(values: dict[str, Any]) -> None:
+    values["data"]["degradation"] = [{"noise": {"sigma": 3}}]
+    assert load_config(values).data.degradation[0].noise.sigma == [3, 3]
+    values["sources"]["pairs"] = {"kind": "folder", "path": "x", "hr": "*_HR.png", "lr": "*_LR.png"}
+    with pytest.raises(ValueError, match=r"sources\.pairs\.lr: .*leave lr out"):
+        load_config(put(values, "data.train", "pairs"))
+    load_config(put(values, "data.benchmarks", ["pairs"]))
+    values["data"]["benchmarks"] = ["builtin_test", "builtin_train"]
+    with pytest.raises(ValueError, match=r"data\.benchmarks\.1: 'builtin_train' is data\.train too"):
+        load_config(values)
+    load_config(put(values, "data.degrade_benchmarks", True))
+
+
+def test_names_under_which_two_runs_would_have_the_same_files(values: dict[str, Any]) -> None:
+    values["models"] |= {"a": {"arch": "fsrcnn"}, "a_x4_b": {"arch": "fsrcnn"}}
+    values["methods"]["c"] = {"sampling": "uniform"}
+    load_config(values)
+    values["methods"]["b_x4_c"] = {"sampling": "uniform"}
+    with pytest.raises(
+        ValueError, match=r"models\.a_x4_b: .*a_x4_b_x4_c_seed.* model 'a' with method 'b_x4_c'"
+    ):
+        load_config(values)
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "training:\n  epochs: 3\n  batch: 4\n  epochs: 5\n"
+        "methods:\n  a: &a {sampling: uniform}\n  b: *a\n"
+        "tables: {t: {models: [a], models: [b]}}\ntraining: {}\n"
+    )
+    with pytest.raises(ValueError, match="twice") as caught:
+        load_config(values, [str(file)])
+    for part in (
+        "training.epochs stands in lines 2 and 4",
+        "training stands in lines 1 and 9",
+        "tables.t.models",
+    ):
+        assert part in str(caught.value)
+    assert str(caught.value).count(str(file)) == 3
+    file.write_text("a: &a {b: 1}\nc: {<<: *a, b: 2}\n[]: broken: yaml\n")
+    load_config(values, [str(file)])
+
+
+@pytest.mark.parametrize("key", ["results", "sources", "training.epochs", "nonsense"])
+def test_anchors_within_anchors_do_not_hang(values: dict[str, Any], key: str) -> None:
+    bomb: Any = "x"
+    for _ in range(60):
+        bomb = [bomb, bomb]
+    with pytest.raises(ValueError, match="more than 100,000 values"):
+        load_config(put(values, key, bomb))

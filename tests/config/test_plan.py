@@ -196,6 +196,33 @@ def test_a_new_benchmark_leaves_what_is_trained_alone(plan_of: PlanOf) -> None:
     assert {after.products()[path].rule for path in changed} <= {"table", "check_data", "figure_6"}
 
 
+STEPS = [{"blur": {"sigma": [0.2, 2.0]}}, {"jpeg": {"quality": [30, 95]}}]
+
+
+def degraded_sources(plan: Plan) -> set[str]:
+    packed = {path: product for path, product in plan.products().items() if product.rule == "pack_images"}
+    return {Path(path).parent.name for path, product in packed.items() if product.settings["degraded"]}
+
+
+def test_degradation_reaches_training_and_validation_but_not_benchmarks(plan_of: PlanOf) -> None:
+    plan = plan_of({})
+    data = plan.config.data
+    assert degraded_sources(plan) == set()
+    learned = {data.train, *plan.validation_sources} - set(data.benchmarks)
+    assert plan.validation_sources
+    assert degraded_sources(plan_of({"data": {"degradation": STEPS}})) == learned
+    everywhere = plan_of({"data": {"degradation": STEPS, "degrade_benchmarks": True}})
+    assert degraded_sources(everywhere) == learned | set(data.benchmarks)
+    # The seed counts only where something is drawn from it.
+    assert changed_paths(plan, plan_of({"data": {"degradation_seed": 5}})) == set()
+    changed = changed_paths(
+        plan_of({"data": {"degradation": STEPS}}),
+        plan_of({"data": {"degradation": STEPS, "degradation_seed": 5}}),
+    )
+    repacked = [path for path in changed if path.startswith("data/")]
+    assert {Path(path).parent.name for path in repacked} == learned
+
+
 # ---- the user's own files ------------------------------------------------------------------------------
 
 
