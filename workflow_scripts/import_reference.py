@@ -1,6 +1,6 @@
 """Take a given MSRResNet as the reference that scores difficulty (Section 3.2).
 
-In: a file or an address of weights with BasicSR's key names (.safetensors, .pth, .pt).
+In: a file or an address of weights with BasicSR's key names (`bspa.models.released` says in what files).
 Out: the same weights as safetensors, after a strict load into the network of the config.
 """
 
@@ -22,8 +22,8 @@ log = logging.getLogger("bspa")
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     file, network = settings["file"], {name: settings[name] for name in ("arch", "scale", "options")}
-    # The suffix tells the format; an address may end in ?download=1.
-    suffix = PurePosixPath(urlsplit(file).path if is_address(file) else file).suffix
+    # The suffix tells the format (.pth.tar has two parts); an address may end in ?download=1.
+    suffix = "".join(PurePosixPath(urlsplit(file).path if is_address(file) else file).suffixes[-2:])
     local = Path(snakemake.output[0]).with_name(f".given_x{network['scale']}{suffix}")
     digest = fetch([file], local, sha256=settings["sha256"])
     if settings["sha256"] is None:
