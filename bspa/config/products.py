@@ -318,6 +318,7 @@ class Products(Runs):
             "method": run.method,
             "seed": run.seed,
             "trained_on": self.config.data.train,
+            **self.degradation_in_words,
         }
         return Job(settings, {"stages": self.stages(run.trained), "masks": self.masks(run.trained)})
 

@@ -341,3 +341,10 @@ def test_only_scores_that_differ_in_print_are_marked(
 )
 def test_counts_are_printed_as_in_the_paper(count: int, text: str) -> None:
     assert short_count(count) == text
+
+
+def test_degraded_lr_images_are_told_under_the_table(results: Results) -> None:
+    results.two_scales()
+    said = "LR images are degraded"
+    assert said not in to_markdown(results.table())
+    assert f"- {said}: jpeg." in to_markdown(results.table(degradation=f"{said}: jpeg"))
