@@ -97,7 +97,7 @@ class Runs:
         """Say how LR images are degraded, as a setting of tables and of networks; empty if they are not."""
         data = self.config.data
         steps = [
-            f"{name} of {value} {low:g} to {high:g}"
+            f"{name} of {value} {low:g}" + (f" to {high:g}" if high > low else "")
             for step in data.degradation
             for name, section in step.model_dump(exclude_none=True).items()
             for value, (low, high) in section.items()
