@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 COMMANDS = {
     "check-pairs": "bspa.cli.check_pairs",
+    "compare": "bspa.cli.compare",
     "export": "bspa.cli.export",
 }
 """Subcommand -> module. Its docstring is the help; it has `add_arguments(parser)` and `run(arguments)`,

@@ -1,6 +1,7 @@
 """A network as an ONNX file, which onnxruntime and chaiNNer read, checked against PyTorch.
 
-The graph holds operators of the standard domain alone, and takes any height and width. Needs the extra `onnx`.
+The graph holds operators of the standard domain alone, and takes any height and width. It needs the extra
+`onnx`.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def export_onnx(
         difference = largest_difference(on_cpu(model), temporary)
         if not difference <= TOLERANCE:  # not a number, too
             raise ValueError(
-                f"{path}: onnxruntime and PyTorch differ by {difference:.1e}; allowed: up to {TOLERANCE:.0e}; "
+                f"{path}: onnxruntime and PyTorch differ by {difference:.1e}, more than {TOLERANCE:.0e}; "
                 "no file was written"
             )
     return difference
