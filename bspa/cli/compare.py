@@ -124,8 +124,8 @@ def compare(
         if original is not None:
             if original.shape != images[BICUBIC].shape:
                 raise ValueError(
-                    f"{hr_file}: {_size(original)} pixels, cut to a multiple of {scale}, but {lr_file} enlarged by {scale} has "
-                    f"{_size(images[BICUBIC])}"
+                    f"{hr_file}: {_size(original)} pixels, cut to a multiple of {scale}, but {lr_file} "
+                    f"enlarged by {scale} has {_size(images[BICUBIC])}"
                 )
             scores = {column: _score(image, original, scale) for column, image in images.items()}
             images[HR] = original
@@ -169,7 +169,7 @@ def _files(on: Path, hr: Path | None, from_hr: bool) -> dict[str, tuple[Path | N
     originals |= _named(originals, "HR")
     found: dict[str, tuple[Path | None, Path | None]] = {}
     for name, path in (lr_named or photos).items():
-        plain = re.sub(r"x[234]$", "", name)  # as DIV2K names its LR files
+        plain = re.sub(r"x\d+$", "", name)  # as DIV2K names its LR files
         found[name] = (path, originals.get(name, originals.get(plain)))
     if not any(original for _, original in found.values()):
         raise ValueError(
