@@ -21,8 +21,10 @@ Path grammar, in data order (<results> is `results` of the config, the folder of
     perceptual/{run}/{benchmark}.csv                            NIQE and LPIPS of each image
     sub_image_scores/{run}/{source}.h5                          MSE of each sub-image under a trained network
     tables/, figures/                                           the paper's, and your own
+    provenance.json                                             what the files that are there came from
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -35,8 +37,10 @@ from snakemake.utils import min_version, update_config
 from bspa.config.contents import Contents
 from bspa.config.load import load_config, typed
 from bspa.config.plan import Plan
+from bspa.config.provenance import provenance
 from bspa.config.runs import Run
 from bspa.metrics.catalogue import lpips_available
+from bspa.system.files import write_text
 from bspa.system.locks import hold
 
 min_version("9.27")
@@ -92,6 +96,12 @@ onstart:
 
 
 onsuccess:
+    if set(workflow.dag_settings.targets or ()) != {"plan"}:
+        try:
+            record = json.dumps(provenance(plan), indent=1)
+            write_text(Path(settings.results, "provenance.json"), f"{record}\n")
+        except (ValueError, OSError) as error:
+            logger.warning(f"provenance.json is not written: {error}")
     for name in plan.tables:
         table = f"{settings.results}/tables/{name}"
         if f"{table}.csv" in (workflow.dag_settings.targets or ()):

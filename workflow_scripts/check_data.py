@@ -1,9 +1,9 @@
 """Check the sources against each other, before training.
 
 In: the manifests of all sources in use; the grids of sub-images and the numbers of classes of the config.
-Out: a text file with the numbers of photographs, megapixels and sub-images. An error if a class split in use
-has more classes than there are training sub-images; warnings if training, the validation curve
-and the benchmarks share photographs.
+Out: a text file with the numbers of photographs, megapixels and sub-images. An error if every class split in
+use has more classes than there are training sub-images, a warning if some have: what is asked for may do
+without these. Warnings if training, the validation curve and the benchmarks share photographs.
 """
 
 import logging
@@ -29,12 +29,16 @@ def main(snakemake: Any) -> None:
     for scale, grid in settings["grids"].items():
         total = count_windows(cut_shapes(rows_for_scale(train, int(scale)), int(scale)), **grid)
         lines.append(f"{settings['train']}, x{scale}: {total} sub-images")
-        for split, classes in settings["classes"].items():
-            if classes > total:
-                raise ValueError(
-                    f"class_splits: {split}: classes is {classes}, but {settings['train']} has only {total} "
-                    f"sub-images at x{scale} ({grid}); take fewer classes, more photographs or a smaller step"
-                )
+        problems = [
+            f"class_splits: {split}: classes is {classes}, but {settings['train']} has only {total} "
+            f"sub-images at x{scale} ({grid}); take fewer classes, more photographs or a smaller step"
+            for split, classes in settings["classes"].items()
+            if classes > total
+        ]
+        if problems and len(problems) == len(settings["classes"]):
+            raise ValueError(problems[0])
+        for problem in problems:
+            log.warning("what uses this cannot be made: %s", problem)
 
     trained = [("training", settings["train"])]
     curves = [("validation", name) for name in settings["validations"]]

@@ -18,7 +18,10 @@ log = logging.getLogger("bspa")
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     scores = read_scores(snakemake.input.scores)
-    classes = split_classes(scores.mse, settings["classes"], settings["imbalance"])
+    try:
+        classes = split_classes(scores.mse, settings["classes"], settings["imbalance"])
+    except ValueError as error:
+        raise ValueError(f"class_splits: {snakemake.wildcards.split}: {error}") from None
     log.info("%d sub-images in classes of %s", len(scores), ", ".join(map(str, classes.sizes)))
     write_classes(snakemake.output[0], classes, key=snakemake.params.key)
 

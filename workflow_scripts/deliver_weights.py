@@ -14,6 +14,7 @@ from bspa.models.registry import build, count_parameters
 from bspa.models.weights import load_into, load_weights, save_network
 from bspa.system.files import write_text
 from bspa.system.log import run_job
+from bspa.system.versions import package_versions
 from bspa.training.costs import device_seconds
 from bspa.training.snapshot import load_snapshot
 
@@ -34,7 +35,9 @@ def main(snakemake: Any) -> None:
         "seed": str(settings["seed"]),
         "steps": str(last.optimiser_steps),
         "precision": header["precision"],
+        "device": header["device"],
         "weights": chosen[select],
+        "packages": json.dumps(package_versions()),
     }
     for file in snakemake.input.get("start", []):
         more["started_from_sha256"] = load_weights(file)[1]["sha256_of_source"]

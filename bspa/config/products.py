@@ -47,6 +47,8 @@ class Product:
     """What the job reads, by names of inputs."""
     key: str
     """32 hexadecimal digits that stand for the settings, the code, and the keys of what the job reads."""
+    code: str
+    """16 hexadecimal digits that stand for the code; "" where no code counts."""
 
     @property
     def reads(self) -> list[Product]:
@@ -394,7 +396,7 @@ class Products(Runs):
         decides = job.settings if job.counted is None else job.counted
         key = digest([rule, decides, code, sorted(need.key for need in _flat(*job.needs.values()))])
         settings = dict(sorted(job.settings.items()))
-        return Product(rule=rule, path=path, settings=settings, needs=job.needs, key=key)
+        return Product(rule=rule, path=path, settings=settings, needs=job.needs, key=key, code=code)
 
     @remembered
     def _code(self, script: str, modules: tuple[str, ...]) -> str:

@@ -48,6 +48,7 @@ def _digest(product: Path) -> str:
     if not product.is_dir():
         with product.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    files = sorted(file for file in product.rglob("*") if file.is_file())
+    # Snakemake marks a folder with a hidden file, after the job.
+    files = sorted(file for file in product.rglob("[!.]*") if file.is_file())
     lines = [f"{file.relative_to(product)} {_digest(file)}" for file in files]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 from bspa.cli.init import init_project
 from bspa.cli.main import main
 from bspa.config.load import load_config
+from bspa.data.sources import list_files
 from tests.support.noise import noise
 
 
@@ -49,8 +50,37 @@ def test_nothing_is_overwritten(tmp_path: Path, photos: Path, capsys: pytest.Cap
 
 def test_photographs_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path / "project"), "--photos", str(tmp_path / "gone")]) == 2
-    assert "gone is no folder" in capsys.readouterr().err
+    assert "gone does not exist" in capsys.readouterr().err
     assert not (tmp_path / "project").exists()
+
+
+def test_photographs_in_subfolders_count_and_what_is_hidden_does_not(tmp_path: Path, photos: Path) -> None:
+    for hidden in (".trash", "__MACOSX/._a"):
+        (photos / hidden).mkdir(parents=True)
+    shutil.copy(photos / "0.png", photos / ".trash/0.png")
+    init_project(tmp_path / "flat", str(photos))
+    assert yaml.safe_load((tmp_path / "flat/own.yaml").read_text())["sources"]["photographs"]["hr"] is None
+    (photos / "2025").mkdir()
+    shutil.copy(photos / "0.png", photos / "2025/NEW.PNG")
+    init_project(tmp_path / "deep", str(photos))
+    source = yaml.safe_load((tmp_path / "deep/own.yaml").read_text())["sources"]["photographs"]
+    assert [file.id for file in list_files(**source)] == ["0", "1", "2025_NEW"]
+
+
+def test_photographs_to_test_on_and_weights_to_go_on_from(
+    root: Path, tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "w: #1.pt"
+    command = ["init", str(tmp_path / "project"), "--photos", str(photos), "--test", str(photos)]
+    assert main([*command, "--start", str(weights)]) == 2
+    assert f"--start: {weights} is no file" in capsys.readouterr().err
+    weights.touch()
+    assert main([*command, "--start", str(weights), "--scale", "2"]) == 0
+    given = yaml.safe_load((root / "config.yaml").read_text())
+    update_config(given, yaml.safe_load((tmp_path / "project/own.yaml").read_text()))
+    settings = load_config(given, [])
+    assert settings.sources["held_out"].path == str(photos)
+    assert settings.models["edsr_mini"].start["x2"].file == str(weights)
 
 
 @pytest.mark.workflow

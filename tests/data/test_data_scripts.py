@@ -55,11 +55,12 @@ def manifest(run: Run, tmp_path: Path) -> MakeManifest:
 
 @pytest.fixture
 def check(run: Run) -> Callable[..., Path]:
-    def check(classes: int, **manifests: Path) -> Path:
+    def check(*classes: int, **manifests: Path) -> Path:
         used = {"benchmarks": "test", "validations": "validation"}
         sources = {name: [source] if source in manifests else [] for name, source in used.items()}
         sources |= {"sources": [*manifests], "train": "train"}
-        settings = sources | {"grids": {2: GRID, 4: GRID}, "classes": {"default": classes}}
+        splits = dict(zip(("default", "finer"), classes, strict=False))
+        settings = sources | {"grids": {2: GRID, 4: GRID}, "classes": splits}
         return run("check_data", "checked.txt", files={"manifests": list(manifests.values())}, **settings)
 
     return check
@@ -153,6 +154,15 @@ def test_sources_are_counted_and_have_a_sub_image_for_each_class(
     with pytest.raises(ValueError, match="default: classes is 16, but train has only 15 sub-images at x2"):
         check(16, train=train)
     assert not (tmp_path / "checked.txt").exists()
+
+
+def test_a_split_that_is_too_fine_does_not_hinder_the_others(
+    check: Callable[..., Path], manifest: MakeManifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = manifest("train", [(60, 48), (24, 48)])
+    assert check(10, 16, train=train).exists()
+    assert "finer: classes is 16, but train has only 15 sub-images at x2" in caplog.text
+    assert "default" not in caplog.text
 
 
 def test_training_on_a_benchmark_is_told(

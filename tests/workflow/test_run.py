@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -22,6 +24,20 @@ pytestmark = pytest.mark.workflow
 @pytest.fixture(scope="module")
 def plan(golden: Project) -> Plan:
     return golden.plan(GOLDEN)
+
+
+def test_provenance_names_everything_that_was_made(golden: Project, plan: Plan) -> None:
+    record = json.loads((golden.results / "provenance.json").read_text())
+    made = {product["file"]: product for product in record["products"]}
+    assert made.keys() == plan.products().keys()
+    assert record["config"]["scales"] == list(plan.config.scales)
+    assert record["packages"]["torch"] == version("torch")
+    weights = made["models/tiny_x4_udn_seed0.safetensors"]
+    assert (weights["seed"], weights["steps"], weights["precision"]) == (0, 30, "float32")
+    assert len(weights["code"]) == 16
+    assert weights["sha256"] == hashlib.sha256((golden.results / weights["file"]).read_bytes()).hexdigest()
+    manifest = golden.results / record["sources"]["tiny_train"]["manifest"]
+    assert record["sources"]["tiny_train"]["sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def test_a_second_run_does_nothing_wherever_it_computes(golden: Project) -> None:
