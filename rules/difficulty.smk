@@ -26,7 +26,7 @@ rule import_reference:
 # What most training waits for goes before what else could run.
 rule train_reference:
     input:
-        packed=TRAIN_PACKED,
+        unpack(needs_of("train_reference")),
     output:
         weights="<results>/reference/x{scale}.safetensors",
         snapshot="<results>/reference/x{scale}_snapshot.safetensors",

@@ -42,6 +42,7 @@ FILES = ("reference.weights.*.file", "perceptual.niqe.file")
 UNIQUE = (
     "scales", "seeds", "data.benchmarks", "tables.*.models", "tables.*.methods", "tables.*.benchmarks",
     "tables.*.scales", "tables.*.metrics", "figures.*.models", "figures.*.methods",
+    "methods.*.attribution.modules",
 )  # fmt: skip
 """Lists that may name nothing twice."""
 
