@@ -250,6 +250,8 @@ def test_a_metric_that_some_rows_lack_is_told_and_left_out_images_are_named(resu
             ],
         ),
         ("best on own, at step 40",) * 2 + (["Scores are those of the weights that were best on own."],),
+        ("best average on own, at step 40",) * 2
+        + (["Scores are those of the moving average of the weights where it was best on own."],),
     ],
 )
 def test_a_note_tells_which_weights_are_scored(
