@@ -67,7 +67,7 @@ class Part:
         def files(names: str) -> dict[str, str]:
             return {name: str(bench.folder / FILES[name]) for name in names.split()}
 
-        compute = {"device": "auto", "save_every_seconds": 60.0}
+        compute = {"device": "auto", "jobs_per_gpu": 1}
         params = SimpleNamespace(settings=self.settings, key="", compute=compute)
         reads, writes = InputFiles(fromdict=files(self.reads)), OutputFiles(fromdict=files(self.writes))
         job = SimpleNamespace(input=reads, output=writes, params=params, threads=bench.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import statistics
@@ -61,7 +62,7 @@ class Job:
 def step_kind(work: Stage | Attribution) -> Hashable:
     """Return what the time of a step depends on."""
     more = (work.ema is None, work.precision) if isinstance(work, Stage) else ()
-    options = tuple(sorted(work.options.items()))
+    options = json.dumps(work.options, sort_keys=True)
     return (type(work), work.arch, work.scale, options, work.objective, work.patch, work.batch, *more)
 
 

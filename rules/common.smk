@@ -34,7 +34,7 @@ def run_of(wildcards):
 def product(rule, wildcards, **more):
     """What a job of a rule makes, as planned."""
     values = {name: int(value) if name in ("scale", "cycle") else value for name, value in wildcards.items()}
-    if "model" in values:
+    if "method" in values:
         values["run"] = run_of(wildcards)
         values = {name: value for name, value in values.items() if name not in Run.__match_args__}
     return planned(getattr(plan, rule), **values, **more)

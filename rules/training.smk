@@ -18,6 +18,24 @@ rule import_start:
         "../workflow_scripts/import_start.py"
 
 
+rule check_network:
+    output:
+        "<results>/networks/{model}_x{scale}.json",
+    log:
+        "<results>/logs/check_network/{model}_x{scale}.log",
+    conda:
+        "../envs/bspa.yaml"
+    threads: 1
+    priority: 100
+    params:
+        settings=settings_of("check_network"),
+        key=key_of("check_network"),
+    message:
+        "Check the network {wildcards.model} x{wildcards.scale}"
+    script:
+        "../workflow_scripts/check_network.py"
+
+
 rule train_uniform:
     input:
         unpack(needs_of("train_stage", phase="uniform")),

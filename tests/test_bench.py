@@ -133,7 +133,7 @@ def test_the_config_of_short_stages_is_accepted(load: Load, bench: Any, root: Pa
     target, overlay = load("pipeline").write_config(bench)
     values = yaml.safe_load((root / "config.yaml").read_text())
     update_config(values, yaml.safe_load(overlay.read_text()))
-    load_config(values, ["stages.yaml"])
+    load_config(values, [str(overlay)])
     assert target == "results/shards/bench_train/x4/default"
 
 

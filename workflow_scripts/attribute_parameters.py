@@ -2,7 +2,7 @@
 
 In: the snapshots before and after the phase; packed training images, for uniformly sampled batches; with
 `update: cumulative`, the last mask.
-Out: a safetensors file with importance.NAME (float32) and mask.NAME (bool) for each convolution's weight; a
+Out: a safetensors file with importance.NAME (float32) and mask.NAME (bool) for each ranked layer's weight; a
 JSON summary with the share of frozen weights of each layer, and half_overlap, the share of the frozen units
 that the masks of the two halves of the batches have in common (null without halves).
 """
@@ -11,6 +11,7 @@ import json
 import logging
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bspa.data.packed import PackedImages
@@ -35,6 +36,7 @@ def main(snakemake: Any) -> None:
     use_threads(snakemake.threads)
     device = choose_device(**snakemake.params.compute)
     this, files = Attribution(**snakemake.params.settings), snakemake.input
+    torch.manual_seed(this.seed + this.cycle)  # of networks that drop units in training
     model = build_seeded(this.arch, this.scale, this.options, this.seed).to(device)
     options = {"patch": this.patch, "batch": this.batch, "seed": this.seed}
     images = PackedImages(files.packed)
@@ -55,7 +57,7 @@ def main(snakemake: Any) -> None:
 
     keep = load_masks(files.keep) if files.get("keep") else None
     if keep and this.unit == "filter":  # of a kernel, all weights are frozen or none
-        keep = {name: mask[:, :, :1, :1] for name, mask in keep.items()}
+        keep = {name: mask[:, :, :1, :1] if mask.ndim == 4 else mask for name, mask in keep.items()}
     frozen = freeze(units, this, keep)
     total, count = sum(m.numel() for m in frozen.values()), sum(int(m.sum()) for m in frozen.values())
     log.info("%d of %d %ss frozen (p = %g)", count, total, this.unit, this.fraction)

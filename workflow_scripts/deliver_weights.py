@@ -28,7 +28,8 @@ def main(snakemake: Any) -> None:
     load_into(network, weights, path=last.path)
     chosen = {"last": "last", "average": f"average, decay {header.get('ema')}"}
     if last.best:
-        chosen["best"] = f"best on {validated_on}, at step {last.best.step}"
+        best = "best average" if header.get("ema") else "best"
+        chosen["best"] = f"{best} on {validated_on}, at step {last.best.step}"
     attribution_seconds = device_seconds(snakemake.input.attributions)
     seconds = device_seconds(snakemake.input.journals) + attribution_seconds
     more = {

@@ -1,7 +1,8 @@
 """What parameter attribution finds: importance and frozen share of each layer over the cycles of a run.
 
 In: the masks that a later cycle of the run uses. Out: the figure as PDF and PNG.
-Settings: label (network, method, scale and data, in words), arch, scale and options (of the network).
+Settings: label (network, method, scale and data, in words), arch, scale and options (of the network), modules
+(whose weights are ranked).
 """
 
 from typing import Any
@@ -16,7 +17,9 @@ from bspa.training.attribution import attributable
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     # The files name the layers, but only the network knows their order.
-    weights = attributable(build(settings["arch"], settings["scale"], **settings["options"]))
+    weights = attributable(
+        build(settings["arch"], settings["scale"], **settings["options"]), settings["modules"]
+    )
     importance, frozen = read_attributions(snakemake.input.masks, weights, arch=settings["arch"])
     figure = figure_attribution(importance, frozen, label=settings["label"])
     save_figure(figure, snakemake.output.pdf, snakemake.output.png)

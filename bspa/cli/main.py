@@ -11,8 +11,11 @@ from importlib.metadata import version
 
 COMMANDS = {
     "init": "bspa.cli.init",
-    "check-pairs": "bspa.cli.check_pairs",
+    "upscale": "bspa.cli.upscale",
+    "compare": "bspa.cli.compare",
+    "export": "bspa.cli.export",
     "live": "bspa.cli.live",
+    "check-pairs": "bspa.cli.check_pairs",
 }
 """Subcommand -> module. Its docstring is the help; it has `add_arguments(parser)` and `run(arguments)`,
 which returns the exit status. It loads torch, numpy and the like only inside its functions: `bspa --help` is

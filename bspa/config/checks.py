@@ -54,6 +54,7 @@ TAKEN = {
 UNIQUE = (
     "scales", "seeds", "data.benchmarks", "tables.*.models", "tables.*.methods", "tables.*.benchmarks",
     "tables.*.scales", "tables.*.metrics", "figures.*.models", "figures.*.methods",
+    "methods.*.attribution.modules",
 )  # fmt: skip
 """Lists that may name nothing twice."""
 

@@ -54,6 +54,7 @@ class Plan(Products):
             "baseline": section.methods[0],
             "seeds": list(self.config.seeds),
             "trained_on": self.config.data.train,
+            **self.degradation_in_words,
             "evaluations": [
                 {
                     **asdict(run),
@@ -200,7 +201,10 @@ class Plan(Products):
                 f"figures.attribution: {run.method!r} uses no mask on {run.model!r} ({self.warning(run)})"
             )
         label = f"{self.method_label(run.method)} on {self._shown('attribution')['label']}"
-        return Job({"label": label, **self.network(run.model, run.scale)}, {"masks": masks})
+        attribution = self.config.methods[run.method].attribution
+        assert attribution, f"{run.method} has an attribution"
+        settings = {"label": label, "modules": attribution.modules, **self.network(run.model, run.scale)}
+        return Job(settings, {"masks": masks})
 
     def _scores(self, figure: str, source: str) -> list[Product]:
         return [self.score_sub_images(run, source) for run in self.figure_runs(figure)]

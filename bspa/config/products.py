@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from bspa.system.files import is_address, user_path
 from bspa.training.stage import OBJECTIVE_MODULES
 
 BICUBIC = "bicubic"
+SPANDREL = "bspa.models.spandrel"
 MASK = "mask"
 
 M = ParamSpec("M")
@@ -198,7 +200,9 @@ class Products(Runs):
         spare = training.spare_steps
         phase = Phase(name="uniform", first_epoch=0, epochs=training.epochs, extra_steps=spare)
         packed = self.pack_images(self.config.data.train, scale)
-        return Job(asdict(self.stage(run, phase)), {"packed": packed, **self._start(run)})
+        return Job(
+            asdict(self.stage(run, phase)), {"packed": packed, **self._start(run), **self._checked(run)}
+        )
 
     def reference(self, scale: int) -> Product:
         """The reference network, given or trained."""
@@ -257,6 +261,18 @@ class Products(Runs):
         given = scale_key(run.scale) in self.config.models[run.model].start
         return {"start": self.import_start(run.model, run.scale)} if given else {}
 
+    @made("networks/{model}_x{scale}.json")
+    def check_network(self, model: str, scale: int) -> Job:
+        """The check of a network that comes from another package."""
+        side, batch = self.grid(scale).size // scale, self.config.training_of(model).batch
+        return Job({**self.network(model, scale), "batch": batch, "side": side})
+
+    def _checked(self, run: Run) -> dict[str, Product]:
+        """The check that the first stage of a run waits for; none for the networks of this package."""
+        if self.config.models[run.model].arch != "spandrel":
+            return {}
+        return {"network": self.check_network(run.model, run.scale)}
+
     def train_stage(self, run: Run, cycle: int, phase: str) -> Product:
         """The snapshot of a stage, or the mask of a cycle; a ValueError if the run has none."""
         chain = self.chain(run)
@@ -285,7 +301,7 @@ class Products(Runs):
         validation = self.config.training_of(run.model).validation
         packed = self.pack_images(self.config.data.train, run.scale)
         chain: dict[tuple[int, str], Product] = {}
-        previous: Needs = self._start(run)
+        previous: Needs = {**self._start(run), **self._checked(run)}
         mask: Product | None = None
         for number, cycle in enumerate(cycles, 1):
             folder = f"training/{run.name}/cycle{number}"
@@ -334,6 +350,7 @@ class Products(Runs):
             "method": run.method,
             "seed": run.seed,
             "trained_on": self.config.data.train,
+            **self.degradation_in_words,
         }
         start = list(self._start(run).values())
         needs: Needs = {"stages": self.stages(run.trained), "masks": self.masks(run.trained), "start": start}
@@ -391,7 +408,10 @@ class Products(Runs):
     def _product(self, rule: str, path: str, job: Job, script: str | None = None) -> Product:
         """Make a product; for ``script`` see `made`."""
         script = rule if script is None else script
-        code = self._code(script, tuple(sorted(set(_chosen(job))))) if script else ""
+        modules = tuple(sorted(set(_chosen(job))))
+        code = self._code(script, modules) if script else ""
+        if script and SPANDREL in modules:
+            code += f" spandrel {spandrel_version()}"
         decides = job.settings if job.counted is None else job.counted
         key = digest([rule, decides, code, sorted(need.key for need in _flat(*job.needs.values()))])
         settings = dict(sorted(job.settings.items()))
@@ -400,6 +420,21 @@ class Products(Runs):
     @remembered
     def _code(self, script: str, modules: tuple[str, ...]) -> str:
         return code_digest(self._scripts / f"{script}.py", modules)
+
+
+def spandrel_version() -> str:
+    """Return the version of spandrel, whose networks are no code of this package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.metadata.version("spandrel")
+    except importlib.metadata.PackageNotFoundError:
+        raise ValueError(
+            "arch: spandrel: the package spandrel is not installed; install the extra: "
+            "pip install 'bspa[spandrel]' (docs/extend.md, Networks of spandrel)"
+        ) from None
 
 
 def digest(value: Any) -> str:

@@ -39,7 +39,7 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
     The first cycle is number 1 in file names and element 0 here. Only an alternating recipe has several.
 
     Raises:
-        ValueError: there are too few epochs.
+        ValueError: there are too few epochs, or the recipe does not suit the network.
     """
     recipe, training = config.methods[method], config.training_of(model)
     epochs, total = training.epochs, training.epochs - recipe.leave_out_last_epoch
@@ -53,6 +53,11 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
         total = sum(phase.epochs for phase in phases)
         extra_steps = sum(phase.extra_steps for phase in phases)
         extra_steps += 0 if other.leave_out_last_epoch else training.spare_steps
+    if recipe.loss == "uncertainty" and config.models[model].arch == "spandrel":
+        raise ValueError(
+            f"methods.{method}.loss: uncertainty needs a network's features, which spandrel's networks "
+            f"do not give; leave {model} out of tables with {method}"
+        )
     if recipe.loss == "uncertainty" and total <= (recipe.uncertainty_epochs or 1):
         first = recipe.uncertainty_epochs or "half of them"
         raise ValueError(

@@ -427,7 +427,23 @@ class MsrResNet(Network):
     options: MsrResNetOptions = MsrResNetOptions()
 
 
-Model = Annotated[Fsrcnn | Edsr | Rcan | MsrResNet, Field(discriminator="arch")]
+class SpandrelOptions(Section):
+    """A network of spandrel; besides its name, the arguments of its class, without the scale."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    """Name of the architecture or of its class, e.g. SwinIR, SPAN, RealPLKSR, HAT."""
+
+
+class Spandrel(Network):
+    """A network of the package spandrel, e.g. SwinIR; needs the extra `spandrel`."""
+
+    arch: Literal["spandrel"]
+    options: SpandrelOptions
+
+
+Model = Annotated[Fsrcnn | Edsr | Rcan | MsrResNet | Spandrel, Field(discriminator="arch")]
 
 
 class Reference(Section):
@@ -454,6 +470,8 @@ class Attribution(Section):
     """What makes a weight important; ig: integrated gradients. The others are controls."""
     unit: Literal["weight", "filter"] = "weight"
     """weight (WIG) ranks single weights, filter (FIG) ranks 2-D kernels."""
+    modules: list[Literal["conv", "linear"]] = Field(default=["conv"], min_length=1)
+    """Layers whose weights are ranked: convolutions (conv), and those of transformers besides (linear)."""
     beta: float = Field(default=0.1, ge=0, le=1)
     """The share of frozen units is beta * e / T (Eq. 11)."""
     steps: int = Field(default=20, ge=1)

@@ -40,7 +40,7 @@ _PNG_END = b"IEND\xaeB`\x82"  # the last chunk: its type and checksum
 # Pillow refuses a PNG whose colour profile or text is larger than 1 MiB; all texts together may have 64.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT = 258, 259, 262, 277, 284, 339
 
 
@@ -72,7 +72,7 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
     """
     path = Path(path)
     try:
-        if data.startswith(_TIFF_MARKS):
+        if data.startswith(TIFF_MARKS):
             _check_tiff(data)
         with Image.open(io.BytesIO(data), formats=_DECODERS) as image:
             if path.suffix.lower() not in _SUFFIXES[str(image.format)]:
@@ -90,7 +90,7 @@ def decode_photo(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]
     except UnidentifiedImageError as error:
         kinds = "PNG, JPEG, WebP, BMP or TIFF"
         reason = "is empty" if not data else f"is not a {kinds} image by its content, or is damaged"
-        if data.startswith(_TIFF_MARKS):
+        if data.startswith(TIFF_MARKS):
             reason = "is a TIFF of a kind that Pillow does not read, or is damaged; save it as 8-bit RGB"
         raise ValueError(f"{path}: {reason}") from error
     except MemoryError:

@@ -11,8 +11,8 @@ from bspa.system.devices import cpu_flags
 
 log = logging.getLogger("bspa")
 
-TRAINED_IN_FLOAT32 = ("fsrcnn",)
-"""Architectures that may lose quality in bfloat16 (docs/performance.md, No loss)."""
+TRAINED_IN_FLOAT32 = ("fsrcnn", "spandrel")
+"""Architectures that may lose quality in bfloat16 (docs/performance.md, No loss), or were not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,12 +15,14 @@ from bspa.models.fsrcnn import FSRCNN
 from bspa.models.layers import SCALES, Network
 from bspa.models.msrresnet import MSRResNet
 from bspa.models.rcan import RCAN
+from bspa.models.spandrel import SpandrelNetwork
 
 ARCHITECTURES: dict[str, type[Network]] = {
     "edsr": EDSR,
     "fsrcnn": FSRCNN,
     "msrresnet": MSRResNet,
     "rcan": RCAN,
+    "spandrel": SpandrelNetwork,
 }
 
 TAIL = ("tail.0.0.weight", "tail.0.2.weight", "tail.0.4.weight")
@@ -35,7 +38,7 @@ LEAST_STEPS = {"edsr": 400, "fsrcnn": 10_000, "msrresnet": 300, "rcan": 400}
 """Below so many optimiser steps a network seldom beats bicubic interpolation: see docs/photographs.md."""
 
 
-def build(arch: str, scale: int, **options: int | float | str) -> Network:
+def build(arch: str, scale: int, **options: Any) -> Network:
     """Build a freshly initialised network.
 
     Args:
@@ -56,6 +59,8 @@ def build(arch: str, scale: int, **options: int | float | str) -> Network:
         raise ValueError(f"{arch}: scale is {scale!r}; allowed: {', '.join(map(str, SCALES))}")
     known = {name: p.default for name, p in inspect.signature(make).parameters.items() if name != "scale"}
     for name, value in options.items():
+        if "arguments" in known:
+            break  # the class checks the arguments of spandrel's
         if name not in known:
             raise ValueError(f"{arch}: unknown option {_with_known(name, known)}")
         if isinstance(known[name], str):

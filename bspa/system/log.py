@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bspa.system.digests import check_digests, remove_digests, write_digests
+from bspa.system.parent import end_with_workflow
 from bspa.system.progress import PROGRESS
 
 log = logging.getLogger("bspa")
@@ -26,6 +28,8 @@ def job_name(rule: str, wildcards: Mapping[str, str]) -> str:
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     """Run ``main(snakemake)`` with log lines on stderr and in the rule's log file.
 
+    Inputs are compared with the digests that their jobs left; the outputs get theirs.
+
     The log file gets every line; the terminal gets progress, warnings and errors. The user can mend a
     `ValueError` or an `OSError`: the message is printed alone and the exit status is 1. Other exceptions keep
     their traceback. SIGINT and SIGTERM end the job with status 128 + their number.
@@ -39,8 +43,12 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     logging.basicConfig(level=logging.INFO, format=line, datefmt="%H:%M:%S", handlers=[terminal, file])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    end_with_workflow()
     try:
+        check_digests(snakemake.input)
+        remove_digests(snakemake.output)
         main(snakemake)
+        write_digests(snakemake.output)
     except (ValueError, OSError) as error:
         log.error("error: %s", error)
         sys.exit(1)

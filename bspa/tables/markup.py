@@ -261,6 +261,8 @@ def _notes(table: Table, markup: Markup) -> list[str]:
 def _plain_notes(table: Table) -> Iterator[str]:
     for convention in dict.fromkeys(METRICS[metric].convention for metric in table.metrics):
         yield f"{convention}."
+    if table.degradation:
+        yield f"{table.degradation}."
     yield from _missing_notes(table)
     yield from brief_notes(table)
     if len(table.seeds) > 1:
@@ -284,11 +286,16 @@ def _weights_notes(table: Table) -> Iterator[str]:
     kinds = table.rows.groupby("weights", sort=False)["model_label"].unique()
     for weights, models in kinds.items():
         kind, _, detail = str(weights).partition(", ")
-        source = kind.removeprefix("best on ")
+        best, _, source = kind.partition(" on ")
         whose = f" of {', '.join(models)}" if len(kinds) > 1 else ""
-        which = {"last": "last weights", "average": f"moving average of the weights ({detail})"}
-        text = f"Scores{whose} are those of the {which.get(kind, f'weights that were {kind}')}"
-        if kind != source and source in table.benchmarks:
+        which = {
+            "last": "last weights",
+            "average": f"moving average of the weights ({detail})",
+            "best": f"weights that were best on {source}",
+            "best average": f"moving average of the weights where it was best on {source}",
+        }
+        text = f"Scores{whose} are those of the {which[best]}"
+        if source in table.benchmarks:
             text += f", chosen on it: scores on {source} are too favourable"
         yield f"{text}."
 

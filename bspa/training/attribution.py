@@ -21,13 +21,28 @@ Batch = tuple[Tensor, Tensor]
 Unit = Literal["weight", "filter"]
 
 
-def attributable(model: nn.Module) -> list[str]:
-    """Return the names of the weights that are ranked: trainable ones of (transposed) convolutions."""
-    return [
+MODULES: dict[str, tuple[type[nn.Module], ...]] = {
+    "conv": (nn.Conv2d, nn.ConvTranspose2d),
+    "linear": (nn.Linear,),
+}
+"""Layers whose weights can be ranked, by the names of `attribution.modules`."""
+
+
+def attributable(model: nn.Module, modules: Sequence[str] = ("conv",)) -> list[str]:
+    """Return the names of the weights that are ranked: trainable ones of the layers that `MODULES` names.
+
+    Raises:
+        ValueError: the network has no such layer.
+    """
+    layers = tuple(layer for name in modules for layer in MODULES[name])
+    names = [
         f"{name}.weight"
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.requires_grad
+        if isinstance(module, layers) and module.weight.requires_grad
     ]
+    if not names:
+        raise ValueError(f"attribution.modules: {list(modules)}: the network has no such layer to rank")
+    return names
 
 
 def integrated_gradients(

@@ -36,24 +36,25 @@ def measure_importance(
     """Measure how important each unit is, by ``attribution.criterion``.
 
     A unit is a weight (``unit: weight``, WIG), or a 2-D kernel, whose weights' importances are summed
-    (``filter``, FIG).
+    (``filter``, FIG). The kernels of a linear layer are its single weights, as of a 1x1 convolution.
 
     Args:
         phase: the inverse phase.
         batches: pairs of LR (n, 3, h, w) and HR (n, 3, s h, s w) float32 in [0, 1], on the model's device.
-        attribution: criterion, unit, and how batches are aggregated.
+        attribution: criterion, unit, layers, and how batches are aggregated.
 
     Returns:
         The importance, and that of each half of the batches; no halves for one batch, and for a criterion
         that needs no batches. Each is name -> non-negative CPU tensor, of the weight's shape (a, b, h, w) or,
-        for kernels, (a, b, 1, 1). Only ratios count.
+        for kernels, (a, b, 1, 1); of a linear layer always (a, b). Only ratios count.
     """
 
     def of_units(values: Tensors) -> Tensors:
-        sizes = {name: values[name].detach().abs().cpu() for name in attributable(phase.model)}
+        ranked = attributable(phase.model, attribution.modules)
+        sizes = {name: values[name].detach().abs().cpu() for name in ranked}
         if attribution.unit == "weight":
             return sizes
-        return {name: size.sum((2, 3), keepdim=True) for name, size in sizes.items()}
+        return {n: size.sum((2, 3), keepdim=True) if size.ndim == 4 else size for n, size in sizes.items()}
 
     if attribution.criterion in OF_WEIGHTS:
         return of_units(OF_WEIGHTS[attribution.criterion](phase, attribution)), []
@@ -131,8 +132,8 @@ def magnitude(phase: InversePhase, attribution: Attribution) -> Tensors:
 
 def change(phase: InversePhase, attribution: Attribution) -> Tensors:
     """The weight's change in the phase."""
-    del attribution
-    return {name: phase.target[name] - phase.baseline[name] for name in attributable(phase.model)}
+    ranked = attributable(phase.model, attribution.modules)
+    return {name: phase.target[name] - phase.baseline[name] for name in ranked}
 
 
 def random(phase: InversePhase, attribution: Attribution) -> Tensors:
@@ -145,7 +146,7 @@ def random(phase: InversePhase, attribution: Attribution) -> Tensors:
         )
         .float()
         .reshape(phase.target[name].shape)
-        for name in attributable(phase.model)
+        for name in attributable(phase.model, attribution.modules)
     }
 
 

@@ -89,6 +89,8 @@ def train_stage(
         while not state.is_finished(least_seconds):
             feed.load(state.steps_of_run)
             state.adam.set_learning_rate(schedule.learning_rate_at(state.step))
+            # Of networks that drop units in training: a resumed stage drops the same.
+            torch.manual_seed((schedule.stage.seed * 1_000_003 + state.steps_of_run) % 2**63)
             unread.append(take_step())
             state.step += 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 PHASES = {
     "uniform": ("uniform", "l1"),
@@ -40,7 +40,7 @@ class Job:
 
     arch: str
     scale: int
-    options: Mapping[str, int | float | str]
+    options: Mapping[str, Any]
     """Arguments of the architecture."""
     seed: int
     """Of the initial weights and of the samples."""
@@ -183,6 +183,8 @@ class Attribution(Job):
     """What makes a weight important; see `bspa.training.importance`."""
     unit: Literal["weight", "filter"]
     """What is ranked: single weights (``weight``, WIG) or 2-D kernels (``filter``, FIG)."""
+    modules: Sequence[Literal["conv", "linear"]]
+    """Which layers' weights are ranked: (transposed) convolutions, linear layers."""
     beta: float
     steps: int
     """M, points on the path (Eq. 10)."""

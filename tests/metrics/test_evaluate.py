@@ -199,7 +199,7 @@ def test_perceptual_scripts(
     network = small("fsrcnn", 2)
     save_network(weights, network.state_dict(), arch="fsrcnn", scale=2, options=SMALL["fsrcnn"], key="w")
     asked: list[str] = []
-    monkeypatch.setattr("bspa.system.devices.choose_device", lambda name: asked.append(name) or "cpu")
+    monkeypatch.setattr("bspa.system.devices.choose_device", lambda device: asked.append(device) or "cpu")
     settings = {"lpips": lpips, "tile": "auto", "scale": 2, "border": "symmetric"}
     job = SimpleNamespace(
         threads=1,

@@ -53,7 +53,8 @@ def make_attribution(**changed: Any) -> Attribution:
     values: dict[str, Any] = {
         "arch": "fsrcnn", "scale": 2, "options": {}, "seed": 5, "objective": "l1", "patch": 16, "batch": 2,
         "repeat": 1, "epoch_steps": None, "image_order": "independent", "criterion": "ig", "unit": "weight",
-        "beta": 0.4, "steps": 4, "riemann": "left", "batches": 3, "aggregate": "mean_loss", "freeze": "most",
+        "modules": ["conv"], "beta": 0.4, "steps": 4, "riemann": "left", "batches": 3,
+        "aggregate": "mean_loss", "freeze": "most",
         "update": "replace", "cycle": 1, "epoch": 1, "total_epochs": 2,
     }  # fmt: skip
     return Attribution(**{**values, **changed})
