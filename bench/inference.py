@@ -1,4 +1,4 @@
-"""Networks at work: difficulty of sub-images under MSRResNet, scores of images under EDSR_baseline, at x4."""
+"""Networks at work, at x4: difficulty of sub-images, scores of images, and a picture made larger."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from functools import partial
 
 import torch
 from measuring import Item, repeated
-from setting import SCALE, Bench, benchmark_files, first, pack, sub_images
+from setting import SCALE, Bench, benchmark_files, first, make_photograph, pack, sub_images
 
+from bspa.cli.upscale import upscale_files
 from bspa.data.crops import crop_pairs
+from bspa.data.photos import read_photo
+from bspa.data.pictures import Picture, write_picture
 from bspa.difficulty.scoring import choose_batch, score_sub_images
 from bspa.metrics.evaluate import evaluate
 from bspa.metrics.psnr import psnr_y
 from bspa.metrics.ssim import ssim_y
 from bspa.models.inference import super_resolve
 from bspa.models.precision import choose_precision
+from bspa.models.weights import save_network
 from bspa.sampling.feeds import to_device
 
 MOST_IMAGES = 5
@@ -68,4 +72,29 @@ def measure_evaluate(bench: Bench) -> Item:
         ours=timed(lambda: evaluate(partial(super_resolve, model), images)),
         also={"metrics": timed(metrics)},
         facts=lambda result: {"metrics_share": result["medians"]["metrics"] / result["ours"]},
+    )
+
+
+def measure_upscale(bench: Bench) -> Item:
+    """`bspa upscale` of a JPEG of 2 megapixels by FSRCNN, against the bare forward."""
+    shape = (24, 32) if bench.tiny else (1224, 1632)
+    pixels = make_photograph(read_photo(benchmark_files("Set14")[0].path), shape, seed=0)
+    picture, weights, large = (
+        bench.folder / name for name in ("picture.jpg", "network.safetensors", "large")
+    )
+    write_picture(Picture(pixels), picture)
+    bare = bench.build("fsrcnn").to(memory_format=torch.channels_last).eval()
+    described = {"arch": "fsrcnn", "scale": SCALE, "options": bench.networks["fsrcnn"]}
+    save_network(weights, bare.state_dict(), **described, key="")
+    x = to_device(pixels[None], bench.device)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        bare(x)
+
+    where = {"device": bench.device.type, "overwrite": True}
+    return Item(
+        unit="picture",
+        limits={"bare forward, float32": repeated(forward, bench.device)},
+        ours=repeated(lambda: upscale_files(weights, [picture], large, **where), bench.device),
     )

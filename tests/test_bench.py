@@ -23,7 +23,8 @@ from bspa.config.load import load_config
 from bspa.sampling.uniform import UniformSampler
 
 PARTS = (
-    "imresize", "crop_and_shards_write", "shard_read", "score", "evaluate", "attribute", "validation",
+    "imresize", "crop_and_shards_write", "shard_read", "score", "evaluate", "upscale", "attribute",
+    "validation",
     "train_step_fsrcnn_x4",
 )  # fmt: skip
 Load = Callable[[str], ModuleType]
