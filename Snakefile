@@ -12,6 +12,7 @@ Path grammar, in data order (<results> is `results` of the config, the folder of
     difficulty/{source}/x{scale}/{split}/thresholds.csv         k, N_k, t_k, P_k
     shards/{source}/x{scale}/{split}/class*.h5                  sub-images by class
     informative/{source}/x{scale}/maps.h5, {selection}.h5       SamplingAug's error maps and chosen patches
+    start/{model}_x{scale}.safetensors                          given weights that runs start from
     training/{run}/cycle{cycle}/{phase}.safetensors             snapshots; {run} = {model}_x{scale}_{method}_seed{seed},
                                                                 {phase} = uniform, inverse, informative, uncertainty, weighted
     training/{run}/cycle{cycle}/mask.safetensors                importance and frozen weights
@@ -44,6 +45,8 @@ min_version("9.27")
 # need not repeat them. Snakemake leaves numbers inside lists and sections of --config as text.
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 DEFAULTS = HERE / "config.yaml"
+if set("{}") & set(str(HERE)):
+    raise WorkflowError(f"{HERE}: Snakemake takes braces in a path for wildcards; rename the folder")
 given = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
 update_config(given, config)
 update_config(given, typed(workflow.config_settings.config))

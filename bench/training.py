@@ -29,10 +29,11 @@ from bspa.training.validation import Validation
 
 STAGE = Stage(
     phase="uniform", sampling="uniform", objective="l1", arch="", scale=1, options={}, seed=0, patch=1,
-    batch=1, repeat=1, learning_rate=2e-4, halve_every=200, betas=(0.9, 0.999), epsilon=1e-8, ema=None,
-    precision="auto", first_epoch=0, epochs=2, extra_steps=0, counts=True, total_epochs=400,
-    image_order="independent", stretch_schedule=False, fresh_optimiser=False, frozen_moments="fade",
-    validate_every=1, validate_images=None,
+    batch=1, repeat=1, epoch_steps=None, learning_rate=2e-4, decay="step", halve_every=200,
+    milestones=(), gamma=None, final_rate=None, warm_up=0, weight_decay=0.0, betas=(0.9, 0.999),
+    epsilon=1e-8, ema=None, precision="auto", first_epoch=0, epochs=2, extra_steps=0, counts=True,
+    total_epochs=400, image_order="independent", stretch_schedule=False, fresh_optimiser=False,
+    frozen_moments="fade", validate_every=1, validate_images=None,
 )  # fmt: skip
 """Two epochs; its steps in an epoch are the images of its `Schedule`."""
 VALIDATED, STEPS_BETWEEN = ["astronaut", "chelsea", "coffee", "rocket"], 20 * 50

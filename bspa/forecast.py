@@ -18,12 +18,11 @@ from bspa.models.precision import choose_precision
 from bspa.system.cuda_graphs import capture
 from bspa.system.progress import duration
 from bspa.training.adam import Adam
-from bspa.training.losses import l1_objective
 from bspa.training.masks import FrozenWeights
-from bspa.training.registry import OBJECTIVES
+from bspa.training.registry import LOSSES, OBJECTIVES
 from bspa.training.stage import Attribution, Schedule, Stage
 from bspa.training.step import MovingAverage, TrainingStep
-from bspa.training.task import Task, build_seeded
+from bspa.training.task import Task, build_seeded, pixel_objective
 from bspa.training.uncertainty import WeightedByUncertainty, build_uncertainty
 
 log = logging.getLogger("bspa")
@@ -154,7 +153,7 @@ def prepare_task(work: Stage | Attribution, device: torch.device) -> Task:
         return OBJECTIVES[work.objective](work, None, device)
     model = build_seeded(work.arch, work.scale, work.options, work.seed)
     if isinstance(work, Attribution):
-        return Task(model=model, objective=l1_objective, initial=None)
+        return Task(model=model, objective=pixel_objective(LOSSES[work.objective]), initial=None)
     # UDN's second step, without the snapshot of the first.
     estimator = place_model(build_uncertainty(work), device)
     return Task(model=model, objective=WeightedByUncertainty(estimator), initial=None)

@@ -3,7 +3,6 @@
 RUN = "{model}_x{scale}_{method}_seed{seed}"
 DELIVERED = f"{RUN}{{weights}}"
 CYCLE = f"<results>/training/{RUN}/cycle{{cycle}}"
-TRAIN_PACKED = f"<results>/data/{settings.data.train}/x{{scale}}.h5"
 
 
 def any_of(names):
@@ -14,10 +13,11 @@ wildcard_constraints:
     archive=any_of(settings.archives),
     source=any_of(settings.sources),
     benchmark=any_of(settings.data.benchmarks),
-    scale="[234]",
+    scale="[2348]",
     split=any_of(settings.class_splits),
     selection=any_of(settings.patch_selections),
     model=any_of(settings.models),
+    network=any_of(settings.models),
     method=any_of(settings.methods),
     seed="0|[1-9][0-9]*",
     weights="(_(last|average|best))?",
@@ -79,11 +79,6 @@ def wanted(path):
     return "--report" not in sys.argv or Path(settings.results, path).exists()
 
 
-def given(file):
-    """A file of the user's; an address is no input."""
-    return [] if "://" in file else [os.path.expanduser(file)]
-
-
 def key_of(rule, **more):
     """The key of the product: whatever changes it makes the job run again."""
     return lambda wildcards: product(rule, wildcards, **more).key
@@ -103,6 +98,11 @@ def compute(wildcards, output):
 def compute_stage(wildcards, output):
     """Where to compute a stage, and how often to save it."""
     return {**compute(wildcards, output), "save_every_seconds": settings.compute.save_every_seconds}
+
+
+def compute_run(wildcards, output):
+    """The same for the stage of a run, and how many previews it writes, which changes no result either."""
+    return {**compute_stage(wildcards, output), "previews": plan.previews(run_of(wildcards))}
 
 
 def threads_of_job(jobs=1):

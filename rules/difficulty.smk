@@ -1,9 +1,8 @@
 """The difficulty of sub-images, their classes, and the shards that inverse sampling draws from (Section 3.2)."""
 
 
+# Files of the user's are no inputs: they count by content, in the key, whatever their date (that of another clock, too).
 rule import_reference:
-    input:
-        ancient(lambda w: given(settings.reference.weights[f"x{w.scale}"].file)),
     output:
         "<results>/reference/x{scale}.safetensors",
     log:
@@ -26,7 +25,7 @@ rule import_reference:
 # What most training waits for goes before what else could run.
 rule train_reference:
     input:
-        packed=TRAIN_PACKED,
+        unpack(needs_of("train_reference")),
     output:
         weights="<results>/reference/x{scale}.safetensors",
         snapshot="<results>/reference/x{scale}_snapshot.safetensors",

@@ -47,8 +47,6 @@ rule evaluate_bicubic:
 
 
 rule fetch_niqe_model:
-    input:
-        ancient(lambda w: given(settings.perceptual.niqe.file)),
     output:
         "<results>/perceptual/niqe_model.npz",
     log:

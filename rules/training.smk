@@ -1,6 +1,23 @@
 """Training: stages and the attribution between them, chained by cycle (Section 3, Algorithm 1); the compared methods."""
 
 
+rule import_start:
+    output:
+        "<results>/start/{network}_x{scale}.safetensors",
+    log:
+        "<results>/logs/import_start/{network}_x{scale}.log",
+    conda:
+        "../envs/bspa.yaml"
+    threads: 1
+    params:
+        settings=settings_of("import_start"),
+        key=key_of("import_start"),
+    message:
+        "Take the given weights that {wildcards.network} x{wildcards.scale} starts from"
+    script:
+        "../workflow_scripts/import_start.py"
+
+
 rule train_uniform:
     input:
         unpack(needs_of("train_stage", phase="uniform")),
@@ -18,7 +35,7 @@ rule train_uniform:
         gpu=1,
     params:
         settings=settings_of("train_stage", phase="uniform"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="uniform"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -39,7 +56,7 @@ use rule train_uniform as train_inverse with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_inverse.tsv"
     params:
         settings=settings_of("train_stage", phase="inverse"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="inverse"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -58,7 +75,7 @@ use rule train_uniform as train_informative with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_informative.tsv"
     params:
         settings=settings_of("train_stage", phase="informative"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="informative"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -77,7 +94,7 @@ use rule train_uniform as train_uncertainty with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_uncertainty.tsv"
     params:
         settings=settings_of("train_stage", phase="uncertainty"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="uncertainty"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -96,7 +113,7 @@ use rule train_uniform as train_weighted with:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_weighted.tsv"
     params:
         settings=settings_of("train_stage", phase="weighted"),
-        compute=compute_stage,
+        compute=compute_run,
         key=key_of("train_stage", phase="weighted"),
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
@@ -134,6 +151,7 @@ rule deliver_weights:
         snapshot=lambda w: needed("deliver_weights", "stages")(w)[-1],
         journals=needed("deliver_weights", "stages", ".csv"),
         attributions=needed("deliver_weights", "masks", ".json"),
+        start=needed("deliver_weights", "start"),
     output:
         weights=f"<results>/models/{DELIVERED}.safetensors",
         summary=f"<results>/models/{DELIVERED}.json",

@@ -22,8 +22,8 @@ from bspa.system.files import write_text
 from bspa.system.log import run_job
 from bspa.training.attribution import overlap, top_fraction_mask
 from bspa.training.importance import OF_BATCHES, InversePhase, measure_importance
-from bspa.training.losses import LOSSES
 from bspa.training.masks import load_masks
+from bspa.training.registry import LOSSES
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Attribution
 from bspa.training.task import build_seeded

@@ -1,7 +1,8 @@
 """The weights of a finished run as users load them: one safetensors file, how it was made in its header.
 
 In: the run's last snapshot; the journals of its stages and the summaries of its attributions, for the time
-they took. Out: the weights (the last, their average, or the best in validation, as `select` says), and a JSON
+they took; the given weights that it started from, if any.
+Out: the weights (the last, their average, or the best in validation, as `select` says), and a JSON
 summary (parameters, steps, device_seconds, attribution_seconds, which are part of them, precision,
 device, weights in words).
 """
@@ -10,7 +11,7 @@ import json
 from typing import Any
 
 from bspa.models.registry import build, count_parameters
-from bspa.models.weights import load_into, save_network
+from bspa.models.weights import load_into, load_weights, save_network
 from bspa.system.files import write_text
 from bspa.system.log import run_job
 from bspa.training.costs import device_seconds
@@ -35,6 +36,8 @@ def main(snakemake: Any) -> None:
         "precision": header["precision"],
         "weights": chosen[select],
     }
+    for file in snakemake.input.get("start", []):
+        more["started_from_sha256"] = load_weights(file)[1]["sha256_of_source"]
     save_network(snakemake.output.weights, weights, key=key, **{**settings, **more})
     summary = {
         "key": key,

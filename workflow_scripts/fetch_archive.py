@@ -30,7 +30,12 @@ def main(snakemake: Any) -> None:
         digest = fetch(settings["urls"], archive, sha256=settings["sha256"], size=settings["size"])
         if settings["sha256"] is None:
             log.info("to pin this file: archives: %s: sha256: %s", folder.name, digest)
-        unpack(archive, folder, only=settings["only"])
+        try:
+            unpack(archive, folder, only=settings["only"])
+        except ValueError:
+            if settings["sha256"] is None:  # it may be a web page; with a digest it is what was asked for
+                archive.unlink()
+            raise
         remove_folder(state)
 
 

@@ -2,7 +2,7 @@
 
 In: the journals of all stages of the runs, those of a run in its order. Out: the figure as PDF and PNG.
 Settings: label (scale, seed and data, in words), runs (of each: model and method, labels; phases, one
-for each of its journals).
+for each of its journals, with the loss after it where that is not the phase's own).
 """
 
 from itertools import islice

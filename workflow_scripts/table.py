@@ -13,16 +13,21 @@ summaries. Out: CSV for other programs; Markdown, LaTeX and HTML for readers. Th
 "bicubic", seed 0, no run.
 """
 
+import logging
 from typing import Any
 
 from bspa.system.files import write_text
 from bspa.system.log import run_job
-from bspa.tables.markup import to_html, to_latex, to_markdown
+from bspa.tables.markup import brief_notes, to_html, to_latex, to_markdown
 from bspa.tables.table import read_table, to_frame
+
+log = logging.getLogger("bspa")
 
 
 def main(snakemake: Any) -> None:
     table = read_table(snakemake.input.evaluations, snakemake.input.runs, **snakemake.params.settings)
+    for note in brief_notes(table):
+        log.warning("%s", note)
     write_text(snakemake.output.csv, to_frame(table).to_csv(index=False))
     write_text(snakemake.output.md, to_markdown(table))
     write_text(snakemake.output.tex, to_latex(table))

@@ -1,6 +1,6 @@
 """Train the MSRResNet whose error is the difficulty of a sub-image (Section 3.2), on uniform samples.
 
-In: packed training images.
+In: packed training images; the given weights that it starts from, if any.
 Out: its weights, the snapshot they come from, and a journal with a row for each epoch.
 """
 
@@ -18,6 +18,7 @@ def main(snakemake: Any) -> None:
     run_stage(
         stage,
         packed=snakemake.input.packed,
+        start=snakemake.input.get("start"),
         snapshot=snakemake.output.snapshot,
         journal=snakemake.output.journal,
         key=key,

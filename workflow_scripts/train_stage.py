@@ -3,10 +3,10 @@
 For the rules train_uniform (Eq. 1), train_inverse (Eq. 4), train_informative (SamplingAug), train_uncertainty
 and train_weighted (the two steps of UDN).
 
-In: packed training images; the previous snapshot, unless the run begins here; the mask that holds, if any;
-what is sampled (class shards, or chosen patches), unless it is the photographs; the packed images of the
-validation curve, if any; with match_seconds, the other run's summary, and the journals and summaries of what
-this run did before.
+In: packed training images; the previous snapshot, unless the run begins here; the given weights that the run
+begins with, if any; the mask that holds, if any; what is sampled (class shards, or chosen patches), unless it
+is the photographs; the packed images of the validation curve, if any; with match_seconds, the other run's
+summary, and the journals and summaries of what this run did before.
 Out: a snapshot (weights and Adam's moments), and a journal with a row for each epoch.
 """
 
@@ -24,6 +24,7 @@ def main(snakemake: Any) -> None:
         packed=snakemake.input.packed,
         source=snakemake.input.get("source"),
         previous=snakemake.input.get("previous"),
+        start=snakemake.input.get("start"),
         mask=snakemake.input.get("mask"),
         validation=snakemake.input.get("validation"),
         matched=snakemake.input.get("matched"),

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 COMMANDS = {
+    "init": "bspa.cli.init",
+    "upscale": "bspa.cli.upscale",
     "check-pairs": "bspa.cli.check_pairs",
     "compare": "bspa.cli.compare",
     "export": "bspa.cli.export",
+    "live": "bspa.cli.live",
 }
 """Subcommand -> module. Its docstring is the help; it has `add_arguments(parser)` and `run(arguments)`,
 which returns the exit status. It loads torch, numpy and the like only inside its functions: `bspa --help` is

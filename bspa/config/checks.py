@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from bspa.config.schema import Config, Method, Training, scale_key
+from bspa.system.files import is_address, user_path
+
+_ABSENT = object()
 
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
@@ -37,7 +40,16 @@ REFERENCES = {
 }
 """Keys whose value is a name in another section; `*` stands for any name or number."""
 
-FILES = ("reference.weights.*.file", "perceptual.niqe.file")
+FILES = ("reference.weights.*.file", "models.*.start.*.file", "perceptual.niqe.file")
+
+TAKEN = {
+    "models.bicubic": "the tables' rows of bicubic interpolation",
+    "methods.bicubic": "the tables' rows of bicubic interpolation",
+    "methods.reference": "the training of the reference network",
+    "patch_selections.maps": "the file of error maps",
+    "tables.classes": "the table of classes",
+}
+"""Names that stand for something else."""
 
 UNIQUE = (
     "scales", "seeds", "data.benchmarks", "tables.*.models", "tables.*.methods", "tables.*.benchmarks",
@@ -66,8 +78,10 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
                     yield (*key, number), f"{value!r} is listed twice"
     for pattern in FILES:
         for key, file in _at(values, pattern):
-            if "://" not in file and not Path(file).expanduser().is_file():
-                yield key, f"{file!r} is not a file"
+            if problem := _file_problem(file):
+                yield key, problem
+    yield from _name_problems(config)
+    yield from _degradation_problems(config)
     yield from _grid_problems(config)
     for name, method in config.methods.items():
         if method.sampling in ("inverse", "alternating"):
@@ -81,8 +95,6 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
         with suppress(ValidationError):  # a mistake of its own, which is told elsewhere
             for own, text in _training_problems(config, config.training_of(name), name):
                 yield ("models", name, "training", own), text
-    if "maps" in config.patch_selections:
-        yield ("patch_selections", "maps"), "'maps' is taken by the file of error maps; use another name"
     figure = config.figures.attribution
     if figure and figure.method in config.methods and config.methods[figure.method].attribution is None:
         yield ("figures", "attribution", "method"), f"{figure.method!r} has no attribution to show"
@@ -107,6 +119,15 @@ def _unknown(key: Key, name: str, section: str, values: dict[str, Any]) -> Itera
         yield key, f"{name!r} is not one of `{section}`{nearest(name, values[section])}"
 
 
+def _file_problem(file: str) -> str | None:
+    """Say why a given file cannot be taken; an address is not tried."""
+    try:
+        there = is_address(file) or user_path(file).is_file()
+    except (OSError, ValueError) as error:  # no such home folder, or a folder that may not be entered
+        return f"{file!r} cannot be read ({error})"
+    return None if there else f"{file!r} is not a file"
+
+
 def _grid_problems(config: Config) -> Iterator[Problem]:
     for scale in config.scales:
         grid = config.sub_images.get(scale_key(scale))
@@ -125,6 +146,51 @@ def _grid_problems(config: Config) -> Iterator[Problem]:
                 ("sub_images", f"x{scale}", "size"),
                 f"{grid.size} leaves nothing to score, since reference.border: scale cuts {scale} pixels "
                 f"from each side; use more than {2 * scale}, or border: 0",
+            )
+
+
+def _name_problems(config: Config) -> Iterator[Problem]:
+    """Yield names that are taken, and those under which two runs would have the same files."""
+    for taken, what in TAKEN.items():
+        section, name = taken.split(".")
+        if getattr(config, section).get(name, _ABSENT) not in (_ABSENT, None):
+            yield (section, name), f"{name!r} is taken by {what}; use another name"
+    runs: dict[str, tuple[str, str]] = {}
+    for model, scale, method in itertools.product(config.models, config.scales, config.methods):
+        run = f"{model}_x{scale}_{method}"
+        other = runs.setdefault(run, (model, method))
+        if other != (model, method):
+            yield (
+                ("models", model),
+                f"with method {method!r}, its files would be named {run}_seed..., as those of model "
+                f"{other[0]!r} with method {other[1]!r}; rename one of them",
+            )
+
+
+def _degradation_problems(config: Config) -> Iterator[Problem]:
+    """Yield what `data.degradation` cannot degrade."""
+    data = config.data
+    if not data.degradation:
+        return
+    if data.train in data.benchmarks and not data.degrade_benchmarks:
+        number = data.benchmarks.index(data.train)
+        yield (
+            ("data", "benchmarks", number),
+            f"{data.train!r} is data.train too, whose LR images data.degradation degrades; name other "
+            "photographs, or set data.degrade_benchmarks: true",
+        )
+    learned = {data.train, data.validation}
+    for name in config.models:
+        with suppress(ValidationError):  # a mistake of its own, which is told elsewhere
+            validation = config.training_of(name).validation
+            learned |= {validation.source} if validation else set()
+    degraded = learned | set(data.benchmarks) if data.degrade_benchmarks else learned - set(data.benchmarks)
+    for name in sorted(degraded & config.sources.keys()):
+        if getattr(config.sources[name], "lr", None) is not None:
+            yield (
+                ("sources", name, "lr"),
+                "given LR files cannot be degraded, but data.degradation has steps; leave lr out, so that LR "
+                "is made of HR, or take data.degradation: []",
             )
 
 

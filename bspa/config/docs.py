@@ -39,7 +39,7 @@ def _inner(schema: Schema, value: Schema, suffix: str = "") -> Iterator[tuple[Sc
     """Yield the sections that a value may hold, and what their path ends with."""
     if "$ref" in value:
         yield schema["$defs"][value["$ref"].rpartition("/")[2]], suffix
-    for branch in _branches(value):
+    for branch in [*_branches(value), *([value["items"]] if "items" in value else [])]:
         yield from _inner(schema, branch, suffix)
     named = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), None)
     if isinstance(named, dict):

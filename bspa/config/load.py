@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -13,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 from bspa.config.checks import Key, Problem, inconsistencies, nearest
 from bspa.config.schema import Config, Method, Training
+
+MOST_VALUES = 100_000
 
 
 def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
@@ -25,6 +28,8 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
     Raises:
         ValueError: one message that lists every mistake.
     """
+    _refuse_bombs(values)
+    _refuse_repeated_keys(files)
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:
@@ -56,6 +61,54 @@ def typed(value: Any) -> Any:
     except yaml.YAMLError:
         return value
     return read if value and (read is None or isinstance(read, bool | int | float)) else value
+
+
+def _refuse_bombs(values: Mapping[str, Any]) -> None:
+    """Refuse a config whose YAML anchors expand to more than can be worked with."""
+    waiting: list[Any] = [values]
+    for _ in range(MOST_VALUES):
+        if not waiting:
+            return
+        value = waiting.pop()
+        if isinstance(value, Mapping | list):
+            waiting.extend(value.values() if isinstance(value, Mapping) else value)
+    raise ValueError(
+        f"the config has more than {MOST_VALUES:,} values; is it a YAML anchor within an anchor?"
+    )
+
+
+def _refuse_repeated_keys(files: Sequence[str]) -> None:
+    """Refuse files in which a section has a key twice, of which YAML would take the last."""
+    problems = []
+    for file in files:
+        text = Path(file).read_text(encoding="utf-8")
+        with contextlib.suppress(yaml.YAMLError):  # which Snakemake has told, or a file that is not YAML
+            problems += [
+                f"  {file}: {problem}" for problem in _repeated_keys(yaml.compose(text, yaml.SafeLoader))
+            ]
+    if problems:
+        raise ValueError("\n".join(["the config has a key twice in one section:", *problems]))
+
+
+def _repeated_keys(root: yaml.Node | None) -> Iterator[str]:
+    """Describe each key that stands twice in a section, with both lines."""
+    waiting: list[tuple[yaml.Node | None, str]] = [(root, "")]
+    seen: set[int] = set()  # an anchor's node may stand in many places
+    while waiting:
+        node, place = waiting.pop(0)
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(inner, f"{place}{number}.") for number, inner in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, inner in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in lines and isinstance(key, yaml.ScalarNode):
+                    yield f"{place}{name} stands in lines {lines[name]} and {line}; remove one of them"
+                lines[name] = line
+                waiting.append((inner, f"{place}{name}."))
 
 
 # ---- mistakes ------------------------------------------------------------------------------------------
@@ -146,7 +199,13 @@ def _describe(error: ErrorDetails, section: type[BaseModel]) -> str:
         least = f", {context['ge']} or more" if "ge" in context else ""
         return f"{value!r} is not allowed; allowed: auto or a whole number{least}"
     if kind in ("model_type", "dict_type"):
-        return f"{value!r} is not allowed; a section (key: value lines) is needed here"
+        text = isinstance(value, str) and value.lstrip().startswith("{")
+        hint = (
+            " (YAML cannot read this text: put quotes around what begins with * or holds # or :)"
+            if text
+            else ""
+        )
+        return f"{value!r} is not allowed; a section (key: value lines) is needed here{hint}"
     rule = error["msg"][0].lower() + error["msg"][1:]
     return f"{value!r} ({_yaml_type(value)}) is not allowed; {rule}{_number_hint(value, kind)}"
 

@@ -12,6 +12,7 @@ from bspa.config.runs import Run, remembered
 from bspa.config.schema import ArchiveSource
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import METRICS
+from bspa.training.stage import PHASES
 
 BESIDE = {"table": (".md", ".tex", ".html"), "table_classes": (".html",)}
 """Suffixes of what a rule makes besides its product; figures are made as PNG too."""
@@ -182,7 +183,7 @@ class Plan(Products):
                 {
                     "model": self.model_label(run.model),
                     "method": self.method_label(run.method),
-                    "phases": [stage.settings["phase"] for stage in stages],
+                    "phases": [_panel(stage.settings) for stage in stages],
                 }
                 for run, stages in runs.items()
             ],
@@ -292,6 +293,12 @@ class Plan(Products):
             return section.images
         scales = list(self.config.scales) if getattr(section, "lr", None) else []
         return len({file.id for file in list_files(**section.model_dump(), scales=scales)})
+
+
+def _panel(stage: dict[str, Any]) -> str:
+    """Return the panel of a stage's training curve: its phase, and its loss where that is not the phase's."""
+    phase, objective = stage["phase"], stage["objective"]
+    return phase if objective == PHASES[phase][1] else f"{phase} {objective}"
 
 
 def _figure_rule(name: str) -> str:

@@ -24,6 +24,7 @@ from bspa.config.runs import Run, Runs, remembered
 from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import lpips_available
+from bspa.system.files import is_address, user_path
 from bspa.training.stage import OBJECTIVE_MODULES
 
 BICUBIC = "bicubic"
@@ -163,8 +164,14 @@ class Products(Runs):
     @made("data/{source}/x{scale}.h5")
     def pack_images(self, source: str, scale: int) -> Job:
         """The packed HR and LR images of a source."""
-        settings = {"scale": scale, "border": self.config.data.border}
-        return Job(settings, {"manifest": self.make_manifest(source)})
+        data = self.config.data
+        steps = [step.model_dump(exclude_none=True) for step in data.degradation]
+        degraded = {"degradation": steps, "seed": data.degradation_seed} if source in self.degraded else {}
+        counted = {"scale": scale, "border": data.border, "degraded": degraded}
+        manifest = self.make_manifest(source)
+        # Photographs that have moved are the same, but must be found.
+        where = {name: manifest.settings[name] for name in ("source", "scales")}
+        return Job(counted | where, {"manifest": manifest}, counted)
 
     @made("sub_images/{source}/x{scale}.h5")
     def crop_sub_images(self, source: str, scale: int) -> Job:
@@ -185,10 +192,11 @@ class Products(Runs):
     def train_reference(self, scale: int) -> Job:
         """The trained reference network: by uniform sampling and L1, as the baseline is."""
         run = self.reference_run(scale)
-        phase = Phase(name="uniform", first_epoch=0, epochs=self.config.training_of(run.model).epochs)
-        return Job(
-            asdict(self.stage(run, phase)), {"packed": self.pack_images(self.config.data.train, scale)}
-        )
+        training = self.config.training_of(run.model)
+        spare = training.spare_steps
+        phase = Phase(name="uniform", first_epoch=0, epochs=training.epochs, extra_steps=spare)
+        packed = self.pack_images(self.config.data.train, scale)
+        return Job(asdict(self.stage(run, phase)), {"packed": packed, **self._start(run)})
 
     def reference(self, scale: int) -> Product:
         """The reference network, given or trained."""
@@ -234,6 +242,19 @@ class Products(Runs):
 
     # ---- training ------------------------------------------------------------------------------------------
 
+    @made("start/{network}_x{scale}.safetensors")
+    def import_start(self, network: str, scale: int) -> Job:
+        """The given weights that a network's runs start from; a file counts by content."""
+        weights = self.config.models[network].start[scale_key(scale)]
+        built = self.network(network, scale)
+        counted = {**built, "weights": self._content_of(weights.file, weights.sha256)}
+        return Job({**built, **weights.model_dump()}, counted=counted)
+
+    def _start(self, run: Run) -> dict[str, Product]:
+        """What the first stage of a run starts from, if weights are given."""
+        given = scale_key(run.scale) in self.config.models[run.model].start
+        return {"start": self.import_start(run.model, run.scale)} if given else {}
+
     def train_stage(self, run: Run, cycle: int, phase: str) -> Product:
         """The snapshot of a stage, or the mask of a cycle; a ValueError if the run has none."""
         chain = self.chain(run)
@@ -262,7 +283,7 @@ class Products(Runs):
         validation = self.config.training_of(run.model).validation
         packed = self.pack_images(self.config.data.train, run.scale)
         chain: dict[tuple[int, str], Product] = {}
-        previous: Needs = {}
+        previous: Needs = self._start(run)
         mask: Product | None = None
         for number, cycle in enumerate(cycles, 1):
             folder = f"training/{run.name}/cycle{number}"
@@ -312,7 +333,9 @@ class Products(Runs):
             "seed": run.seed,
             "trained_on": self.config.data.train,
         }
-        return Job(settings, {"stages": self.stages(run.trained), "masks": self.masks(run.trained)})
+        start = list(self._start(run).values())
+        needs: Needs = {"stages": self.stages(run.trained), "masks": self.masks(run.trained), "start": start}
+        return Job(settings, needs)
 
     # ---- evaluation ----------------------------------------------------------------------------------------
 
@@ -361,7 +384,7 @@ class Products(Runs):
 
     def _content_of(self, file: str, sha256: str | None) -> str:
         """Digest a given file; an address counts by what it should hold, or by its name."""
-        return f"{file} {sha256}" if "://" in file else self._contents.digest([Path(file).expanduser()])
+        return f"{file} {sha256}" if is_address(file) else self._contents.digest([user_path(file)])
 
     def _product(self, rule: str, path: str, job: Job, script: str | None = None) -> Product:
         """Make a product; for ``script`` see `made`."""

@@ -41,8 +41,9 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
     Raises:
         ValueError: there are too few epochs.
     """
-    recipe, epochs = config.methods[method], config.training_of(model).epochs
-    total, extra_steps = epochs - recipe.leave_out_last_epoch, 0
+    recipe, training = config.methods[method], config.training_of(model)
+    epochs, total = training.epochs, training.epochs - recipe.leave_out_last_epoch
+    extra_steps = 0 if recipe.leave_out_last_epoch else training.spare_steps
     if not total:
         raise ValueError(f"methods.{method}.leave_out_last_epoch leaves no epoch: {model} has {epochs}")
     if recipe.match_steps is not None:
@@ -51,6 +52,7 @@ def lay_out_cycles(config: Config, model: str, method: str) -> list[Cycle]:
         phases = [phase for cycle in matched for phase in cycle.phases]
         total = sum(phase.epochs for phase in phases)
         extra_steps = sum(phase.extra_steps for phase in phases)
+        extra_steps += 0 if other.leave_out_last_epoch else training.spare_steps
     if recipe.loss == "uncertainty" and total <= (recipe.uncertainty_epochs or 1):
         first = recipe.uncertainty_epochs or "half of them"
         raise ValueError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from bspa.config.recipes import Cycle, Phase, lay_out_cycles, without_effect
-from bspa.config.schema import Config, Method, SubImages, Table, scale_key
+from bspa.config.schema import Config, Method, SubImages, Table, Training, scale_key
 from bspa.training.stage import PHASES, Attribution, Stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,6 +82,16 @@ class Runs:
         validations = [self.config.training_of(run.model).validation for run in self.runs()]
         return {validation.source for validation in validations if validation}
 
+    @property
+    def degraded(self) -> set[str]:
+        """The sources whose LR images are degraded: those of training and validation, seldom benchmarks."""
+        data = self.config.data
+        if not data.degradation:
+            return set()
+        benchmarks = set(data.benchmarks)
+        learned = {data.train, data.validation, *self.validation_sources} - benchmarks
+        return learned | benchmarks if data.degrade_benchmarks else learned
+
     def scales_of(self, table: Table) -> list[int]:
         """List the scales of a table that are computed."""
         return [scale for scale in self.config.scales if table.scales is None or scale in table.scales]
@@ -151,15 +161,25 @@ class Runs:
         """Say which part of the run's recipe has no effect within its epochs."""
         return without_effect(self.config.methods[run.method], self.cycles(run))
 
+    def previews(self, run: Run) -> int:
+        """Return how many previews a run writes at each point of its validation curve."""
+        validation = self.config.training_of(run.model).validation
+        return validation.previews if validation else 0
+
     def stage(self, run: Run, phase: Phase) -> Stage:
         """Return what a training stage computes."""
         values = self.config.training_of(run.model)
         sampling, objective = PHASES[phase.name]
+        if objective == "l1":
+            objective = self._pixel_loss(run)
         # The reference network has no recipe and no validation.
         method = self.config.methods.get(run.method, Method(sampling="uniform"))
         validation = values.validation if run.method in self.config.methods else None
         return Stage(
-            **values.model_dump(exclude={"epochs", "validation", "select"}),
+            **values.model_dump(include={"batch", "learning_rate", "betas", "epsilon", "ema"}),
+            **self._epoch(values),
+            **self._learning_rates(values),
+            weight_decay=self._weight_decay(values),
             **self.network(run.model, run.scale),
             phase=phase.name,
             sampling=sampling,
@@ -189,15 +209,44 @@ class Runs:
             **method.attribution.model_dump(exclude={"phases", "moments"}),
             **self.network(run.model, run.scale),
             seed=run.seed,
-            objective=method.loss,
+            objective=self._pixel_loss(run),
             patch=self.grid(run.scale).size,
             batch=training.batch,
-            repeat=training.repeat,
+            **self._epoch(training),
             image_order=method.image_order,
             cycle=cycle,
             epoch=cycles[cycle - 1].end_epoch,
             total_epochs=max(training.epochs, cycles[-1].end_epoch),
         )
+
+    def _pixel_loss(self, run: Run) -> str:
+        """Return the loss of output and HR, for runs without uncertainty."""
+        recipe = self.config.methods.get(run.method)
+        return (recipe and recipe.loss) or self.config.training_of(run.model).loss
+
+    @staticmethod
+    def _learning_rates(training: Training) -> dict[str, Any]:
+        """Return what sets the learning rates, without what their kind does not use."""
+        rates = training.schedule
+        return {
+            "decay": rates.kind,
+            "halve_every": training.halve_every if rates.kind == "step" else None,
+            "milestones": rates.milestones,
+            "gamma": rates.gamma if rates.kind == "multistep" else None,
+            "final_rate": rates.final if rates.kind == "cosine" else None,
+            "warm_up": rates.warm_up,
+        }
+
+    @staticmethod
+    def _weight_decay(training: Training) -> float:
+        default = 0.01 if training.optimiser == "adamw" else 0.0
+        return default if training.weight_decay is None else training.weight_decay
+
+    @staticmethod
+    def _epoch(training: Training) -> dict[str, Any]:
+        """Return what sets the steps of an epoch."""
+        steps = training.epoch_steps
+        return {"repeat": training.repeat if steps is None else None, "epoch_steps": steps}
 
     def reference_run(self, scale: int) -> Run:
         """Return the training of the reference network."""

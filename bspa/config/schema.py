@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bspa.system.files import user_path
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Scale = Literal[2, 3, 4]
-ScaleKey = Literal["x2", "x3", "x4"]
+Scale = Literal[2, 3, 4, 8]
+ScaleKey = Literal["x2", "x3", "x4", "x8"]
 Sampling = Literal["uniform", "inverse"]
+PixelLoss = Literal["l1", "charbonnier", "mse", "l1_frequency"]
 Metric = Literal["psnr", "ssim", "niqe", "lpips"]
 
 
@@ -88,6 +91,77 @@ class Archive(Section):
     """Unpack only members that match one of these patterns; null: all."""
 
 
+def _as_range(value: Any) -> Any:
+    return [value, value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _in_order(value: list[float]) -> list[float]:
+    if value[0] > value[1]:
+        raise ValueError(f"{value} is not allowed; the lower end comes first: [{value[1]}, {value[0]}]")
+    return value
+
+
+Deviations = Annotated[
+    list[Annotated[float, Field(ge=0, le=255)]],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(_as_range, json_schema_input_type=float | list[float]),
+    AfterValidator(_in_order),
+]
+Qualities = Annotated[
+    list[Annotated[int, Field(ge=1, le=100)]],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(_as_range, json_schema_input_type=int | list[int]),
+    AfterValidator(_in_order),
+]
+
+
+class Blur(Section):
+    """Gaussian blur of HR before it is made smaller."""
+
+    sigma: Deviations
+    """Standard deviation in HR pixels: one, or the two ends of a range to draw from, e.g. [0.2, 2.0]."""
+
+
+class Noise(Section):
+    """Gaussian noise on LR."""
+
+    sigma: Deviations
+    """Standard deviation, where white is 255: one, or the two ends of a range, e.g. [1, 10]."""
+
+
+class Jpeg(Section):
+    """JPEG compression of LR, with colours at half resolution (4:2:0)."""
+
+    quality: Qualities
+    """Quality, 1 to 100: one, or the two ends of a range, e.g. [30, 95]."""
+
+
+class DegradationStep(Section):
+    """One step: one of these keys."""
+
+    blur: Blur | None = None
+    """Gaussian blur of HR before it is made smaller; comes before the other steps."""
+    noise: Noise | None = None
+    """Gaussian noise on LR."""
+    jpeg: Jpeg | None = None
+    """JPEG compression of LR."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> DegradationStep:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "nothing"
+            raise ValueError(f"a step is one of blur, noise and jpeg; this one has {found}")
+        return self
+
+
+def _blur_first(steps: list[DegradationStep]) -> list[DegradationStep]:
+    names = ["blur" if step.blur else "other" for step in steps]
+    if names != sorted(names):
+        raise ValueError("blur works on HR, before noise and jpeg; list it first")
+    return steps
+
+
 class Data(Section):
     """What is trained and evaluated on, by names of `sources`."""
 
@@ -99,6 +173,12 @@ class Data(Section):
     """Evaluated on whole images, in the order of the tables' columns."""
     border: Literal["clamp", "symmetric"] = "clamp"
     """Edge rule of imresize: clamp is MATLAB's own; symmetric for files of newer releases."""
+    degradation: Annotated[list[DegradationStep], AfterValidator(_blur_first)] = []
+    """Steps that degrade the LR images of training and validation, in this order; empty: bicubic LR alone."""
+    degradation_seed: int = Field(default=0, ge=0)
+    """What each image's degradation is drawn from, together with the scale and the content of its file."""
+    degrade_benchmarks: bool = False
+    """Whether the LR images of `benchmarks` are degraded too; false: they are bicubic."""
 
 
 class SubImages(Section):
@@ -144,7 +224,7 @@ class GivenFile(Section):
 
 
 class Weights(GivenFile):
-    """Given weights: a .safetensors, .pth or .pt file with BasicSR's key names."""
+    """Given weights: a .safetensors, .pth or .pt file, ours or with the key names of the author's release."""
 
 
 class Validation(Section):
@@ -156,23 +236,61 @@ class Validation(Section):
     """Epochs between two measurements."""
     images: int | None = Field(default=None, ge=1)
     """Measure on the first n photographs only; null: on all."""
+    previews: int = Field(default=0, ge=0)
+    """Pictures at each measurement, of a region of so many photographs; this makes nothing run again."""
     allow_benchmark: bool = False
     """Whether the source may be one of `data.benchmarks` with `select: best`; tables then say that it was."""
+
+
+class LearningRates(Section):
+    """How the learning rate changes over the epochs of a run."""
+
+    kind: Literal["step", "multistep", "cosine"] = "step"
+    """step: halved every `halve_every`; multistep: times gamma at milestones; cosine: falls to final at T."""
+    milestones: list[Annotated[int, Field(ge=1)]] = []
+    """Of multistep: epochs after which the rate is multiplied by gamma, rising."""
+    gamma: float = Field(default=0.5, gt=0, le=1)
+    """Of multistep."""
+    final: float = Field(default=0.0, ge=0)
+    """Of cosine: the learning rate at the end."""
+    warm_up: int = Field(default=0, ge=0)
+    """Epochs over which the rate rises linearly from zero, step by step; of cosine, they precede the fall."""
+
+    @model_validator(mode="after")
+    def _milestones_are_those_of_multistep(self) -> LearningRates:
+        if (self.kind == "multistep") != bool(self.milestones):
+            raise ValueError(
+                f"milestones is {self.milestones}, but kind is {self.kind}; kind: multistep needs epochs "
+                "there, other kinds none"
+            )
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones: {self.milestones} do not rise")
+        return self
 
 
 class Training(Section):
     """Optimisation (Section 4.1)."""
 
     epochs: int = Field(ge=1)
-    """T."""
+    """T; phases, decay and validation are counted in epochs."""
     batch: int = Field(ge=1)
     """Patches in a step."""
     repeat: int = Field(ge=1)
     """How often an epoch goes through the training images: its steps are ceil(images * repeat / batch)."""
+    steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps of the T epochs together, whatever the number of images; null: as `repeat` says."""
+    loss: PixelLoss = "l1"
+    """What training and attribution measure between output and HR, for recipes that name no loss."""
+    optimiser: Literal["adam", "adamw"] = "adam"
+    """adamw: Adam with decoupled weight decay."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Of adamw, for every parameter; null: 0.01, PyTorch's default."""
     learning_rate: float = Field(gt=0)
     """Of Adam."""
     halve_every: int = Field(ge=1)
-    """Epochs after which the learning rate is halved, again and again."""
+    """Epochs after which the learning rate is halved, again and again, with schedule.kind: step."""
+    schedule: LearningRates = LearningRates()
+    """How the learning rate changes."""
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
     """Of Adam."""
     epsilon: float = Field(default=1e-8, gt=0)
@@ -184,12 +302,45 @@ class Training(Section):
     select: Literal["last", "average", "best"] | None = None
     """Weights to deliver; best: of the highest validation PSNR; null: average if `ema` is set, else last."""
 
+    @model_validator(mode="after")
+    def _each_epoch_has_a_step(self) -> Training:
+        if self.steps is not None and self.steps < self.epochs:
+            raise ValueError(
+                f"steps: {self.steps} is less than epochs: {self.epochs}; give as many steps or more, "
+                "or fewer epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit_each_other(self) -> Training:
+        if self.weight_decay is not None and self.optimiser != "adamw":
+            raise ValueError(
+                f"weight_decay: {self.weight_decay} needs optimiser: adamw, but optimiser is {self.optimiser}"
+            )
+        if self.schedule.warm_up and self.schedule.warm_up >= self.epochs:
+            raise ValueError(
+                f"schedule.warm_up: {self.schedule.warm_up} takes all epochs: {self.epochs}; allowed: fewer"
+            )
+        return self
+
+    @property
+    def epoch_steps(self) -> int | None:
+        """Steps of an epoch; None: as `repeat` and the number of images say."""
+        return None if self.steps is None else self.steps // self.epochs
+
+    @property
+    def spare_steps(self) -> int:
+        """Steps left over after the T epochs; they belong to the last one."""
+        return 0 if self.steps is None else self.steps % self.epochs
+
 
 class Network(Section):
     """What every network has besides its architecture."""
 
     label: str | None = None
     """Its name in tables; null: the key."""
+    start: dict[ScaleKey, Weights] = {}
+    """Weights that its runs start from, by scale, e.g. x4: {file: edsr_x4.pt}; else those of the seed."""
     training: dict[str, Any] = {}
     """Values of `training` that differ for this network."""
 
@@ -330,8 +481,8 @@ class Method(Section):
     """Its name in tables; null: the key."""
     sampling: Literal["uniform", "inverse", "alternating", "informative"]
     """What is sampled; alternating: uniform and inverse by turns; informative: SamplingAug's patches."""
-    loss: Literal["l1", "uncertainty"] = "l1"
-    """Training loss; uncertainty: UDN's two steps, with sampling: uniform."""
+    loss: PixelLoss | Literal["uncertainty"] | None = None
+    """Training loss; uncertainty: UDN's two steps, with sampling: uniform; null: as `training.loss` says."""
     class_split: Name = "default"
     """Which of `class_splits`, for inverse sampling."""
     patch_selection: Name = "default"
@@ -513,14 +664,22 @@ class Compute(Section):
     """Side of the tiles of inference in LR pixels; auto: the whole image while it fits."""
 
 
+def _results_folder(path: str) -> str:
+    if set("{}<>*") & set(path) or not path.isprintable():
+        raise ValueError(
+            f"{path!r} is not allowed; a folder's name without {{ }} < > * and control characters"
+        )
+    return str(user_path(path))
+
+
 class Config(Section):
     """The whole config."""
 
     scales: list[Scale] = Field(min_length=1)
-    """Scale factors: 2, 3, 4."""
+    """Scale factors: 2, 3, 4, 8."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """One training run for each; the tables give means and standard deviations."""
-    results: str = Field(default="results", min_length=1)
+    results: Annotated[str, AfterValidator(_results_folder)] = Field(default="results", min_length=1)
     """Folder of everything that is made. Give configs that share a checkout folders of their own."""
     archives: dict[Name, Archive] = {}
     """Files to download, by name."""

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 import requests
 import urllib3
 
-from bspa.system.files import flush
+from bspa.system.files import flush, user_path
 from bspa.system.progress import Progress
 
 log = logging.getLogger("bspa")
@@ -58,7 +58,7 @@ def fetch(
                 _download(url, part, resume=sha256 is not None, size=size)
             else:
                 local = url2pathname(urlsplit(url).path) if url.startswith("file:") else url
-                shutil.copyfile(Path(local).expanduser(), part)
+                shutil.copyfile(user_path(local), part)
             digest = _check(part, sha256, size)
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
             log.warning("%s: %s", url, error)

@@ -14,11 +14,13 @@ image and scale, since the HR file may differ between scales too.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bspa.data.sources import PhotoFile
 from bspa.system.files import atomic_path
 
 COLUMNS = ("id", "path", "width", "height", "sha256", "scale", "lr_path", "lr_sha256")
@@ -40,6 +42,30 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
         return manifest
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a manifest ({error}); delete it and run again") from error
+
+
+def locate(manifest: pd.DataFrame, files: Sequence[PhotoFile]) -> pd.DataFrame:
+    """Return the manifest with the paths where its photographs lie now.
+
+    Args:
+        manifest: of the photographs, wherever they lay then.
+        files: the same photographs, from `bspa.data.sources.list_files`.
+
+    Raises:
+        ValueError: a photograph is no longer there, or there are more.
+    """
+    now = {(file.id, file.scale): (str(file.path), str(file.lr_path or "")) for file in files}
+    then = [
+        (name, None if pd.isna(scale) else int(scale)) for name, scale in manifest[["id", "scale"]].to_numpy()
+    ]
+    if now.keys() != set(then):
+        different = ", ".join(sorted({name for name, _ in now.keys() ^ set(then)})[:4])
+        raise ValueError(
+            f"the photographs have changed since the manifest was made ({different}); delete the source's "
+            "manifest.csv and run again"
+        )
+    paths = pd.DataFrame([now[place] for place in then], columns=["path", "lr_path"], index=manifest.index)
+    return manifest.assign(path=paths["path"], lr_path=paths["lr_path"])
 
 
 def rows_for_scale(manifest: pd.DataFrame, scale: int) -> pd.DataFrame:

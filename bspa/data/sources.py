@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from bspa.system.files import user_path
 
 log = logging.getLogger("bspa")
 
@@ -58,8 +62,8 @@ def list_files(
         path: folder of the photographs. Subfolders count only where a pattern names them; files with a
             leading dot or without one of `PHOTO_SUFFIXES` are ignored. For ``folder``, as all that follow.
         hr: pattern of the names within the folder, such as ``*_HR.png``; None takes every photograph. ``*``
-            matches any part of a name, ``**/`` any subfolders. A final ``*`` matches the suffix too. The id
-            is what the stars match.
+            matches any part of a name, ``**/`` any subfolders, linked ones too. The suffix counts in any
+            case, and a final ``*`` matches it too. The id is what the stars match.
         lr: pattern of given LR files, paired with HR files by id; None if LR is to be made.
         scales: scales of the pairs. ``path``, ``hr`` and ``lr`` may hold ``{scale}``.
 
@@ -68,7 +72,7 @@ def list_files(
     """
     if kind == "builtin":
         return _list_builtin(photos)
-    folder = str(Path(path).expanduser())
+    folder = str(user_path(path))
     if lr is not None:
         return _list_pairs(folder, hr, lr, scales)
     for key, value in (("path", folder), ("hr", hr)):
@@ -113,6 +117,10 @@ def _list_pairs(folder: str, hr: str | None, lr: str, scales: Sequence[int]) -> 
     for scale in sorted(scales):
         place, *patterns = (text.replace("{scale}", str(scale)) for text in (folder, hr, lr))
         hr_files, lr_files = (_list_folder(Path(place), pattern) for pattern in patterns)
+        # Where both lie in one folder, *.png takes 0001x4.png for an HR file, too; LR of any scale is none.
+        for other in range(2, 17):
+            for name in _lr_among(hr_files, Path(place), lr.replace("{scale}", str(other))):
+                del hr_files[name]
         for name in sorted(hr_files.keys() | lr_files.keys()):
             if name not in lr_files:
                 problems.append(f"{hr_files[name]}: no LR file for it, {patterns[1]!r} with {name!r}")
@@ -124,11 +132,18 @@ def _list_pairs(folder: str, hr: str | None, lr: str, scales: Sequence[int]) -> 
     return sorted(pairs, key=lambda pair: pair.id)  # stable: of one id, the scales stay in order
 
 
+def _lr_among(hr_files: Mapping[str, Path], folder: Path, lr: str) -> list[str]:
+    """Return the ids of those HR files that are LR files of others."""
+    expression, found = _expression(lr), []
+    for name, file in hr_files.items():
+        inner = file.relative_to(folder)
+        if expression.fullmatch(inner.as_posix()) and _identify(inner, lr) in hr_files.keys() - {name}:
+            found.append(name)
+    return found
+
+
 def _list_folder(folder: Path, pattern: str) -> dict[str, Path]:
     """Return the photographs of a folder by id, sorted."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise ValueError(f"folder {folder} {what}")
     parts = Path(pattern).parts
     if "*" not in pattern or pattern.startswith("/") or ".." in parts:
         raise ValueError(f"pattern {pattern!r} must hold a * and stay within the folder {folder}")
@@ -137,28 +152,79 @@ def _list_folder(folder: Path, pattern: str) -> dict[str, Path]:
 
     by_id: defaultdict[str, list[str]] = defaultdict(list)
     others: Counter[str] = Counter()
-    for file in sorted(folder.glob(pattern.replace("[", "[[]").replace("?", "[?]"))):
+    for file, is_folder in sorted(_walk(folder, parts)):
         name = file.relative_to(folder)
-        if any(part.startswith(".") for part in name.parts):
-            continue
-        if file.suffix.lower() in PHOTO_SUFFIXES:
-            by_id[_identify(name, pattern)].append(str(file))
+        if is_folder or file.suffix.lower() not in PHOTO_SUFFIXES:
+            others["folder" if is_folder else _printable(file.suffix) or "bare name"] += 1
         else:
-            others["folder" if file.is_dir() else file.suffix or "bare name"] += 1
+            by_id[_identify(name, pattern)].append(str(file))
     ignored = ", ".join(f"{count} x {what}" for what, count in sorted(others.items()))
     accepted = f"accepted suffixes: {', '.join(PHOTO_SUFFIXES)}"
     if not by_id:
         named = f" named like {pattern!r}" if pattern != "*" else ""
-        deeper = "; to take those of subfolders, give a pattern: hr: '*/*'" if "folder" in others else ""
+        deeper = "; to take those of subfolders, give a pattern: hr: '**/*'" if "folder" in others else ""
         found = f"found {ignored or 'nothing'}; {accepted}{deeper}"
         raise ValueError(f"folder {folder} has no photographs{named}: {found}")
     if others.keys() - {"folder"}:
         log.info("folder %s: ignored %s; %s", folder, ignored, accepted)
+    odd = [ascii(file) for files in by_id.values() for file in files if _printable(file) != file]
+    refuse("files whose names are not UTF-8 or hold control characters; rename them", odd)
     same = [f"{name!r}: {', '.join(files)}" for name, files in by_id.items() if len(files) > 1]
     refuse(f"folder {folder}: files with the same id; rename or remove all but one", same)
-    odd = [ascii(file) for [file] in by_id.values() if file.encode(errors="ignore").decode() != file]
-    refuse("files whose names are not UTF-8; rename them", odd)
     return {name: Path(by_id[name][0]) for name in sorted(by_id)}
+
+
+def _walk(
+    folder: Path, parts: Sequence[str], above: frozenset[tuple[int, int]] = frozenset()
+) -> set[tuple[Path, bool]]:
+    """Find what matches the parts of a pattern, and whether it is a folder; no name begins with a dot.
+
+    Links are followed, but not in circles.
+    """
+    first, rest = parts[0], parts[1:]
+    try:
+        status = folder.stat()
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(f"folder {_printable(str(folder))} {_why_not(error)}") from None
+    this = status.st_dev, status.st_ino
+    if this in above:
+        return set()
+    found: set[tuple[Path, bool]] = set()
+    if first == "**":
+        found = _walk(folder, rest, above)
+        for entry in entries:
+            if _is_folder(entry):
+                found |= _walk(Path(entry), parts, above | {this})
+        return found
+    matches = _expression(first).fullmatch
+    for entry in entries:
+        if matches(entry.name) and not rest:
+            found.add((Path(entry), _is_folder(entry)))
+        elif matches(entry.name) and _is_folder(entry):
+            found |= _walk(Path(entry), rest, above)
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or where one may not look
+        return False
+
+
+def _why_not(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, NotADirectoryError):
+        return "is a file, not a folder"
+    return f"cannot be read ({error.strerror or error})"
+
+
+def _printable(text: str) -> str:
+    """Write what is not UTF-8, and control characters, as escapes."""
+    valid = text.encode(errors="backslashreplace").decode()
+    return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" else c for c in valid)
 
 
 def _identify(name: Path, pattern: str) -> str:
@@ -166,9 +232,18 @@ def _identify(name: Path, pattern: str) -> str:
     pattern, text = Path(pattern).as_posix(), name.as_posix()
     if pattern.endswith("*"):  # also stands for the suffix
         pattern, text = pattern.removesuffix(".*"), name.with_suffix("").as_posix()
-    stars = {"*": "([^/]*)", "**/": "((?:[^/]+/)*)"}
-    expression = "".join(stars.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*)", pattern))
-    match = re.fullmatch(expression, text, re.DOTALL)
+    match = _expression(pattern).fullmatch(text)
     assert match, f"{text!r} was found by {pattern!r}"
     pieces = [piece.strip("/").replace("/", "_") for piece in match.groups()]
     return "_".join(piece for piece in pieces if piece) or name.stem
+
+
+@functools.cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Translate a pattern; its groups are what the stars match. A photograph's suffix counts in any case."""
+    stem, dot, suffix = Path(pattern).as_posix().rpartition(".")
+    if dot + suffix.lower() not in PHOTO_SUFFIXES:
+        stem, suffix = Path(pattern).as_posix(), ""
+    stars = {"*": "([^/]*)", "**/": "((?:[^/]+/)*)"}
+    expression = "".join(stars.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*)", stem))
+    return re.compile(expression + (rf"\.(?i:{suffix})" if suffix else ""), re.DOTALL)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import logging
 import lzma
 import os
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 from bspa.system.files import atomic_folder
 
@@ -19,6 +23,11 @@ log = logging.getLogger("bspa")
 
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 """RuntimeError is that of `zipfile` for a password, and for a compression that it does not know."""
+
+
+_HEADERS = 4 << 20  # bytes of a member's headers
+_BLOCKS = 1024  # a plain header, and the rest of the last block
+_BUFFERS = 64 << 10  # what is read ahead
 
 
 def unpack(
@@ -35,7 +44,8 @@ def unpack(
         archive: file to unpack.
         folder: new folder; replaces one that is there.
         only: patterns of member names (`*` matches slashes too); None takes all.
-        max_bytes, max_members: the most that the archive may hold.
+        max_bytes, max_members: the most that the archive may hold; members that no pattern matches, and
+            headers, count too.
 
     Raises:
         ValueError: the archive exceeds a limit, is damaged or of another format, holds links, devices or
@@ -45,7 +55,7 @@ def unpack(
     unmatched = set(only or ())
     with atomic_folder(folder) as new:
         try:
-            for number, (name, size, extract) in enumerate(_members(archive, new), start=1):
+            for number, (name, size, extract) in enumerate(_members(archive, new, max_bytes), start=1):
                 total += size
                 if number > max_members or total > max_bytes:
                     limits = f"{max_bytes} bytes or {max_members} members"
@@ -65,7 +75,7 @@ def unpack(
 
 
 def _members(
-    archive: str | os.PathLike[str], folder: Path
+    archive: str | os.PathLike[str], folder: Path, max_bytes: int
 ) -> Iterator[tuple[str, int, Callable[[], object]]]:
     """Yield the name and the size of each member, and how to unpack it to ``folder``."""
     if zipfile.is_zipfile(archive):
@@ -73,9 +83,56 @@ def _members(
             for info in opened.infolist():
                 yield info.filename.removeprefix("./"), info.file_size, partial(opened.extract, info, folder)
     else:
-        with tarfile.open(archive, "r|*") as stream:
+        bounded = _Bounded(_open_tar(archive), max_bytes)
+        content: Any = bounded  # tarfile asks for no more than `read`
+        with contextlib.closing(bounded), tarfile.open(fileobj=content, mode="r|") as stream:
             for member in stream:
                 if member.issym() or member.islnk():
                     raise ValueError(f"{archive}: {member.name!r} is a link, not a plain file")
+                bounded.expect(member.size)
                 extract = partial(stream.extract, member, folder, filter="data")
                 yield member.name.removeprefix("./"), member.size, extract
+
+
+def _open_tar(archive: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a tar archive, to be decompressed piece by piece: `tarfile` keeps all that 10 kB expand to."""
+    with Path(archive).open("rb") as file:
+        start = file.read(6)
+    kinds: dict[bytes, Any] = {
+        b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open, b"]\0\0": lzma.open,
+    }  # fmt: skip
+    opener = next((opener for mark, opener in kinds.items() if start.startswith(mark)), open)
+    opened: IO[bytes] = opener(archive, "rb")
+    return opened
+
+
+class _Bounded:
+    """A tar archive's content, of which no more is read than its members are said to hold, and their headers.
+
+    `tarfile` reads a header of any length into memory.
+    """
+
+    def __init__(self, content: IO[bytes], most: int):
+        self._content = content
+        self._most = most  # bytes of all members and headers
+        self._plain = _BUFFERS  # bytes of plain headers, and what is read ahead, which do not count
+        self._read = 0
+        self._allowed = _HEADERS
+
+    def expect(self, size: int) -> None:
+        """Allow a member of ``size`` bytes, and the headers of the next."""
+        self._plain += _BLOCKS
+        self._allowed = self._read + size + _BLOCKS + _HEADERS
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._content.read(size)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise tarfile.ReadError(str(error)) from error
+        self._read += len(data)
+        if self._read > min(self._allowed, self._most + self._plain):
+            raise tarfile.ReadError(f"more than {self._most} bytes, or headers of more than {_HEADERS}")
+        return data
+
+    def close(self) -> None:
+        self._content.close()

@@ -25,6 +25,9 @@ PANELS = {
 }
 """Losses that do not compare with one another, by phase; that of `uncertainty` may be negative: not drawn."""
 
+OTHER_LOSSES = {"charbonnier": "Charbonnier", "mse": "MSE", "l1_frequency": "L1 and frequency"}
+"""What stands for L1 in panels of their own, whose name has the loss after the phase."""
+
 # The curves are running means over this part of a run's epochs.
 SMOOTHED = 1 / 40
 
@@ -70,7 +73,8 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
     models = list(dict.fromkeys(run.model for run in runs))
     methods = list(dict.fromkeys(run.method for run in runs))
     drawn = {phase for run in runs for phase in run.curve["phase"]}
-    phases = [phase for phase in PANELS if phase in drawn] or ["uniform"]
+    every = [*PANELS, *(f"{phase} {loss}" for loss in OTHER_LOSSES for phase in PANELS)]
+    phases = [phase for phase in every if phase in drawn] or ["uniform"]
     width = 2 * (round(SMOOTHED * max(len(run.curve) for run in runs)) // 2) + 1
     inches = COLUMN_INCHES if len(models) == 1 else PAGE_INCHES
     legend_columns = max(1, int(inches / (0.5 + 0.055 * max(map(len, methods)))))
@@ -82,7 +86,8 @@ def figure_training(runs: Sequence[Run], *, label: str) -> Figure:
         for axes, model in zip(grid[0], models, strict=True):
             axes.set_title(model)
         for row, phase in zip(grid, phases, strict=True):
-            row[0].set_ylabel(f"{PANELS[phase]}\n(log scale)")
+            name, _, loss = phase.partition(" ")
+            row[0].set_ylabel(f"{PANELS[name].replace('L1', OTHER_LOSSES.get(loss, 'L1'))}\n(log scale)")
             settled = []
             for run in runs:
                 axes = row[models.index(run.model)]

@@ -17,7 +17,7 @@ class FSRCNN(Network):
     Every convolution but the last is followed by a PReLU with one parameter; 24,518 parameters at each scale.
 
     Args:
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         d, s, m: as above.
         value_range: largest value of the colours inside the network, 1 or 255.
         initial: initial weights; ``he``: He et al. 2015 for PReLUs, and N(0, 0.001^2) for the deconvolution

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -35,24 +35,30 @@ GLOBAL_OVERLAP = 32
 Tile = int | Literal["auto"] | None
 
 
+LEVELS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+"""Samples of an image -> the value of white."""
+
+Pixels = TypeVar("Pixels", np.uint8, np.uint16)
+
+
 def super_resolve(
     model: nn.Module,
-    image: NDArray[np.uint8],
+    image: NDArray[Pixels],
     *,
     device: torch.device | str | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     tile: Tile = "auto",
     overlap: int | None = None,
-) -> NDArray[np.uint8]:
+) -> NDArray[Pixels]:
     """Super-resolve an image.
 
-    The output is clipped to [0, 1] and rounded to 255 levels, halves to even, as in BasicSR and EDSR. Without
-    ``autocast`` all arithmetic is float32, also on a GPU (TF32 is off).
+    The output is clipped to [0, 1] and rounded once to the levels of the input's samples, halves to even, as
+    in BasicSR and EDSR. Without ``autocast`` all arithmetic is float32, also on a GPU (TF32 is off).
 
     Args:
         model: maps float RGB (n, 3, h, w) in [0, 1] to (n, 3, s h, s w); its ``scale`` is s. It is moved to
             ``device`` and the channels-last format, and put in evaluation mode.
-        image: RGB (h, w, 3) uint8.
+        image: RGB (h, w, 3) uint8 or uint16.
         device: where to compute; None: where the model is.
         autocast: makes the context of reduced precision to compute in.
         tile: largest side of a tile in LR pixels, without overlap; None: the whole image at once; "auto":
@@ -62,28 +68,31 @@ def super_resolve(
             a warning where it depends on all of them.
 
     Returns:
-        RGB (s h, s w, 3) uint8.
+        RGB (s h, s w, 3) of the samples of ``image``.
 
     Raises:
-        ValueError: ``image`` is not RGB uint8, ``tile`` or ``overlap`` is not allowed, or the model's output
-            has another size or is not finite.
+        ValueError: ``image`` is not RGB uint8 or uint16, ``tile`` or ``overlap`` is not allowed, or the
+            model's output has another size or is not finite.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"image: {image.dtype} of shape {image.shape}; allowed: uint8 of shape (h, w, 3)")
+    if image.dtype not in LEVELS or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        allowed = "uint8 or uint16 of shape (h, w, 3)"
+        raise ValueError(f"image: {image.dtype} of shape {image.shape}; allowed: {allowed}")
+    levels = LEVELS[image.dtype]
+    store = torch.uint8 if levels == 255 else torch.int32
     scale = int(model.scale)  # type: ignore[arg-type]
     where = next(model.parameters()).device if device is None else torch.device(device)
     model = place_model(model, where).eval()
     height, width = image.shape[:2]
     tile, overlap = _plan_tiles(model, height, width, scale, tile, overlap)
-    sr = np.empty((height * scale, width * scale, 3), np.uint8)
+    sr = np.empty((height * scale, width * scale, 3), image.dtype)
     for (rows, seen_rows), (columns, seen_columns) in itertools.product(
         spans(height, tile, overlap), spans(width, tile, overlap)
     ):
         with torch.inference_mode(), autocast():
             y = _forward(model, image[seen_rows, seen_columns], scale, where)
         y = y[:, _enlarged(rows, seen_rows.start, scale), _enlarged(columns, seen_columns.start, scale)]
-        levels = y.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
-        sr[_enlarged(rows, 0, scale), _enlarged(columns, 0, scale)] = levels.cpu().numpy()
+        rounded = y.clamp(0, 1).mul(levels).round().to(store).permute(1, 2, 0)
+        sr[_enlarged(rows, 0, scale), _enlarged(columns, 0, scale)] = rounded.cpu().numpy()
     return sr
 
 
@@ -142,10 +151,15 @@ def _warn_once(network: str, overlap: int, radius: int | None) -> None:
     )
 
 
-def _forward(model: nn.Module, lr: NDArray[np.uint8], scale: int, device: torch.device) -> Tensor:
-    """Map (h, w, 3) uint8 to (3, s h, s w) float32."""
+def _forward(
+    model: nn.Module, lr: NDArray[np.uint8] | NDArray[np.uint16], scale: int, device: torch.device
+) -> Tensor:
+    """Map (h, w, 3) to (3, s h, s w) float32."""
     # Copied because the pixels may be mapped read-only; (h, w, channels) is torch's channels-last layout.
-    x = torch.from_numpy(np.array(lr)).to(device).permute(2, 0, 1)[None].float() / 255
+    pixels = (
+        np.array(lr) if lr.dtype == np.uint8 else lr.astype(np.float32)
+    )  # torch has few uint16 operations
+    x = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / LEVELS[lr.dtype]
     cudnn = torch.backends.cudnn
     with cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False):
         y = model(x)

@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-SCALES = (2, 3, 4)
-SHUFFLES = {2: [2], 3: [3], 4: [2, 2]}  # factors of the pixel shuffles for a scale
+SCALES = (2, 3, 4, 8)
+SHUFFLES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}  # factors of the pixel shuffles for a scale
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 Module = TypeVar("Module", bound=nn.Module)

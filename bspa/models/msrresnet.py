@@ -22,9 +22,12 @@ class MSRResNet(Network):
         step = SHUFFLES[scale][0]
         self.upconv1 = conv3x3(channels, channels * step**2)
         self.shuffle1 = nn.PixelShuffle(step)
-        if scale == 4:
+        if scale >= 4:
             self.upconv2 = conv3x3(channels, channels * step**2)
             self.shuffle2 = nn.PixelShuffle(step)
+        if scale == 8:
+            self.upconv3 = conv3x3(channels, channels * step**2)
+            self.shuffle3 = nn.PixelShuffle(step)
         self.conv_hr = conv3x3(channels, channels)
         self.conv_last = ExactConv2d(channels, 3, 3, padding=1)
         self.lrelu = nn.LeakyReLU(0.1, inplace=True)
@@ -42,8 +45,10 @@ class MSRResNet(Network):
     def upscale(self, features: Tensor, x: Tensor) -> Tensor:
         """Upsample the features and add the bilinearly upsampled ``x``."""
         y = self.lrelu(self.shuffle1(self.upconv1(features)))
-        if self.scale == 4:
+        if self.scale >= 4:
             y = self.lrelu(self.shuffle2(self.upconv2(y)))
+        if self.scale == 8:
+            y = self.lrelu(self.shuffle3(self.upconv3(y)))
         y = self.conv_last(self.lrelu(self.conv_hr(y)))
         return y + functional.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
 

@@ -22,13 +22,17 @@ ARCHITECTURES: dict[str, type[Network]] = {
     "rcan": RCAN,
 }
 
+TAIL = ("tail.0.0.weight", "tail.0.2.weight", "tail.0.4.weight")
 MARKS = {
     "FSRCNN": ("head_conv.0.weight",),
-    "MSRResNet": ("conv_first.weight", "upconv1.weight", "upconv2.weight"),
-    "RCAN": ("body.0.body.0.body.3.conv_du.0.weight", "tail.0.0.weight", "tail.0.2.weight"),
-    "EDSR": ("head.0.weight", "tail.0.0.weight", "tail.0.2.weight"),
+    "MSRResNet": ("conv_first.weight", "upconv1.weight", "upconv2.weight", "upconv3.weight"),
+    "RCAN": ("body.0.body.0.body.3.conv_du.0.weight", *TAIL),
+    "EDSR": ("head.0.weight", *TAIL),
 }
-"""For each network a weight that those after it lack, and its upsampling convolutions; the second at x4."""
+"""For each network a weight that those after it lack, and upsampling convolutions; two at x4, three at x8."""
+
+LEAST_STEPS = {"edsr": 400, "fsrcnn": 10_000, "msrresnet": 300, "rcan": 400}
+"""Below so many optimiser steps a network seldom beats bicubic interpolation: see docs/photographs.md."""
 
 
 def build(arch: str, scale: int, **options: int | float | str) -> Network:
@@ -36,7 +40,7 @@ def build(arch: str, scale: int, **options: int | float | str) -> Network:
 
     Args:
         arch: a name in `ARCHITECTURES`.
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         options: keyword arguments of the architecture's class.
 
     Returns:
@@ -75,7 +79,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
             shapes = [state_dict[layer].shape for layer in upsampling if layer in state_dict]
             if not shapes or len(shapes[0]) != 4:
                 return name
-            return f"{name}(scale={4 if len(shapes) == 2 else math.isqrt(shapes[0][0] // shapes[0][1])})"
+            return f"{name}(scale={math.isqrt(shapes[0][0] // shapes[0][1]) ** len(shapes)})"
     return None
 
 

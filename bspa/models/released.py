@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
 
-from bspa.models.weights import load_weights, some
+from bspa.data.fetch import fetch
+from bspa.models.registry import build
+from bspa.models.weights import FORMAT, load_into, load_weights, save_network, some
+from bspa.system.files import is_address
+
+log = logging.getLogger("bspa")
 
 PICKLES = (".pth", ".pt", ".pkl")
 
@@ -40,6 +48,61 @@ def load_released(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors, metadata
+
+
+def import_network(
+    file: str,
+    target: str | os.PathLike[str],
+    *,
+    sha256: str | None,
+    arch: str,
+    scale: int,
+    options: Mapping[str, int | float | str],
+    key: str,
+    setting: str,
+) -> None:
+    """Write the weights in ``file`` as a network of ours, after a strict load into it.
+
+    Args:
+        file: a path or an address of weights that `load_released` reads.
+        target: the file to write; see `bspa.models.weights.save_network`.
+        sha256: digest of ``file``; None: not checked, and the log says what it is.
+        arch, scale, options: the network.
+        key: of the product.
+        setting: the config's key of ``file``, for messages.
+
+    Raises:
+        OSError: the file cannot be fetched, or has another digest.
+        ValueError: it holds no weights, or those of another network or scale; the message names ``file``.
+    """
+    # The suffix tells the format; an address may end in ?download=1.
+    suffix = PurePosixPath(urlsplit(file).path if is_address(file) else file).suffix
+    local = Path(target).with_name(f".given_{Path(target).stem}{suffix}")
+    digest = fetch([file], local, sha256=sha256)
+    if sha256 is None:
+        log.info("to pin this file, set %s.sha256: %s", setting, digest)
+    try:
+        tensors, metadata = load_released(local)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(local), file)) from error
+    finally:
+        local.unlink(missing_ok=True)
+    model = build(arch, scale, **options)
+    load_into(model, tensors, path=file, metadata=metadata)
+    _check_options(file, metadata, options)
+    save_network(
+        target, model.state_dict(), arch=arch, scale=scale, options=options, key=key, sha256_of_source=digest
+    )
+
+
+def _check_options(file: str, metadata: Mapping[str, str], options: Mapping[str, int | float | str]) -> None:
+    """Refuse weights of ours that were trained in another form of a network with the same shapes."""
+    theirs = json.loads(metadata["options"]) if metadata.get("format") == FORMAT else {}
+    for name, value in theirs.items():
+        if name != "initial" and options.get(name, value) != value:
+            raise ValueError(
+                f"{file}: these weights are of a network with {name}: {value}; this one has {options[name]}"
+            )
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

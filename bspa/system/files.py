@@ -48,6 +48,23 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         folder.rename(path)
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path as a user writes it in the config: a leading ``~`` is a home folder, all else is literal.
+
+    Raises:
+        ValueError: there is no home folder of that name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{os.fspath(path)!r}: no such home folder (a name may begin with ./~)") from None
+
+
+def is_address(file: str) -> bool:
+    """Whether a file of the config is to be fetched from an address."""
+    return "://" in file
+
+
 def flush(path: Path) -> None:
     """Wait until the content of a file is on the disk."""
     with path.open("rb+") as file:

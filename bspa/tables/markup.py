@@ -14,7 +14,7 @@ import pandas as pd
 from tabulate import SEPARATING_LINE, tabulate
 
 from bspa.metrics.catalogue import METRICS
-from bspa.tables.table import BICUBIC, COLUMN, ROW, Table, costs_of
+from bspa.tables.table import BICUBIC, COLUMN, ROW, Table, below_bicubic, costs_of
 
 NAMES = ("Scale", "Model", "Method")
 COST_TITLES = {
@@ -262,6 +262,7 @@ def _plain_notes(table: Table) -> Iterator[str]:
     for convention in dict.fromkeys(METRICS[metric].convention for metric in table.metrics):
         yield f"{convention}."
     yield from _missing_notes(table)
+    yield from brief_notes(table)
     if len(table.seeds) > 1:
         seeds = ", ".join(map(str, table.seeds))
         yield f"Means over images, then over seeds {seeds}; after ± the standard deviation over seeds."
@@ -325,6 +326,19 @@ def _gain_notes(table: Table) -> Iterator[str]:
         yield (
             f"With {seeds} seeds, this design finds true differences of these sizes in 4 of 5 cases (paired "
             f"t-test over seeds, 5 % level, one comparison): {'; '.join(found)}."
+        )
+
+
+def brief_notes(table: Table) -> Iterator[str]:
+    """Which networks do worse than no network."""
+    below = [
+        f"{model} ×{scale} on {benchmark} ({', '.join(methods)})"
+        for (scale, model, benchmark), methods in below_bicubic(table).items()
+    ]
+    if below:
+        yield (
+            f"PSNR is below that of bicubic interpolation for {'; '.join(below)}: trained too briefly, or "
+            "from unsuitable photographs or settings, so these rows do not tell methods apart."
         )
 
 

@@ -176,6 +176,25 @@ def to_frame(table: Table) -> pd.DataFrame:
     return pd.concat([table.rows[[*ROW, *costs_of(table)]], scores], axis="columns")
 
 
+def below_bicubic(table: Table) -> dict[tuple[int, str, str], list[str]]:
+    """List the methods whose PSNR is below that of bicubic interpolation, by their labels.
+
+    Returns:
+        (scale, label of the network, benchmark) -> labels of the methods, in the order of the rows.
+    """
+    found: dict[tuple[int, str, str], list[str]] = {}
+    if "psnr" not in table.metrics:
+        return found
+    means = table.cells["mean"].xs("psnr", level="metric")
+    for _, row in table.rows[table.rows["model"] != BICUBIC].iterrows():
+        for benchmark in table.benchmarks:
+            bicubic = means.get((row["scale"], BICUBIC, BICUBIC, benchmark), -math.inf)
+            if means[(*row[ROW], benchmark)] < bicubic:
+                place = row["scale"], row["model_label"], benchmark
+                found.setdefault(place, []).append(row["method_label"])
+    return found
+
+
 def costs_of(table: Table) -> list[str]:
     """Return the `COSTS` that the table shows: the seconds of attribution only if there are any."""
     return COSTS if table.rows["attribution_seconds"].any() else COSTS[:-1]

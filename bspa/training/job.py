@@ -8,6 +8,8 @@ from pathlib import Path
 
 from bspa.data.packed import PackedImages
 from bspa.models.precision import choose_precision
+from bspa.models.registry import LEAST_STEPS
+from bspa.models.weights import load_into, load_weights
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.progress import duration
 from bspa.training.checkpoint import identify, open_checkpoints
@@ -15,9 +17,10 @@ from bspa.training.costs import device_seconds
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.masks import load_masks
-from bspa.training.registry import OBJECTIVES, SAMPLERS, open_validation
+from bspa.training.registry import OBJECTIVES, SAMPLERS, Previews, open_validation
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Schedule, Stage
+from bspa.training.task import Validate
 
 log = logging.getLogger("bspa")
 
@@ -28,6 +31,7 @@ def run_stage(
     packed: str,
     source: str | None = None,
     previous: str | None = None,
+    start: str | None = None,
     mask: str | None = None,
     snapshot: str,
     journal: str,
@@ -37,6 +41,7 @@ def run_stage(
     threads: int,
     save_every_seconds: float,
     validation: str | None = None,
+    previews: int = 0,
     matched: str | None = None,
     spent: Sequence[str] = (),
 ) -> None:
@@ -47,18 +52,20 @@ def run_stage(
         packed: the training images; their number sets the steps of an epoch, whatever the sampling.
         source: class shards for inverse sampling, a selection for informative sampling; else None.
         previous: the snapshot that the stage starts from; None at the start of a run.
+        start: given weights that the run starts from; None: those of the seed.
         mask: the attribution whose mask holds; None to freeze nothing.
         snapshot, journal: to write.
         key: of the product, stored in the snapshot.
         device, jobs_per_gpu, threads, save_every_seconds: as in the section ``compute`` of the config.
         validation: the packed images of the validation curve, or None.
+        previews: pictures at each of its points, in the folder ``previews`` of the run.
         matched: summary of the run whose device seconds this run is to take at least; None: no such run.
         spent: journals and summaries of what this run did before, for the device seconds already taken.
     """
     use_threads(threads)
     torch_device = choose_device(device, jobs_per_gpu)
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
-    inputs = [file for file in (packed, source, previous, mask, validation, matched) if file]
+    inputs = [file for file in (packed, source, previous, start, mask, validation, matched) if file]
     identity = identify(key, precision.name, inputs)
     with open_checkpoints(snapshot, identity) as checkpoints:
         # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
@@ -70,8 +77,20 @@ def run_stage(
         images = PackedImages(packed)
         initial = load_snapshot(previous)[0] if previous else None
         first_step = initial.optimiser_steps if initial else 0
+        schedule = Schedule(stage=stage, images=len(images))
+        if not previous and not start:
+            _warn_if_brief(schedule)
+        task = OBJECTIVES[stage.objective](stage, initial, torch_device)
+        if start:
+            load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
+        measure: Validate | None = None
+        if validation:
+            measure = opened = open_validation(validation, stage.validate_images)
+            if previews:
+                folder = Path(snapshot).parents[1] / "previews"
+                measure = Previews(validate=opened, images=opened.images, count=previews, folder=folder)
         end = train_stage(
-            OBJECTIVES[stage.objective](stage, initial, torch_device),
+            task,
             SAMPLERS[stage.sampling](
                 images,
                 source,
@@ -80,13 +99,13 @@ def run_stage(
                 seed=stage.seed,
                 shuffle_from=first_step if stage.image_order == "shuffled" else None,
             ),
-            Schedule(stage=stage, images=len(images)),
+            schedule,
             masks=load_masks(mask) if mask else {},
             precision=precision,
             device=torch_device,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
-            validation=open_validation(validation, stage.validate_images) if validation else None,
+            validation=measure,
             least_seconds=device_seconds([matched]) - device_seconds(spent) if matched else 0.0,
         )
         header = {"key": key, "identity": identity, "precision": precision.name, "device": torch_device.type}
@@ -96,3 +115,16 @@ def run_stage(
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
+
+
+def _warn_if_brief(schedule: Schedule) -> None:
+    """Say in the log of a run's first stage that the run is too short to learn much."""
+    stage = schedule.stage
+    steps = max(schedule.steps, stage.total_epochs * schedule.steps_per_epoch)
+    least = LEAST_STEPS.get(stage.arch, 0)
+    if steps < least:
+        log.warning(
+            "a run of %d steps is brief: below some %d, %s seldom beats bicubic interpolation, and colours "
+            "are wrong; raise training.steps, or start from given weights (models.NAME.start)",
+            *(steps, least, stage.arch),
+        )

@@ -126,7 +126,9 @@ class StageState:
         latest = checkpoint.snapshot if checkpoint else task.initial
         self._schedule, self._checkpoints = schedule, checkpoints
         self.model = place_model(task.model, device).train()
-        self.adam = Adam(self.model, betas=stage.betas, epsilon=stage.epsilon)
+        self.adam = Adam(
+            self.model, betas=stage.betas, epsilon=stage.epsilon, weight_decay=stage.weight_decay
+        )
         if latest:
             load_into(self.model, latest.weights, path=latest.path)
         if latest and (checkpoint or not stage.fresh_optimiser):

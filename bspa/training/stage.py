@@ -18,10 +18,16 @@ PHASES = {
     "uncertainty": ("uniform", "uncertainty"),
     "weighted": ("uniform", "weighted"),
 }
-"""Phase -> sampling and objective; ``informative`` is of SamplingAug, the last two are of UDN."""
+"""Phase -> sampling and objective; ``informative`` is of SamplingAug, the last two are of UDN.
+
+``l1`` may be another loss of output and HR.
+"""
 
 OBJECTIVE_MODULES = {
     "l1": "bspa.training.losses",
+    "charbonnier": "bspa.training.charbonnier",
+    "mse": "bspa.training.mse",
+    "l1_frequency": "bspa.training.l1_frequency",
     "uncertainty": "bspa.training.uncertainty",
     "weighted": "bspa.training.uncertainty",
 }
@@ -39,17 +45,29 @@ class Job:
     seed: int
     """Of the initial weights and of the samples."""
     objective: str
-    """What a stage minimises, and what an importance is about (``l1`` only): a key of `OBJECTIVE_MODULES`."""
+    """What a stage minimises, and what an importance is about: a key of `OBJECTIVE_MODULES`.
+
+    An importance is about a loss of output and HR: one of `bspa.training.registry.LOSSES`.
+    """
     patch: int
     """Side of an HR patch in pixels."""
     batch: int
     """Patches in a batch (16 in Section 4.1)."""
-    repeat: int
-    """Passes over the training images in an epoch."""
+    repeat: int | None
+    """Passes over the training images in an epoch; None with `epoch_steps`."""
+    epoch_steps: int | None
+    """Steps of an epoch, whatever the number of training images; None: as `repeat` says."""
     image_order: str
     """How uniform and informative samples choose images: ``independent`` draws, or ``shuffled`` passes."""
     total_epochs: int
     """T of the run (400 in Section 4.1). A run that is made longer keeps the learning rate of epoch T."""
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the batches of an epoch over ``images`` training images."""
+        if self.epoch_steps is not None:
+            return self.epoch_steps
+        assert self.repeat is not None
+        return math.ceil(images * self.repeat / self.batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,12 +79,23 @@ class Stage(Job):
     sampling: str
     """What a batch holds: the name of a module in `bspa.sampling`."""
     learning_rate: float
-    """At epoch 0 (2e-4 in Section 4.1)."""
-    halve_every: int
-    """Epochs between two halvings of the learning rate (200 in Section 4.1)."""
+    """Before any decay (2e-4 in Section 4.1)."""
+    decay: str
+    """How the learning rate falls: ``step``, ``multistep`` or ``cosine``."""
+    halve_every: int | None
+    """Of ``step``: epochs between two halvings (200 in Section 4.1)."""
+    milestones: Sequence[int]
+    """Of ``multistep``: epochs after which the rate is multiplied by `gamma`."""
+    gamma: float | None
+    final_rate: float | None
+    """Of ``cosine``: the learning rate at epoch T."""
+    warm_up: int
+    """Epochs over which the learning rate rises linearly from zero."""
     betas: Sequence[float]
     epsilon: float
     """Adam's, as `betas`."""
+    weight_decay: float
+    """AdamW's, decoupled from the gradients; 0: Adam."""
     ema: float | None
     """Decay of the moving average of the weights in a step; None: no average."""
     precision: str
@@ -102,7 +131,7 @@ class Schedule:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch (50 in Section 4.1)."""
-        return math.ceil(self.images * self.stage.repeat / self.stage.batch)
+        return self.stage.steps_per_epoch(self.images)
 
     @property
     def steps(self) -> int:
@@ -122,8 +151,28 @@ class Schedule:
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of ``step``."""
-        epoch = min(self.epoch(step), self.stage.total_epochs - 1)
-        return self.stage.learning_rate * 0.5 ** (epoch // self.stage.halve_every)
+        rate, warm_up = self._decayed_rate(step), self.stage.warm_up
+        return rate * min(1.0, self._epochs_before(step + 1) / warm_up) if warm_up else rate
+
+    def _decayed_rate(self, step: int) -> float:
+        stage = self.stage
+        epoch = min(self.epoch(step), stage.total_epochs - 1)
+        if stage.decay == "cosine":
+            assert stage.final_rate is not None
+            share = (self._epochs_before(step) - stage.warm_up) / (stage.total_epochs - stage.warm_up)
+            height = (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
+            return stage.final_rate + (stage.learning_rate - stage.final_rate) * height
+        if stage.decay == "multistep":
+            assert stage.gamma is not None
+            return stage.learning_rate * stage.gamma ** sum(epoch >= after for after in stage.milestones)
+        assert stage.halve_every is not None
+        return stage.learning_rate * 0.5 ** (epoch // stage.halve_every)
+
+    def _epochs_before(self, step: int) -> float:
+        """Return the epochs that the run has counted before ``step``, with their parts."""
+        if self.stage.stretch_schedule:
+            return step * self.stage.total_epochs / self.steps
+        return self.stage.first_epoch + (step / self.steps_per_epoch if self.stage.counts else 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +203,7 @@ class Attribution(Job):
 
     def batch_count(self, images: int) -> int:
         """Return the number of batches for ``images`` training images."""
-        return math.ceil(images * self.repeat / self.batch) if self.batches == "epoch" else self.batches
+        return self.steps_per_epoch(images) if self.batches == "epoch" else self.batches
 
     def gradient_count(self, images: int) -> int:
         """Return the number of gradients of a batch that it computes, for ``images`` training images."""

@@ -37,6 +37,9 @@ class Task:
     """Name of the model's part that is the network to deliver; empty: the whole model."""
 
 
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
+"""(SR, HR), both (n, 3, s h, s w), HR in float32 -> loss; it depends on nothing else."""
+
 PrepareTask = Callable[[Stage, Snapshot | None, torch.device], Task]
 """(stage, last snapshot of the run or None, device of helper networks) -> task."""
 
@@ -46,3 +49,20 @@ def build_seeded(arch: str, scale: int, options: Mapping[str, int | float | str]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(arch, scale, **options)
+
+
+def pixel_objective(loss: PixelLoss) -> Objective:
+    """Return the objective that measures ``loss`` between the output of a batch and HR."""
+
+    def objective(model: nn.Module, lr: Tensor, hr: Tensor, precision: Precision) -> Tensor:
+        with precision.autocast():
+            output = model(lr)
+        return loss(output, hr)
+
+    return objective
+
+
+def pixel_task(objective: Objective, stage: Stage, initial: Snapshot | None) -> Task:
+    """Train the network alone, from ``initial`` or from the seed's weights."""
+    model = build_seeded(stage.arch, stage.scale, stage.options, stage.seed)
+    return Task(model=model, objective=objective, initial=initial)

@@ -108,6 +108,12 @@ def test_every_product_stands_after_what_it_needs(plan_of: PlanOf) -> None:
         ({"models": {"tiny_edsr": {"training": {"validation": {"every": 2}}}}}, "train_"),
         ({"models": {"tiny_edsr": {"training": {"select": "best"}}}}, "deliver_weights"),
         ({"tables": {"edsr": {"weights": "best"}}}, "table"),
+        ({"training": {"steps": 60}}, "train_"),
+        ({"training": {"loss": "charbonnier"}}, "train_"),
+        ({"training": {"optimiser": "adamw"}}, "train_"),
+        ({"training": {"schedule": {"kind": "cosine"}}}, "train_"),
+        ({"training": {"schedule": {"warm_up": 1}}}, "train_"),
+        ({"models": {"tiny_edsr": {"training": {"steps": 60}}}}, "train_"),
         ({"reference": {"seed": 3}}, "train_reference"),
         ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
         ({"reference": {"border": "scale"}}, "score_difficulty"),
@@ -138,10 +144,47 @@ def test_a_setting_changes_what_it_decides_and_everything_behind_it(
         {},
         {"compute": {"device": "cuda", "threads": 7, "save_every_seconds": 3.0}},
         {"results": "elsewhere"},
+        {"models": {"tiny_edsr": {"training": {"validation": {"previews": 3}}}}},
     ],
 )
 def test_where_it_computes_does_not_matter(plan_of: PlanOf, change: Change) -> None:
     assert changed_paths(plan_of({}), plan_of(change)) == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [
+        ({"schedule": {"kind": "cosine"}}, {"halve_every": 7, "schedule": {"gamma": 0.3}}),
+        ({"schedule": {"kind": "multistep", "milestones": [1]}}, {"halve_every": 7}),
+        ({}, {"schedule": {"gamma": 0.3, "final": 1.0e-6}}),
+        ({"optimiser": "adamw"}, {"weight_decay": 0.01}),  # the default
+    ],
+    ids=str,
+)
+def test_what_a_stage_does_not_use_changes_nothing(plan_of: PlanOf, given: Change, unused: Change) -> None:
+    both = copy.deepcopy(given)
+    update_config(both, unused)
+    assert changed_paths(plan_of({"training": given}), plan_of({"training": both})) == set()
+
+
+def test_a_recipes_own_loss_goes_before_that_of_the_training(plan_of: PlanOf) -> None:
+    plan = plan_of({"training": {"loss": "charbonnier"}, "methods": {"bspa": {"loss": "mse"}}})
+
+    def objectives(method: str) -> set[str]:
+        return {made.settings["objective"] for made in plan.chain(Run("tiny", 4, method, 0)).values()}
+
+    assert objectives("baseline") == objectives("sampling_aug") == {"charbonnier"}
+    assert objectives("bspa") == {"mse"}  # attributions, too
+    assert objectives("udn") == {"uncertainty", "weighted"}
+    assert plan.train_reference(4).settings["objective"] == "charbonnier"
+    phases = {run["method"]: set(run["phases"]) for run in plan.figure_training().settings["runs"]}
+    assert phases["baseline"] == {"uniform charbonnier"}
+    assert phases["BSPA"] == {"uniform mse", "inverse mse"}
+
+
+def test_a_budget_in_steps_takes_the_place_of_repeat(plan_of: PlanOf) -> None:
+    given = {"training": {"steps": 60}}
+    assert changed_paths(plan_of(given), plan_of({"training": {"steps": 60, "repeat": 3}})) == set()
 
 
 def test_a_new_benchmark_leaves_what_is_trained_alone(plan_of: PlanOf) -> None:
@@ -151,6 +194,33 @@ def test_a_new_benchmark_leaves_what_is_trained_alone(plan_of: PlanOf) -> None:
     changed = changed_paths(plan_of({}), after)
     assert changed
     assert {after.products()[path].rule for path in changed} <= {"table", "check_data", "figure_6"}
+
+
+STEPS = [{"blur": {"sigma": [0.2, 2.0]}}, {"jpeg": {"quality": [30, 95]}}]
+
+
+def degraded_sources(plan: Plan) -> set[str]:
+    packed = {path: product for path, product in plan.products().items() if product.rule == "pack_images"}
+    return {Path(path).parent.name for path, product in packed.items() if product.settings["degraded"]}
+
+
+def test_degradation_reaches_training_and_validation_but_not_benchmarks(plan_of: PlanOf) -> None:
+    plan = plan_of({})
+    data = plan.config.data
+    assert degraded_sources(plan) == set()
+    learned = {data.train, *plan.validation_sources} - set(data.benchmarks)
+    assert plan.validation_sources
+    assert degraded_sources(plan_of({"data": {"degradation": STEPS}})) == learned
+    everywhere = plan_of({"data": {"degradation": STEPS, "degrade_benchmarks": True}})
+    assert degraded_sources(everywhere) == learned | set(data.benchmarks)
+    # The seed counts only where something is drawn from it.
+    assert changed_paths(plan, plan_of({"data": {"degradation_seed": 5}})) == set()
+    changed = changed_paths(
+        plan_of({"data": {"degradation": STEPS}}),
+        plan_of({"data": {"degradation": STEPS, "degradation_seed": 5}}),
+    )
+    repacked = [path for path in changed if path.startswith("data/")]
+    assert {Path(path).parent.name for path in repacked} == learned
 
 
 # ---- the user's own files ------------------------------------------------------------------------------
@@ -185,6 +255,32 @@ def test_photographs_count_by_content(plan_of: PlanOf, photographs: Path) -> Non
     changed = key()
     photo.unlink()
     assert len({before, changed, key()}) == 3
+
+
+def test_given_weights_change_every_run_of_their_network_by_content(plan_of: PlanOf, tmp_path: Path) -> None:
+    file = tmp_path / "start.pt"
+    change = {"models": {"tiny_edsr": {"start": {"x4": {"file": str(file)}}}}}
+    file.write_bytes(b"these")
+    before, first = plan_of({}), plan_of(change)
+    changed = changed_paths(before, first)
+    runs = {run for run in before.runs() if run.model == "tiny_edsr"}
+    assert changed == behind(before, {before.stages(run)[0].path for run in runs})
+    assert first.import_start("tiny_edsr", 4).path in first.products()
+    moved = file.rename(tmp_path / "moved.pt")
+    change["models"]["tiny_edsr"]["start"]["x4"]["file"] = str(moved)
+    assert changed_paths(first, plan_of(change)) == set()
+    moved.write_bytes(b"those")
+    other = changed_paths(first, plan_of(change))
+    assert other == changed | {first.import_start("tiny_edsr", 4).path}
+
+
+def test_a_trained_reference_starts_from_its_networks_weights_too(plan_of: PlanOf, tmp_path: Path) -> None:
+    file = tmp_path / "start.pt"
+    file.write_bytes(b"these")
+    plan = plan_of({"models": {"tiny_reference": {"start": {"x4": {"file": str(file)}}}}})
+    assert [plan.train_reference(scale).needs.keys() for scale in (2, 4)] == [
+        {"packed"}, {"packed", "start"},
+    ]  # fmt: skip
 
 
 def test_a_missing_folder_is_told_when_planning(plan_of: PlanOf, tmp_path: Path) -> None:
@@ -245,6 +341,8 @@ EDITS: list[tuple[str, str, str, str, Predicate]] = [
         made_by("select_patches"),
     ),
     ("RCAN", "models/rcan.py", "return x * self.conv_du", "return x + self.conv_du", runs_network("rcan")),
+    ("the previews", "training/previews.py", "SIDE = 128", "SIDE = 64", nothing),
+    ("a loss that is not used", "training/charbonnier.py", "EPSILON = 1e-3", "EPSILON = 1e-4", nothing),
     ("the L1 loss", "training/losses.py", "l1_loss(", "mse_loss(", minimises_l1),
     (
         "the uniform sampler", "sampling/uniform.py", "self.images(iteration, numbers[:, 0])",

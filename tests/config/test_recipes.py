@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bspa.config.contents import Contents
 from bspa.config.load import load_config
+from bspa.config.plan import Plan
 from bspa.config.recipes import Phase, lay_out_cycles, used_masks, without_effect
+from bspa.config.runs import Run
 from bspa.config.schema import Config
+from bspa.training.stage import Schedule, Stage
 
 MakeConfig = Callable[..., Config]
+PlanOf = Callable[[dict[str, Any]], Plan]
 
 
 @pytest.fixture
@@ -26,6 +32,17 @@ def config(values: dict[str, Any]) -> MakeConfig:
             "matched": {"sampling": "uniform", "match_steps": "tested"},
         }
         return load_config(changed)
+
+    return make
+
+
+@pytest.fixture
+def plan_of(root: Path, tmp_path: Path) -> Callable[[dict[str, Any]], Plan]:
+    """Plan a config."""
+
+    def make(values: dict[str, Any]) -> Plan:
+        contents = Contents(tmp_path / "contents.json")
+        return Plan(load_config(values), scripts=root / "workflow_scripts", contents=contents)
 
     return make
 
@@ -201,3 +218,40 @@ def test_settings_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=key):
         config(**method)
+
+
+@pytest.mark.parametrize("steps", [12, 100, 491, 20_000])
+@pytest.mark.parametrize(
+    "method", ["baseline", "inverse", "sampling_aug", "udn", "udn_authors", "bspa", "bspa_ends_uniform"]
+)
+def test_a_budget_in_steps_is_kept_to_the_step(
+    plan_of: PlanOf, values: dict[str, Any], method: str, steps: int
+) -> None:
+    """Whatever the number of images, and the phases."""
+    values["training"]["steps"] = steps
+    plan = plan_of(values)
+    stages = [Stage(**stage.settings) for stage in plan.stages(Run("edsr_mini", 4, method, 0))]
+    for images in (1, 6, 800):
+        assert sum(Schedule(stage=stage, images=images).steps for stage in stages) == steps
+    assert {stage.repeat for stage in stages} == {None}
+
+
+def test_recipes_that_match_steps_match_those_of_a_budget(plan_of: PlanOf, values: dict[str, Any]) -> None:
+    values["training"]["steps"] = 5 * 12 + 7
+    plan = plan_of(values)
+
+    def steps(method: str) -> int:
+        run = Run("edsr_mini", 4, method, 0)
+        stages = [Stage(**stage.settings) for stage in plan.stages(run)]
+        return sum(Schedule(stage=stage, images=9).steps for stage in stages)
+
+    # Inverse epochs, or steps, are added to the T epochs, of which the released loop leaves out the last.
+    assert steps("bspa_literal") == steps("baseline_matched") == 67 + 5 * 5
+    for method in ("bspa_released", "baseline_released_matched", "baseline_released_stretched"):
+        assert steps(method) == 5 * 11 + 5 * 83
+
+
+def test_the_reference_keeps_the_budget_too(plan_of: PlanOf, values: dict[str, Any]) -> None:
+    values["training"]["steps"] = 67
+    stage = Stage(**plan_of(values).train_reference(4).settings)
+    assert Schedule(stage=stage, images=9).steps == 67

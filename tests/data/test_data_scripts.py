@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import zipfile
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bspa.data.packed import PackedImages
 from tests.support.noise import noise
 
 Run = Callable[..., Path]
@@ -84,9 +86,57 @@ def test_an_archive_is_fetched_and_unpacked(
     )
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_an_archive_that_failed_is_never_taken_for_another(run: Run, tmp_path: Path, pinned: bool) -> None:
+    digests = {}
+    for name in ("first", "second"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("a.png", name)
+        digests[name] = (
+            hashlib.sha256((tmp_path / f"{name}.zip").read_bytes()).hexdigest() if pinned else None
+        )
+    (tmp_path / "page.zip").write_text("<html>Please log in</html>")
+
+    def fetch(name: str, only: list[str] | None = None) -> Path:
+        settings = {"urls": [str(tmp_path / f"{name}.zip")], "sha256": digests.get(name), "size": None}
+        return run("fetch_archive", "archives/demo", **settings, only=only)
+
+    with pytest.raises(ValueError, match="nope"):
+        fetch("first", ["nope/*"])
+    with pytest.raises(ValueError, match="not a zip or tar archive"):
+        fetch("page")
+    assert not (tmp_path / "archives/.demo.partial/archive").exists()
+    assert (fetch("second") / "a.png").read_text() == "second"
+    assert not (tmp_path / "archives/.demo.partial").exists()
+
+
 def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -> None:
     with pytest.raises(ValueError, match=r"90x23 pixels, 24 are needed \(sub-images of 24 pixels\)"):
         manifest("train", [(61, 50), (23, 90)])
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_photographs_that_have_moved_are_packed(run: Run, tmp_path: Path, paired: bool) -> None:
+    (tmp_path / "photos").mkdir()
+    patterns = {"hr": "*_HR.png", "lr": "*_LR.png"} if paired else {"hr": None, "lr": None}
+    for name in ("001", "NA"):
+        Image.fromarray(noise(24, 24)).save(tmp_path / f"photos/{name}_HR.png")
+        if paired:
+            Image.fromarray(noise(6, 6)).save(tmp_path / f"photos/{name}_LR.png")
+    source = {"kind": "folder", "path": str(tmp_path / "photos"), **patterns}
+    settings = {"minimum_side": 1, "minimum_side_reason": "", "source": source, "scales": [4]}
+    manifest = run("make_manifest", "manifest.csv", **settings)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    packing = {"scale": 4, "border": "clamp", "degraded": {}, "scales": [4]}
+    packing["source"] = source | {"path": str(tmp_path / "moved")}
+    images = PackedImages(run("pack_images", "x4.h5", files={"manifest": manifest}, **packing))
+    assert images.ids == (["001", "NA"] if paired else ["001_HR", "NA_HR"])
+    assert (images.hr(1) == noise(24, 24)).all()
+    (tmp_path / "moved/001_HR.png").rename(tmp_path / "moved/002_HR.png")
+    if paired:
+        (tmp_path / "moved/001_LR.png").rename(tmp_path / "moved/002_LR.png")
+    with pytest.raises(ValueError, match=r"have changed .* \(001(_HR)?, 002(_HR)?\); delete"):
+        run("pack_images", "x4.h5", files={"manifest": manifest}, **packing)
 
 
 def test_sources_are_counted_and_have_a_sub_image_for_each_class(

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from bspa.data.photos import decode_photo, read_photo
 from bspa.data.sources import PHOTO_SUFFIXES
@@ -73,6 +74,97 @@ def test_16_bits_keep_the_high_byte(colour_type: int, channels: int) -> None:
     assert (photo == photo[:, :, :1]).all()
     tiff = decode_photo(encoded(samples[..., 0], "TIFF"), "deep.tif")
     assert tiff[0, :, 0].tolist() == (values // 256).tolist()
+
+
+def tiff(samples: NDArray[Any], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("byteorder", "<>")
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_tiffs_are_read_as_their_tags_say(byteorder: str, compression: str | None, depth: int) -> None:
+    samples = COLOURS.astype(np.uint16) * 256 + 7 if depth == 16 else COLOURS
+    common: dict[str, Any] = {"byteorder": byteorder, "compression": compression}
+    for options in ({}, {"tile": (16, 16)}, {"bigtiff": byteorder == "<"}, {"rowsperstrip": 2}):
+        data = tiff(samples, photometric="rgb", **common, **options)
+        assert np.array_equal(decode_photo(data, "a.tif"), COLOURS)
+    gray = decode_photo(tiff(samples[..., 0], photometric="minisblack", **common), "a.tif")
+    assert np.array_equal(gray, np.repeat(COLOURS[..., :1], 3, axis=2))
+    white_is_0 = tiff(samples[..., 0], photometric="miniswhite", **common)
+    if depth == 16 and byteorder == ">":
+        with pytest.raises(ValueError, match=r"a\.tif: has 16-bit gray samples where 0 is white"):
+            decode_photo(white_is_0, "a.tif")
+    else:
+        assert np.array_equal(decode_photo(white_is_0, "a.tif"), 255 - gray)
+    planes = tiff(np.moveaxis(samples, 2, 0), photometric="rgb", planarconfig="separate", **common)
+    if depth == 16 and compression is None:  # which Pillow reads as noise
+        with pytest.raises(ValueError, match=r"a\.tif: has 16-bit samples in separate planes"):
+            decode_photo(planes, "a.tif")
+    else:
+        assert np.array_equal(decode_photo(planes, "a.tif"), COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("float16", r"16-bit samples \(floating-point\)"),
+        ("float32", r"32-bit samples \(floating-point\)"),
+        ("float64", r"64-bit samples \(floating-point\)"),
+        ("uint32", "32-bit samples"),
+        ("int8", r"8-bit samples \(signed\)"),
+        ("int16", r"16-bit samples \(signed\)"),
+    ],
+)
+@pytest.mark.parametrize("colours", [False, True])
+def test_tiffs_of_other_samples_are_refused_by_name(kind: str, reason: str, colours: bool) -> None:
+    samples = (COLOURS if colours else COLOURS[..., 0]).astype(kind)
+    data = tiff(samples, photometric="rgb" if colours else "minisblack")
+    with pytest.raises(ValueError, match=rf"a\.tif: has {reason}; save it with 8 or"):
+        decode_photo(data, "a.tif")
+
+
+def test_a_big_endian_bigtiff_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"a\.tif: is a big-endian BigTIFF"):
+        decode_photo(tiff(COLOURS, photometric="rgb", byteorder=">", bigtiff=True), "a.tif")
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_tiffs_of_three_gray_samples_are_refused_by_name(depth: type) -> None:
+    data = tiff(COLOURS.astype(depth), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ValueError, match=r"a\.tif: says that it is gray, but has 3 samples a pixel"):
+        decode_photo(data, "a.tif")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 12])
+@pytest.mark.parametrize("white_is_0", [False, True])
+def test_tiffs_of_few_bits(bits: int, white_is_0: bool) -> None:
+    values = np.array([0, 1, 2, 3, 2**bits - 1, 0, 0, 0]) % 2**bits
+    packed = np.packbits([int(b) for v in values for b in f"{v:0{bits}b}"]).tobytes()
+    tags = {256: 8, 257: 1, 258: bits, 259: 1, 262: int(not white_is_0), 273: 200, 278: 1, 279: 99}
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags.items())
+    header = struct.pack("<4sIH", b"II*\0", 8, len(tags)) + entries
+    data = header.ljust(200, b"\0") + packed.ljust(99, b"\0")
+    if bits == 12:
+        with pytest.raises(ValueError, match=r"a\.tif: has 12-bit samples"):
+            decode_photo(data, "a.tif")
+    else:
+        shades = values * 255 // (2**bits - 1)
+        expected = 255 - shades if white_is_0 else shades
+        assert decode_photo(data, "a.tif")[0, :, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("what", ["profile", "text", "compressed text"])
+def test_pngs_with_large_notes_are_read(what: str) -> None:
+    large = np.random.default_rng(0).bytes(2 << 20)
+    options: dict[str, Any] = {"icc_profile": large}
+    if what != "profile":
+        notes = PngImagePlugin.PngInfo()
+        notes.add_text("notes", large.decode("latin-1"), zip=what == "compressed text")
+        options = {"pnginfo": notes}
+    assert np.array_equal(decode_photo(encoded(COLOURS, **options), "a.png"), COLOURS)
 
 
 def test_transparency_is_shown_over_white(caplog: pytest.LogCaptureFixture) -> None:

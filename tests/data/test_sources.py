@@ -136,11 +136,111 @@ def test_two_files_with_one_id(tmp_path: Path) -> None:
     assert "'b'" not in str(error.value)
 
 
-def test_names_that_are_not_utf8(tmp_path: Path) -> None:
-    save(tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
-    with pytest.raises(ValueError, match="names are not UTF-8; rename them") as error:
+@pytest.mark.parametrize(
+    "names",
+    [
+        [b"caf\xe9.png"],
+        [b"caf\xe9.png", b"caf\xe9.jpg"],
+        [b"a\rb.png"],
+        [b"caf\xe9/a.png"],
+        [b"a\x1b[2J.png"],
+    ],
+)
+def test_names_that_are_not_utf8_or_hold_control_characters(tmp_path: Path, names: list[bytes]) -> None:
+    for name in names:
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        save(tmp_path / "a.png").rename(path)
+    with pytest.raises(ValueError, match="not UTF-8 or hold control characters; rename them") as error:
+        list_files("folder", path=tmp_path, hr="**/*")
+    assert len(str(error.value).encode().splitlines()) == 1 + len(names)
+    assert ascii(str(path)) in str(error.value)
+
+
+def test_other_files_of_any_name_do_not_matter(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    for name in (b"Thumbs.db", b"desktop.ini", b"notes", b"caf\xe9.caf\xe9", b"a\rb.txt"):
+        (tmp_path / os.fsdecode(name)).touch()
+    assert [file.id for file in list_files("folder", path=tmp_path)] == ["a"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match="has no photographs") as error:
         list_files("folder", path=tmp_path)
     str(error.value).encode()
+
+
+def test_suffixes_count_in_any_case(tmp_path: Path) -> None:
+    for name in ("a_hr.PNG", "b_hr.png", "c_HR.png", "d_hr.Png", "e_hr.jpg"):
+        save(tmp_path / name, format=None)
+    assert [file.id for file in list_files("folder", path=tmp_path, hr="*_hr.png")] == ["a", "b", "d"]
+    (tmp_path / "a_hr.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="the same id"):
+        list_files("folder", path=tmp_path, hr="*_hr.png")
+
+
+@pytest.mark.parametrize("pattern", ["**/*.png", "*/*.png"])
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, pattern: str) -> None:
+    save(tmp_path / "elsewhere/b.png")
+    save(tmp_path / "photos/own/a.png")
+    (tmp_path / "photos/linked").symlink_to("../elsewhere")
+    (tmp_path / "photos/own/up").symlink_to("..")
+    (tmp_path / "photos/self").symlink_to("self")
+    (tmp_path / "photos/gone").symlink_to("nowhere")
+    (tmp_path / "photos/own/c.png").symlink_to("../../elsewhere/b.png")
+    files = list_files("folder", path=tmp_path / "photos", hr=pattern)
+    assert [file.id for file in files] == ["linked_b", "own_a", "own_c"]
+
+
+def test_pairs_in_one_folder_under_div2ks_names(tmp_path: Path) -> None:
+    for name in ("0001", "0002"):
+        save(tmp_path / f"{name}.png", 24, 12)
+        for scale in (2, 3, 4):
+            save(tmp_path / f"{name}x{scale}.png", 24 // scale, 12 // scale)
+    files = list_files("folder", path=tmp_path, hr="*.png", lr="*x{scale}.png", scales=[4, 2])
+    assert [(file.id, file.scale) for file in files] == [("0001", 2), ("0001", 4), ("0002", 2), ("0002", 4)]
+    assert files[1].lr_path == tmp_path / "0001x4.png"
+    (tmp_path / "0002.png").unlink()
+    with pytest.raises(ValueError, match=r"0002x2\.png: no HR file for it"):
+        list_files("folder", path=tmp_path, hr="*.png", lr="*x{scale}.png", scales=[2])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["set #1", "what?", "a{b}c", "[x]", "50%", "über", "back\\slash", "star*", "3.00\u202fPM", "a\u200bb"],
+)
+def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
+    photo = save(tmp_path / name / "inner" / "a.png")
+    assert list_files("folder", path=tmp_path / name / "inner") == [PhotoFile(id="a", path=photo)]
+    assert list_files("folder", path=f"{tmp_path}/{name}/", hr="*/*.png") == [
+        PhotoFile(id="inner_a", path=photo)
+    ]
+
+
+def test_a_home_folder_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="'~nobody_of_this_name/photos': no such home folder"):
+        list_files("folder", path="~nobody_of_this_name/photos")
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "photos/closed/a.png")
+    scandir = os.scandir
+
+    def closed(path: Path) -> Any:  # root may read everything
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for path in (tmp_path / "photos", tmp_path / "photos/closed"):
+        with pytest.raises(ValueError, match=r"folder .*closed cannot be read \(Permission denied\)"):
+            list_files("folder", path=path, hr="**/*.png")
+
+
+def test_thousands_of_files(tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number % 7}").mkdir(exist_ok=True)
+        (tmp_path / f"{number % 7}" / f"{number:04}.png").touch()
+        (tmp_path / f"{number % 7}" / f"._{number:04}.png").touch()
+    assert len(list_files("folder", path=tmp_path, hr="**/*.png")) == 3000
 
 
 def test_pairs_have_a_row_for_each_image_and_scale(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import io
+import lzma
 import random
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,6 +114,44 @@ def test_bytes_and_members_are_bounded(tmp_path: Path, refused: Refused, kind: s
     assert "more than 5004999 bytes or" in refused(archive, max_bytes=5_004_999)
     assert "or 1 members, at 'zeros.png'" in refused(archive, max_members=1, only=["good.png"])
     assert unpack(archive, tmp_path / "out", max_bytes=5_005_000, max_members=2) == 2
+
+
+def pax_bomb(kind: str, size: int) -> bytes:
+    """A small tar whose only header would take ``size`` bytes of memory."""
+    header = tarfile.TarInfo("headers")
+    header.type, header.size = tarfile.XHDTYPE, size
+    record = b"%d comment=" % size
+    content = io.BytesIO()
+    with {":gz": gzip.open, ":bz2": bz2.open, ":xz": lzma.open}[kind](content, "wb") as compressed:
+        compressed.write(header.tobuf())
+        compressed.write(record)
+        for _ in range(size >> 20):
+            compressed.write(bytes(1 << 20))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("kind", [":gz", ":bz2", ":xz"])
+def test_headers_are_bounded(tmp_path: Path, refused: Refused, kind: str) -> None:
+    (tmp_path / "archive").write_bytes(pax_bomb(kind, 100 << 20))
+    tracemalloc.start()
+    assert "headers of more than" in refused(tmp_path / "archive")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 << 20
+
+
+def test_headers_and_members_left_out_count(tmp_path: Path, refused: Refused) -> None:
+    files = {"a.png": b"1", "large.bin": bytes(3_000_000)}
+    assert "more than" in refused(
+        make(tmp_path / "archive", files, ":gz"), max_bytes=2_000_000, only=["a.png"]
+    )
+    with tarfile.open(tmp_path / "archive", "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        for number in range(3):
+            info = tarfile.TarInfo(f"{number}.png")
+            info.pax_headers = {"comment": "x" * 1_000_000}
+            opened.addfile(info)
+    assert "more than" in refused(tmp_path / "archive", max_bytes=2_000_000)
+    assert unpack(tmp_path / "archive", tmp_path / "out", max_bytes=4_000_000) == 3
 
 
 def test_a_zip_that_understates_its_size_is_refused(tmp_path: Path, refused: Refused) -> None:

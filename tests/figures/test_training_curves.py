@@ -107,3 +107,14 @@ def test_any_number_of_networks_fits_and_nothing_leaves_the_figure(tmp_path: Pat
     assert_nothing_is_cut_off(figure)
     assert len([axes for axes in figure.axes if axes.get_title()]) == networks
     assert figure.get_suptitle() == "Training loss, mean of 5 epochs\nx4, seed 0"
+
+
+def test_other_losses_have_panels_of_their_own(tmp_path: Path) -> None:
+    runs = [
+        run_of(tmp_path, "net", "baseline", [("uniform", [0.3, 0.2])]),
+        run_of(tmp_path, "net", "smooth", [("uniform charbonnier", [0.3, 0.2])]),
+    ]
+    figure = figure_training(runs, label="x4, seed 0")
+    labels = [axes.get_ylabel().split("\n")[:2] for axes in figure.axes]
+    assert labels == [["L1,", "uniform samples"], ["Charbonnier,", "uniform samples"]]
+    assert [list(lines_of(figure, panel)) for panel in (0, 1)] == [["baseline"], ["smooth"]]

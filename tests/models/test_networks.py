@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -58,8 +58,18 @@ FSRCNN = """
     body_conv.5.1 prelu
     tail_conv deconvolution 56 3 9
 """
-TAIL = {2: "tail.0.0 256 64 3", 3: "tail.0.0 576 64 3", 4: "tail.0.0 256 64 3\ntail.0.2 256 64 3"}
-UPCONV = {2: "upconv1 256 64 3", 3: "upconv1 576 64 3", 4: "upconv1 256 64 3\nupconv2 256 64 3"}
+TAIL = {
+    2: "tail.0.0 256 64 3",
+    3: "tail.0.0 576 64 3",
+    4: "tail.0.0 256 64 3\ntail.0.2 256 64 3",
+    8: "tail.0.0 256 64 3\ntail.0.2 256 64 3\ntail.0.4 256 64 3",
+}
+UPCONV = {
+    2: "upconv1 256 64 3",
+    3: "upconv1 576 64 3",
+    4: "upconv1 256 64 3\nupconv2 256 64 3",
+    8: "upconv1 256 64 3\nupconv2 256 64 3\nupconv3 256 64 3",
+}
 RELEASES = {
     **{("edsr", scale): FRAME + EDSR + tail for scale, tail in TAIL.items()},
     **{("rcan", scale): FRAME + RCAN + tail for scale, tail in TAIL.items()},
@@ -67,10 +77,10 @@ RELEASES = {
     **{("fsrcnn", scale): FSRCNN for scale in SCALES},
 }
 TRAINABLE = {
-    "edsr": (1_369_859, 1_554_499, 1_517_571),
-    "rcan": (15_444_643, 15_629_283, 15_592_355),
-    "fsrcnn": (24_518, 24_518, 24_518),
-    "msrresnet": (1_369_859, 1_554_499, 1_517_571),
+    "edsr": (1_369_859, 1_554_499, 1_517_571, 1_665_283),
+    "rcan": (15_444_643, 15_629_283, 15_592_355, 15_740_067),
+    "fsrcnn": (24_518, 24_518, 24_518, 24_518),
+    "msrresnet": (1_369_859, 1_554_499, 1_517_571, 1_665_283),
 }
 
 
@@ -175,8 +185,9 @@ def published(arch: str, scale: int, w: dict[str, Tensor], x: Tensor, res_scale:
     def group(name: str, y: Tensor) -> Tensor:
         return y + conv(f"{name}.body.2", block(f"{name}.body.1", block(f"{name}.body.0", y)))
 
-    def upsample(names: tuple[str, str], activation: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-        for name, step in zip(names, [2, 2] if scale == 4 else [scale], strict=False):
+    def upsample(names: Sequence[str], activation: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        steps = {4: [2, 2], 8: [2, 2, 2]}.get(scale, [scale])
+        for name, step in zip(names, steps, strict=False):
             y = activation(shuffle(step, conv(name, y)))
         return y
 
@@ -186,20 +197,20 @@ def published(arch: str, scale: int, w: dict[str, Tensor], x: Tensor, res_scale:
             y = prelu(f"body_conv.{step}.1", conv(f"body_conv.{step}.0", y))
         # Every feature pixel paints a 9 x 9 stamp; the image is the middle of what they paint.
         canvas = functional.conv_transpose2d(y, w["tail_conv.weight"], w["tail_conv.bias"], stride=scale)
-        cut = {2: 4, 3: 3, 4: 3}[scale]
+        cut = {2: 4, 3: 3, 4: 3, 8: 1}[scale]
         return canvas[..., cut : cut + scale * x.shape[2], cut : cut + scale * x.shape[3]]
     if arch == "msrresnet":
         y = leaky(conv("conv_first", x))
         for n in range(2):
             y = y + conv(f"body.{n}.conv2", conv(f"body.{n}.conv1", y).relu())
-        y = upsample(("upconv1", "upconv2"), leaky, y)
+        y = upsample(("upconv1", "upconv2", "upconv3"), leaky, y)
         base = functional.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
         return conv("conv_last", leaky(conv("conv_hr", y))) + base
     mean = (255 * torch.tensor([0.4488, 0.4371, 0.4040])).to(x.dtype).view(1, 3, 1, 1)  # kept as float32
     head = conv("head.0", 255 * x - mean)
     part = group if arch == "rcan" else block
     y = head + conv("body.2", part("body.1", part("body.0", head)))
-    return (conv("tail.1", upsample(("tail.0.0", "tail.0.2"), lambda z: z, y)) + mean) / 255
+    return (conv("tail.1", upsample(("tail.0.0", "tail.0.2", "tail.0.4"), lambda z: z, y)) + mean) / 255
 
 
 @pytest.mark.parametrize(
@@ -278,7 +289,7 @@ def test_a_crop_with_the_radius_around_it_gives_the_whole_image(arch: str, scale
 
 
 @pytest.mark.parametrize(
-    ("arch", "radii"), [("edsr", [36] * 3), ("msrresnet", [35] * 3), ("fsrcnn", [8, 7, 7])]
+    ("arch", "radii"), [("edsr", [36] * 4), ("msrresnet", [35] * 4), ("fsrcnn", [8, 7, 7, 7])]
 )
 def test_receptive_radius_of_the_published_networks(arch: str, radii: list[int]) -> None:
     with torch.device("meta"):

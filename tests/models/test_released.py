@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from bspa.models.released import load_released
-from bspa.models.weights import load_model, load_weights, save_weights
+from bspa.models.weights import load_model, load_weights, save_network, save_weights
 from tests.support.networks import SMALL, small
 
 
@@ -156,3 +156,63 @@ def test_a_reference_that_does_not_fit_is_refused_by_its_own_name(
     with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}: .*{message}"):
         import_reference(root, tmp_path / "made", file)
     assert list((tmp_path / "made").iterdir()) == []
+
+
+# ---- weights to start from -----------------------------------------------------------------------------
+
+
+def import_start(root: Path, folder: Path, file: str, arch: str, **options: Any) -> Path:
+    output = folder / "start.safetensors"
+    network = {"arch": arch, "scale": 4, "options": SMALL[arch] | options}
+    params = SimpleNamespace(settings={**network, "file": file, "sha256": None}, key="k")
+    script = runpy.run_path(str(root / "workflow_scripts" / "import_start.py"))
+    wildcards = SimpleNamespace(network="mine")
+    script["main"](SimpleNamespace(output=[str(output)], params=params, wildcards=wildcards))
+    return output
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_our_own_and_released_weights_are_taken_to_start_from(
+    tmp_path: Path, root: Path, arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a path from the home directory, and by one from here."""
+    model = small(arch)
+    network = {"arch": arch, "scale": 4, "options": SMALL[arch]}
+    save_network(tmp_path / "ours.safetensors", model.state_dict(), **network, key="another")
+    torch.save(model.state_dict(), tmp_path / "theirs.pt")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for file in ("~/ours.safetensors", "theirs.pt"):
+        output = import_start(root, tmp_path / "made", file, arch)
+        x = torch.rand(1, 3, 4, 5)
+        assert torch.equal(load_model(output)(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("arch", "scale", "options", "message"),
+    [
+        ("fsrcnn", 2, {}, r"weights for scale 2 cannot be loaded into FSRCNN\(scale=4"),
+        ("edsr", 2, {}, r"weights for scale 2 cannot be loaded into EDSR\(scale=4"),
+        ("rcan", 4, {}, r"do not fit EDSR\(scale=4.*; they look like RCAN\(scale=4\)"),
+        ("fsrcnn", 4, {"value_range": 255}, "with value_range: 255; this one has 1"),
+        ("edsr", 4, {"res_scale": 0.1}, "with res_scale: 0.1; this one has 1.0"),
+    ],
+)
+def test_a_start_of_another_kind_is_refused_in_a_sentence(
+    tmp_path: Path, root: Path, arch: str, scale: int, options: dict[str, Any], message: str
+) -> None:
+    file, given = tmp_path / "given.safetensors", SMALL[arch] | options
+    model = small(arch, scale, options=given)
+    save_network(file, model.state_dict(), arch=arch, scale=scale, options=given, key="")
+    into, own = ("edsr", {"res_scale": 1.0}) if arch != "fsrcnn" else ("fsrcnn", {"value_range": 1})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}: .*{message}"):
+        import_start(root, tmp_path / "made", str(file), into, **own)
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_initial_weights_do_not_matter_to_a_start(tmp_path: Path, root: Path) -> None:
+    options = SMALL["fsrcnn"] | {"initial": "torch"}
+    file = tmp_path / "given.safetensors"
+    weights = small("fsrcnn", options=options).state_dict()
+    save_network(file, weights, arch="fsrcnn", scale=4, options=options, key="")
+    assert import_start(root, tmp_path / "made", str(file), "fsrcnn", initial="he").exists()

@@ -155,7 +155,7 @@ def test_a_saved_network_is_built_again(tmp_path: Path, arch: str, scale: int) -
         ({"format": "bspa-weights-9"}, ["format", "'bspa-weights-9'", "bspa-weights-1"]),
         ({"architecture": None}, ["architecture"]),
         ({"architecture": "esdr"}, ["'esdr'", "'edsr'"]),
-        ({"scale": "5"}, ["scale", "5", "2, 3, 4"]),
+        ({"scale": "5"}, ["scale", "5", "2, 3, 4, 8"]),
         ({"scale": "four"}, ["'four'"]),
         ({"options": None}, ["options"]),
         ({"options": "7"}, ["header"]),

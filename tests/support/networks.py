@@ -15,7 +15,7 @@ SMALL: dict[str, dict[str, int | float]] = {
     "msrresnet": {"blocks": 2, "channels": 8},
     "rcan": {"groups": 2, "blocks": 2, "channels": 8, "reduction": 2},
 }
-SCALES = (2, 3, 4)
+SCALES = (2, 3, 4, 8)
 
 
 def small(

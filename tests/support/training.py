@@ -38,9 +38,10 @@ def make_stage(phase: str = "uniform", arch: str = "fsrcnn", **changed: Any) -> 
     sampling, objective = PHASES[phase]
     values: dict[str, Any] = {
         "phase": phase, "sampling": sampling, "objective": objective, "arch": arch, "scale": 4,
-        "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1,
-        "learning_rate": 1e-3, "halve_every": 2, "betas": [0.9, 0.999], "epsilon": 1e-8, "ema": None,
-        "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
+        "options": SMALL.get(arch, {}), "seed": 3, "patch": 32, "batch": 2, "repeat": 1, "epoch_steps": None,
+        "learning_rate": 1e-3, "decay": "step", "halve_every": 2, "milestones": [], "gamma": None,
+        "final_rate": None, "warm_up": 0, "weight_decay": 0.0, "betas": [0.9, 0.999], "epsilon": 1e-8,
+        "ema": None, "precision": "float32", "first_epoch": 0, "epochs": 3, "counts": True, "total_epochs": 3,
         "extra_steps": 0, "image_order": "independent", "stretch_schedule": False, "fresh_optimiser": False,
         "validate_every": None, "validate_images": None, "frozen_moments": "fade",
     }  # fmt: skip
@@ -51,8 +52,8 @@ def make_attribution(**changed: Any) -> Attribution:
     """Return an attribution that freezes a fifth of the units, by integrated gradients on 3 batches."""
     values: dict[str, Any] = {
         "arch": "fsrcnn", "scale": 2, "options": {}, "seed": 5, "objective": "l1", "patch": 16, "batch": 2,
-        "repeat": 1, "image_order": "independent", "criterion": "ig", "unit": "weight", "beta": 0.4,
-        "steps": 4, "riemann": "left", "batches": 3, "aggregate": "mean_loss", "freeze": "most",
+        "repeat": 1, "epoch_steps": None, "image_order": "independent", "criterion": "ig", "unit": "weight",
+        "beta": 0.4, "steps": 4, "riemann": "left", "batches": 3, "aggregate": "mean_loss", "freeze": "most",
         "update": "replace", "cycle": 1, "epoch": 1, "total_epochs": 2,
     }  # fmt: skip
     return Attribution(**{**values, **changed})

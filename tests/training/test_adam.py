@@ -51,6 +51,24 @@ def test_its_steps_are_those_of_torch_to_the_bit() -> None:
             assert not adam.moments[moment][name].requires_grad
 
 
+def test_with_weight_decay_its_steps_are_those_of_adamw_to_the_bit() -> None:
+    ours, theirs = network(), network()
+    adam = Adam(ours, betas=BETAS, epsilon=1e-8, weight_decay=0.1)
+    reference = torch.optim.AdamW(theirs.parameters(), fused=True, weight_decay=0.1)
+    plain = network()
+    undecayed = Adam(plain, betas=BETAS, epsilon=1e-8)
+    for seed, rate in enumerate([1e-3, 1e-3, 5e-4]):
+        for one in (adam, undecayed):
+            one.set_learning_rate(rate)
+        reference.param_groups[0]["lr"] = rate
+        take_step(ours, adam, seed)
+        take_step(theirs, reference, seed)
+        take_step(plain, undecayed, seed)
+    for a, b, c in zip(ours.parameters(), theirs.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+
+
 def test_a_stage_imports_neither_the_compiler_nor_pandas(root: Path, tmp_path: Path) -> None:
     """Each would take longer than many steps of FSRCNN, in every stage."""
     command = [sys.executable, "-c", STAGE_ALONE, str(tmp_path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import runpy
@@ -21,14 +22,16 @@ from bspa.data.packed import PackedImages
 from bspa.difficulty.classes import split_classes
 from bspa.difficulty.shard_writing import write_class_shards
 from bspa.models.registry import build, count_parameters
-from bspa.models.weights import load_weights
+from bspa.models.weights import load_weights, save_network
 from bspa.sampling.sampler import PatchPool
 from bspa.sampling.selections import Selection, write_selection
+from bspa.training.registry import LOSSES
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
+from bspa.training.uncertainty import build_uncertainty
 from tests.support.noise import pack_noise
 from tests.support.scores import made_up_scores
-from tests.support.training import SMALL, make_attribution, make_stage
+from tests.support.training import SMALL, initial_weights, make_attribution, make_stage
 
 KEY = "0123456789abcdef"
 
@@ -76,10 +79,13 @@ class Run:
             write_selection(path, Selection(offsets, bounds, patch=32, scale=4), key="")
         return None if sampling == "uniform" else path
 
-    def train(self, stage: Stage, name: str, previous: Path | None = None, mask: Path | None = None) -> Path:
+    def train(
+        self, stage: Stage, name: str, previous: Path | None = None, mask: Path | None = None,
+        start: Path | None = None,
+    ) -> Path:  # fmt: skip
         """Run a stage; return its snapshot."""
         snapshot, source = self.folder / f"{name}.safetensors", self.source(stage.sampling)
-        inputs = {"packed": self.packed, "source": source, "previous": previous, "mask": mask}
+        inputs = {"packed": self.packed, "source": source, "previous": previous, "mask": mask, "start": start}
         outputs = {"snapshot": snapshot, "journal": snapshot.with_suffix(".csv")}
         run("train_stage", asdict(stage), inputs, outputs)
         return snapshot
@@ -96,7 +102,11 @@ class Run:
         return mask
 
     def deliver(
-        self, stages: Sequence[Path], masks: Sequence[Path] = (), select: str = "last"
+        self,
+        stages: Sequence[Path],
+        masks: Sequence[Path] = (),
+        select: str = "last",
+        start: Sequence[Path] = (),
     ) -> tuple[Path, Path]:
         """Deliver a run; return its weights and summary."""
         settings = {
@@ -108,6 +118,7 @@ class Run:
             "snapshot": stages[-1],
             "journals": [str(path.with_suffix(".csv")) for path in stages],
             "attributions": [str(path.with_suffix(".json")) for path in masks],
+            "start": [str(path) for path in start],
         }
         run("deliver_weights", settings, inputs, {"weights": weights, "summary": summary})
         return weights, summary
@@ -219,3 +230,87 @@ def test_the_reference_is_delivered_as_a_network(bspa: Run) -> None:
     assert all(torch.equal(value, last.weights[name]) for name, value in weights.items())
     assert (header["architecture"], header["scale"], header["key"]) == ("msrresnet", "4", KEY)
     assert journal.read_text().count("\n") == 1 + stage.epochs
+
+
+# ---- given weights to start from -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """Weights of another seed, as `import_start` writes them."""
+    stage = make_stage(seed=11)
+    file = tmp_path / "given.safetensors"
+    save_network(
+        file, initial_weights(stage), arch=stage.arch, scale=stage.scale, options=stage.options, key="",
+        sha256_of_source="1234",
+    )  # fmt: skip
+    return file
+
+
+@pytest.mark.parametrize("phase", ["uniform", "inverse", "informative", "uncertainty"])
+def test_a_run_starts_from_given_weights_with_a_fresh_adam(bspa: Run, given: Path, phase: str) -> None:
+    """A stage that learns nothing shows them; of UDN's head, the weights are those of the seed."""
+    still = make_stage(phase, learning_rate=1e-30, epochs=1)
+    end = load_snapshot(bspa.train(still, phase, start=given))[0]
+    prefix = "network." if phase == "uncertainty" else ""
+    expected, _ = load_weights(given)
+    assert all(torch.allclose(end.weights[prefix + n], w, 0, 1e-20) for n, w in expected.items())
+    assert end.optimiser_steps == end.adam_steps == 1
+    if phase == "uncertainty":
+        heads = {n: v for n, v in build_uncertainty(still).state_dict().items() if n.startswith("head.")}
+        assert heads
+        assert all(torch.allclose(end.weights[name], value, 0, 1e-20) for name, value in heads.items())
+    learnt = load_snapshot(bspa.train(make_stage(phase), f"{phase}_learnt", start=given))[0]
+    from_seed = load_snapshot(bspa.train(make_stage(phase), f"{phase}_from_seed"))[0]
+    name = f"{prefix}head_conv.0.weight"
+    assert not torch.equal(learnt.weights[name], end.weights[name])
+    assert not torch.equal(learnt.weights[name], from_seed.weights[name])
+
+
+def test_other_given_weights_are_another_stage(bspa: Run, given: Path) -> None:
+    snapshot = bspa.train(make_stage(), "uniform")
+    before = load_weights(snapshot)[1]["identity"]
+    assert load_weights(bspa.train(make_stage(), "uniform", start=given))[1]["identity"] != before
+
+
+def test_delivered_weights_say_what_they_started_from(bspa: Run, given: Path) -> None:
+    weights, _ = bspa.deliver([bspa.train(make_stage(), "uniform", start=given)], start=[given])
+    assert load_weights(weights)[1]["started_from_sha256"] == "1234"
+
+
+# ---- runs that are too short ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "steps", "warned"), [("fsrcnn", 36, True), ("edsr", 399, True), ("edsr", 400, False)]
+)
+def test_a_run_that_is_too_short_says_so(
+    bspa: Run, caplog: pytest.LogCaptureFixture, arch: str, steps: int, warned: bool
+) -> None:
+    """The stage is one step of it."""
+    stage = make_stage(arch=arch, options=SMALL[arch], epochs=1, epoch_steps=1, total_epochs=steps)
+    bspa.train(stage, "brief")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [f"a run of {steps} steps" in text and arch in text for text in said] == [True] * warned
+
+
+def test_neither_later_stages_nor_given_weights_are_called_brief(
+    bspa: Run, given: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = bspa.train(make_stage(), "first", start=given)
+    bspa.train(make_stage(first_epoch=3), "second", first)
+    assert "brief" not in caplog.text
+
+
+# ---- losses --------------------------------------------------------------------------------------------
+
+
+def test_the_attribution_is_about_the_loss_of_the_training(bspa: Run) -> None:
+    uniform = bspa.train(make_stage(total_epochs=6), "uniform")
+    inverse = bspa.train(make_stage("inverse", first_epoch=3, total_epochs=6), "inverse", uniform)
+    found = {}
+    for loss in LOSSES:
+        mask = bspa.attribute(f"mask_{loss}", uniform, inverse, objective=loss)
+        found[loss] = torch.cat([t.flatten() for n, t in load_weights(mask)[0].items() if "importance" in n])
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not torch.allclose(one, other)

@@ -46,7 +46,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 # ---- the network ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("arch", SMALL)
 def test_network_and_head(arch: str, scale: int) -> None:
     model, x = (
@@ -82,7 +82,7 @@ def test_the_initial_weights_are_those_of_the_plain_network(arch: str) -> None:
     assert not torch.equal(other["head.0.weight"], weights["head.0.weight"])
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_convolving_what_is_upsampled_has_the_gradients_of_both_steps(scale: int) -> None:
     x, weight, bias = (
         random(*shape).double().requires_grad_() for shape in ((2, 3, 4, 5), (6, 3, 3, 3), (6,))

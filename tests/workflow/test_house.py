@@ -27,7 +27,13 @@ CONDA_NAMES = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"
 HEAVY = {"torch", "numpy", "pandas", "h5py", "PIL", "scipy", "skimage", "matplotlib", "safetensors"}
 CHAPTERS = ("system", "data", "models", "difficulty", "sampling", "metrics", "training")
 """In the order of the data: a chapter imports only those before it."""
-LEAVES = {"bspa.data.sources", "bspa.metrics.catalogue", "bspa.training.stage", "bspa.system.locks"}
+LEAVES = {
+    "bspa.data.sources",
+    "bspa.metrics.catalogue",
+    "bspa.training.stage",
+    "bspa.system.files",
+    "bspa.system.locks",
+}
 """What the config's modules and the Snakefile import besides; these load nothing heavy."""
 
 
@@ -232,7 +238,7 @@ def test_the_readmes_python_enlarges_a_picture(tmp_path: Path, monkeypatch: pyte
     from bspa.models.weights import save_network
 
     (snippet,) = blocks(ROOT / "README.md", "python")
-    (path,) = re.findall(r'"(runs/own/models/(\w+)_x4_\w+\.safetensors)"', snippet)
+    (path,) = re.findall(r'"(results/models/(\w+)_x4_\w+\.safetensors)"', snippet)
     network = yaml.safe_load((ROOT / "config.yaml").read_text())["models"][path[1]]
     options = network["options"]
     weights = build(network["arch"], 4, **options).state_dict()

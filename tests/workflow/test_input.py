@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+import bspa
+from bspa.data.sources import list_files
 from tests.support.workflow import Project
 
 pytestmark = pytest.mark.workflow
@@ -83,3 +89,35 @@ def test_too_few_sub_images_stop_before_any_training_and_leave_what_is_made(proj
     assert "classes is 100000, but tiny_train has only" in output
     assert re.findall(r"Job \d+: (\w+)", output) == ["Check"]
     assert project.jobs() == {"check_data": 1, "table": 6}
+
+
+def test_what_a_source_holds_decides_not_where_when_or_beside_what_it_lies(
+    fresh: Project, tmp_path: Path
+) -> None:
+    folder, linked = tmp_path / "set #1 {a} [b]", tmp_path / "linked"
+    for place, name in ((folder / "own", "chelsea"), (linked, "rocket")):
+        place.mkdir(parents=True)
+        [photo] = list_files("builtin", photos=[name])
+        shutil.copy(photo.path, place)
+    (folder / "elsewhere").symlink_to(linked)
+    weights = tmp_path / "w #1.pth"
+    torch.save(bspa.build("msrresnet", 4, blocks=1, channels=8).state_dict(), weights)
+    later = time.time() + 3 * 24 * 3600
+    for file in (weights, *folder.glob("own/*"), *linked.iterdir()):
+        os.utime(file, (later, later))
+
+    def overlay(path: str) -> tuple[str, ...]:
+        source = {"kind": "folder", "path": path, "hr": "*/*"}
+        reference = {"weights": {"x4": {"file": str(weights)}}}
+        values = {"sources": {"mine": source}, "data": {"train": "mine"}, "reference": reference}
+        return (fresh.overlay("mine", values),)
+
+    targets = ("results/data/mine/x4.h5", "results/reference/x4.safetensors")
+    fresh.run(*targets, configs=overlay(str(folder)))
+    for name in ("Thumbs.db", "own/desktop.ini", "own/._chelsea.png", "elsewhere/notes.txt"):
+        (folder / name).touch()
+    (folder / "own/chelsea.png").touch()
+    moved = folder.rename(tmp_path / "moved")
+    assert fresh.jobs(*targets, configs=overlay(f"{moved}/")) == {}
+    shutil.copy(linked / "rocket.jpg", linked / "new.jpg")
+    assert fresh.jobs(*targets, configs=overlay(f"{moved}/")) == {"make_manifest": 1, "pack_images": 1}
