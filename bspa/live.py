@@ -10,8 +10,9 @@ import base64
 import csv
 import html
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def _section(run: Run) -> str:
     steps = f"{run.rows[-1]['step']:,.0f} steps" if run.rows else "no step in its files yet"
     state = f", in progress: {run.in_progress}" if run.in_progress else ""
     curves = [
-        _curve("Loss", [run.curve("loss")]),
+        _curve("Loss", [run.curve("loss")], log=True),
         _curve("PSNR (dB); dashed: of the average", [run.curve("psnr"), run.curve("psnr_average")]),
         _curve("Learning rate", [run.curve("learning_rate")]),
     ]
@@ -158,20 +159,22 @@ def _figure(file: Path) -> str:
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>\n"
 
 
-def _curve(title: str, lines: Sequence[Sequence[Point]]) -> str:
-    """Draw lines over the steps as SVG; nothing if there are fewer than two points."""
+def _curve(title: str, lines: Sequence[Sequence[Point]], *, log: bool = False) -> str:
+    """Draw lines over the steps as SVG, on a ``log`` scale where no value forbids it; none of one point."""
     points = [point for line in lines for point in line]
     if max(map(len, lines)) < 2:
         return ""
     width, height, edge = 360, 170, 30
     last = max(step for step, _ in points)
     low, high = min(value for _, value in points), max(value for _, value in points)
-    span = high - low or 1.0
+    scale: Callable[[float], float] = math.log if log and low > 0 else float
+    span = scale(high) - scale(low) or 1.0
+    title += ", log scale" if scale is math.log else ""
 
     def place(point: Point) -> str:
         step, value = point
         x = edge + (width - 2 * edge) * step / last
-        return f"{x:.1f},{height - edge - (height - 2 * edge) * (value - low) / span:.1f}"
+        return f"{x:.1f},{height - edge - (height - 2 * edge) * (scale(value) - scale(low)) / span:.1f}"
 
     dashes = ("", ' stroke-dasharray="4 3"')
     drawn = "".join(

@@ -1,6 +1,6 @@
 """Take a given MSRResNet as the reference that scores difficulty (Section 3.2).
 
-In: a file or an address of weights with BasicSR's key names (.safetensors, .pth, .pt).
+In: a file or an address of weights with BasicSR's key names (`bspa.models.released` says in what files).
 Out: the same weights as safetensors, after a strict load into the network of the config.
 """
 

@@ -3,7 +3,8 @@
 In: evaluations, one CSV for each network, method, seed, benchmark and kind of metric; the runs' JSON
 summaries. Out: CSV for other programs; Markdown, LaTeX and HTML for readers. The settings, all flat:
 
-    table, caption, trained_on, baseline: text; paper: number or None; metrics, benchmarks, seeds: lists
+    table, caption, trained_on, baseline, degradation (of LR images; may lack): text; paper: number or None;
+        metrics, benchmarks, seeds: lists
     evaluations: a dict for each of input.evaluations, in their order: scale, model, model_label, method,
         method_label, seed, benchmark, kind (quality or perceptual), key
     runs: a dict for each of input.runs, in their order: scale, model, method, seed, key, warning (which part

@@ -12,10 +12,12 @@ from importlib.metadata import version
 COMMANDS = {
     "init": "bspa.cli.init",
     "upscale": "bspa.cli.upscale",
-    "check-pairs": "bspa.cli.check_pairs",
     "compare": "bspa.cli.compare",
+    "info": "bspa.cli.info",
+    "card": "bspa.cli.card",
     "export": "bspa.cli.export",
     "live": "bspa.cli.live",
+    "check-pairs": "bspa.cli.check_pairs",
 }
 """Subcommand -> module. Its docstring is the help; it has `add_arguments(parser)` and `run(arguments)`,
 which returns the exit status. It loads torch, numpy and the like only inside its functions: `bspa --help` is

@@ -54,6 +54,7 @@ class Plan(Products):
             "baseline": section.methods[0],
             "seeds": list(self.config.seeds),
             "trained_on": self.config.data.train,
+            **self.degradation_in_words,
             "evaluations": [
                 {
                     **asdict(run),

@@ -332,6 +332,7 @@ class Products(Runs):
             "method": run.method,
             "seed": run.seed,
             "trained_on": self.config.data.train,
+            **self.degradation_in_words,
         }
         start = list(self._start(run).values())
         needs: Needs = {"stages": self.stages(run.trained), "masks": self.masks(run.trained), "start": start}

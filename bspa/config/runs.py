@@ -92,6 +92,20 @@ class Runs:
         learned = {data.train, data.validation, *self.validation_sources} - benchmarks
         return learned | benchmarks if data.degrade_benchmarks else learned
 
+    @property
+    def degradation_in_words(self) -> dict[str, str]:
+        """Say how LR images are degraded, as a setting of tables and of networks; empty if they are not."""
+        data = self.config.data
+        steps = [
+            f"{name} of {value} {low:g}" + (f" to {high:g}" if high > low else "")
+            for step in data.degradation
+            for name, section in step.model_dump(exclude_none=True).items()
+            for value, (low, high) in section.items()
+        ]
+        benchmarks = "the benchmarks' too" if data.degrade_benchmarks else "but not the benchmarks'"
+        text = f"LR images are degraded in training and validation, {benchmarks}: {', '.join(steps)}"
+        return {"degradation": text} if steps else {}
+
     def scales_of(self, table: Table) -> list[int]:
         """List the scales of a table that are computed."""
         return [scale for scale in self.config.scales if table.scales is None or scale in table.scales]

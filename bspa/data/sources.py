@@ -79,6 +79,13 @@ def list_files(
         if value is not None and "{scale}" in value:
             raise ValueError(f"{key} is {value!r}: {{scale}} is for given pairs, which need `lr` too")
     files = _list_folder(Path(folder), "*" if hr is None else hr)
+    small = [name for name in files if name[:-2] in files and name[-2:] in ("x2", "x3", "x4", "x8")]
+    if small:
+        shown = ", ".join(small[:4])
+        log.warning(
+            "folder %s: %d photographs look like LR images of others, but count as photographs: %s; patterns "
+            "hr and lr make pairs of them", folder, len(small), shown,
+        )  # fmt: skip
     return [PhotoFile(id=name, path=file) for name, file in files.items()]
 
 

@@ -81,6 +81,11 @@ def _members(
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:  # which keeps names inside the folder, and makes no links
             for info in opened.infolist():
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # zipfile decompresses 4 kB of these at once, which may be gigabytes.
+                    raise ValueError(
+                        f"{archive}: {info.filename!r} is compressed by neither deflate nor nothing"
+                    )
                 yield info.filename.removeprefix("./"), info.file_size, partial(opened.extract, info, folder)
     else:
         bounded = _Bounded(_open_tar(archive), max_bytes)

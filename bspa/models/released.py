@@ -21,32 +21,43 @@ from bspa.system.files import is_address
 
 log = logging.getLogger("bspa")
 
-PICKLES = (".pth", ".pt", ".pkl")
+PICKLES = (".pth", ".pt", ".pkl", ".pth.tar", ".pt.tar", ".bin", ".ckpt")
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model")
-"""Keys under which checkpoints hold the weights; the first one found counts."""
+WRAPPERS = (
+    "params-ema", "params_ema", "params", "state_dict", "model", "model_state_dict",
+    "net", "netG", "netG_state_dict", "generator",
+)  # fmt: skip
+"""Keys under which checkpoints hold the weights, one within another too; the first one found counts."""
+
+MOST_WRAPPERS = 4  # a file may hold a wrapper within itself
+
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "netG.", "generator.")
+"""What `torch.nn.DataParallel`, `torch.compile` and training programs put before every name."""
 
 
 def load_released(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read weights and metadata from ``.safetensors``, or weights from a PyTorch file.
 
-    A PyTorch file may hold the weights under one of `WRAPPERS`. A prefix ``module.`` of every name (from
-    `torch.nn.DataParallel`) is removed.
+    A PyTorch file may hold the weights under one of `WRAPPERS`. `PREFIXES` of every name are removed.
 
     Raises:
         FileNotFoundError: there is no file at ``path``.
-        ValueError: the file is of another kind or damaged, or a pickle that needs to run code.
+        ValueError: the file is of another kind or damaged, a pickle that needs to run code, or holds tensors
+            that are no weights: of whole or complex numbers, sparse, or with values that are not finite.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         tensors, metadata = load_weights(path)
-    elif suffix in PICKLES:
+    elif path.name.lower().endswith(PICKLES):
         tensors, metadata = _read_pickle(path), {}
     else:
-        raise ValueError(f"{path}: suffix is {suffix!r}; allowed: .safetensors, {', '.join(PICKLES)}")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+        allowed = f".safetensors, {', '.join(PICKLES)}"
+        raise ValueError(f"{path}: suffix is {path.suffix.lower()!r}; allowed: {allowed}")
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    problems = [f"{name} {problem}" for name, value in tensors.items() if (problem := _no_weight(value))]
+    if problems:
+        raise ValueError(f"{path}: {some(problems)}; allowed: finite numbers in floating point")
     return tensors, metadata
 
 
@@ -75,8 +86,8 @@ def import_network(
         OSError: the file cannot be fetched, or has another digest.
         ValueError: it holds no weights, or those of another network or scale; the message names ``file``.
     """
-    # The suffix tells the format; an address may end in ?download=1.
-    suffix = PurePosixPath(urlsplit(file).path if is_address(file) else file).suffix
+    # The suffix tells the format (.pth.tar has two parts); an address may end in ?download=1.
+    suffix = "".join(PurePosixPath(urlsplit(file).path if is_address(file) else file).suffixes[-2:])
     local = Path(target).with_name(f".given_{Path(target).stem}{suffix}")
     digest = fetch([file], local, sha256=sha256)
     if sha256 is None:
@@ -105,6 +116,17 @@ def _check_options(file: str, metadata: Mapping[str, str], options: Mapping[str,
             )
 
 
+def _no_weight(tensor: Tensor) -> str | None:
+    """Say why a tensor is not a weight of a network."""
+    if tensor.layout != torch.strided:
+        return f"is sparse ({tensor.layout})"
+    if not tensor.is_floating_point():
+        return f"is {str(tensor.dtype).removeprefix('torch.')}"
+    if not tensor.float().isfinite().all():
+        return "has values that are NaN or infinite"
+    return None
+
+
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         try:
@@ -116,8 +138,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             ) from error
         except Exception as error:  # torch's reader fails in many ways on a damaged file
             raise ValueError(f"{path}: not a PyTorch file, or a damaged one ({error!r:.80})") from error
-    if isinstance(content, Mapping):
-        content = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), content)
+    for _ in range(MOST_WRAPPERS):
+        if isinstance(content, Mapping):
+            content = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), content)
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path}: holds no weights by name but a {type(content).__name__}")
     others = [repr(k) for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))]

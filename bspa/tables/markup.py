@@ -261,6 +261,8 @@ def _notes(table: Table, markup: Markup) -> list[str]:
 def _plain_notes(table: Table) -> Iterator[str]:
     for convention in dict.fromkeys(METRICS[metric].convention for metric in table.metrics):
         yield f"{convention}."
+    if table.degradation:
+        yield f"{table.degradation}."
     yield from _missing_notes(table)
     yield from brief_notes(table)
     if len(table.seeds) > 1:

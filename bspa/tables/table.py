@@ -45,6 +45,8 @@ class Table:
     baseline: str
     """The method to compare others with."""
     trained_on: str
+    degradation: str
+    """How LR images are degraded, in words; empty: not at all."""
     rows: pd.DataFrame
     """`ROW`, model_label, method_label, warning, `COSTS` (means over seeds), weights (which are scored, in
     words), compared (whether there are gains over the baseline)."""
@@ -73,6 +75,7 @@ def read_table(
     trained_on: str,
     evaluations: Sequence[Mapping[str, Any]],
     runs: Sequence[Mapping[str, Any]],
+    degradation: str = "",
 ) -> Table:
     """Gather a table from evaluations and from summaries of training runs, in the plan's order of both.
 
@@ -130,6 +133,7 @@ def read_table(
         seeds=seeds,
         baseline=baseline,
         trained_on=trained_on,
+        degradation=degradation,
         rows=rows,
         cells=frame,
         detectable={column: detectable_difference(parts) for column, parts in differences.items()},

@@ -69,7 +69,7 @@ def test_the_page_needs_no_other_file(results: Path, capsys: pytest.CaptureFixtu
     assert pictures == [file.read_bytes() for file in files[-4:]]
     curves = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)]
     assert [curve.get("aria-label") for curve in curves] == [
-        "Loss", "PSNR (dB); dashed: of the average", "Learning rate",
+        "Loss, log scale", "PSNR (dB); dashed: of the average", "Learning rate",
     ]  # fmt: skip
     points = np.array([p.split(",") for p in curves[1][0].attrib["points"].split()], float)
     assert points[:, 0].tolist() == [130.0, 230.0, 330.0]  # steps 4, 8 and 12, from 30 to 330

@@ -213,6 +213,12 @@ def test_degradation_reaches_training_and_validation_but_not_benchmarks(plan_of:
     assert degraded_sources(plan_of({"data": {"degradation": STEPS}})) == learned
     everywhere = plan_of({"data": {"degradation": STEPS, "degrade_benchmarks": True}})
     assert degraded_sources(everywhere) == learned | set(data.benchmarks)
+    [table] = [p for p in everywhere.products().values() if p.path == "tables/table4.csv"]
+    assert (
+        "the benchmarks' too: blur of sigma 0.2 to 2, jpeg of quality 30 to 95"
+        in table.settings["degradation"]
+    )
+    assert "degradation" not in plan.table("table4").settings
     # The seed counts only where something is drawn from it.
     assert changed_paths(plan, plan_of({"data": {"degradation_seed": 5}})) == set()
     changed = changed_paths(

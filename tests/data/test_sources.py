@@ -190,14 +190,17 @@ def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, pattern:
     assert [file.id for file in files] == ["linked_b", "own_a", "own_c"]
 
 
-def test_pairs_in_one_folder_under_div2ks_names(tmp_path: Path) -> None:
+def test_pairs_in_one_folder_under_div2ks_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("0001", "0002"):
         save(tmp_path / f"{name}.png", 24, 12)
         for scale in (2, 3, 4):
             save(tmp_path / f"{name}x{scale}.png", 24 // scale, 12 // scale)
     files = list_files("folder", path=tmp_path, hr="*.png", lr="*x{scale}.png", scales=[4, 2])
     assert [(file.id, file.scale) for file in files] == [("0001", 2), ("0001", 4), ("0002", 2), ("0002", 4)]
+    assert not caplog.records
     assert files[1].lr_path == tmp_path / "0001x4.png"
+    list_files("folder", path=tmp_path, hr="*.png")
+    assert "6 photographs look like LR images of others" in caplog.text
     (tmp_path / "0002.png").unlink()
     with pytest.raises(ValueError, match=r"0002x2\.png: no HR file for it"):
         list_files("folder", path=tmp_path, hr="*.png", lr="*x{scale}.png", scales=[2])

@@ -154,6 +154,13 @@ def test_headers_and_members_left_out_count(tmp_path: Path, refused: Refused) ->
     assert unpack(tmp_path / "archive", tmp_path / "out", max_bytes=4_000_000) == 3
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_of_bzip2_or_lzma_is_refused(tmp_path: Path, refused: Refused, kind: int) -> None:
+    with zipfile.ZipFile(tmp_path / "archive", "w", kind) as opened:
+        opened.writestr("zeros.png", bytes(50_000_000))
+    assert "'zeros.png' is compressed by" in refused(tmp_path / "archive")
+
+
 def test_a_zip_that_understates_its_size_is_refused(tmp_path: Path, refused: Refused) -> None:
     archive = make(tmp_path / "archive", {"zeros.png": bytes(5_000_000)})
     content = archive.read_bytes()

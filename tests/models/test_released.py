@@ -16,14 +16,24 @@ import pytest
 import torch
 from torch import nn
 
-from bspa.models.released import load_released
+from bspa.models.released import WRAPPERS, load_released
 from bspa.models.weights import load_model, load_weights, save_network, save_weights
 from tests.support.networks import SMALL, small
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("wrapper", [None, "params_ema", "params", "state_dict", "model"])
-@pytest.mark.parametrize(("suffix", "prefix"), [(".pth", ""), (".pt", "module."), (".PKL", "")])
+@pytest.mark.parametrize("wrapper", [None, *WRAPPERS])
+@pytest.mark.parametrize(
+    ("suffix", "prefix"),
+    [
+        (".pth", ""),
+        (".pt", "module."),
+        (".PKL", "_orig_mod."),
+        (".pth.tar", "module._orig_mod."),
+        (".bin", "_orig_mod.module.model."),
+        (".ckpt", "net."),
+    ],
+)
 def test_pytorch_files_are_read(
     tmp_path: Path, suffix: str, zipped: bool, wrapper: str | None, prefix: str
 ) -> None:
@@ -44,6 +54,47 @@ def test_averaged_weights_come_first_and_only_a_prefix_of_every_name_is_removed(
     averaged = {"module.w": torch.ones(1), "w": torch.ones(1)}
     torch.save({"params": {"w": torch.zeros(1)}, "params_ema": averaged}, path)
     assert load_released(path)[0] == averaged
+
+
+def test_weights_within_wrappers_within_wrappers(tmp_path: Path) -> None:
+    path = tmp_path / "deep.ckpt"
+    torch.save({"epoch": 1, "state_dict": {"lr": 0.1, "params-ema": {"w": torch.ones(1)}}}, path)
+    assert load_released(path)[0] == {"w": torch.ones(1)}
+    endless: dict[str, Any] = {}
+    endless["params"] = endless
+    torch.save(endless, path)
+    with pytest.raises(ValueError, match="'params': not weights"):
+        load_released(path)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.tensor([1.0, float("nan")]), "NaN or infinite"),
+        (torch.tensor([float("-inf")], dtype=torch.float16), "NaN or infinite"),
+        (torch.ones(2, dtype=torch.complex64), "complex64"),
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.ones(2, dtype=torch.int64), "int64"),
+        (torch.ones(2, dtype=torch.bool), "bool"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused_by_name(
+    tmp_path: Path, tensor: torch.Tensor, message: str
+) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save({"a.weight": torch.ones(1), "b.weight": tensor}, path)
+    with pytest.raises(ValueError, match=rf"odd\.pth: b\.weight .*{message}.*; allowed: finite"):
+        load_released(path)
+
+
+def test_edsr_under_its_authors_file_names(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / "edsr_baseline_x4-6b446fab.pt"
+    model = small("edsr")
+    torch.save({f"model.{name}": value for name, value in model.state_dict().items()}, file)
+    tensors, _ = load_released(file)
+    assert tensors.keys() == model.state_dict().keys()
+    with pytest.raises(ValueError, match=r"MSRResNet.*they look like EDSR\(scale=4\)"):
+        import_reference(root, tmp_path / "made", file)
 
 
 class RunsCode:
@@ -73,7 +124,10 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, zipped: bool)
         (nn.Linear(2, 2), "refused"),
         ([torch.ones(1)], "list"),
         (torch.ones(2), "Tensor"),
-        ({"epoch": 3, "net": {"w": torch.ones(1)}}, r"'epoch', 'net'.*params_ema, params, state_dict, model"),
+        (
+            {"epoch": 3, "nets": {"w": torch.ones(1)}},
+            r"'epoch', 'nets'.*params_ema, params, state_dict, model",
+        ),
         ({3: torch.ones(1)}, r": 3: .*params_ema, params, state_dict, model"),
         ({"params": {}}, "no weights"),
     ],

@@ -364,3 +364,10 @@ def test_a_table_of_networks_above_bicubic_interpolation_says_nothing(results: R
     results.score(4, "rcan", "bspa", "Set5", [30.0], [0.8])
     results.run(4, "rcan", "bspa")
     assert "bicubic interpolation for" not in to_markdown(results.table())
+
+
+def test_degraded_lr_images_are_told_under_the_table(results: Results) -> None:
+    results.two_scales()
+    said = "LR images are degraded"
+    assert said not in to_markdown(results.table())
+    assert f"- {said}: jpeg." in to_markdown(results.table(degradation=f"{said}: jpeg"))

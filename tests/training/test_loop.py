@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,9 +258,21 @@ def test_work_that_cannot_be_recorded_is_done_all_the_same(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("arch", ["fsrcnn", "edsr", "rcan"])
-def test_a_recorded_step_is_the_step(tmp_path: Path, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    device, stage = choose_device("cuda"), make_stage(arch=arch, ema=0.9, batch=4, epochs=20, total_epochs=20)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"arch": "fsrcnn"},
+        {"arch": "edsr"},
+        {"arch": "rcan"},
+        {"arch": "edsr", "objective": "l1_frequency", "weight_decay": 0.1},
+        {"arch": "edsr", "objective": "charbonnier", "decay": "cosine", "final_rate": 1e-5, "warm_up": 2},
+    ],
+    ids=lambda values: "_".join(map(str, values.values())),
+)
+def test_a_recorded_step_is_the_step(
+    tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, stage = choose_device("cuda"), make_stage(ema=0.9, batch=4, epochs=20, total_epochs=20, **values)
     images = pack_noise(tmp_path, *[(64, 64)] * 3, scale=4)
 
     def trained(name: str, *, recorded: bool, resident: float, initial: Snapshot | None) -> Snapshot:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import pytest
 import torch
 
 from bspa.models.registry import build
-from bspa.models.weights import save_weights
+from bspa.models.weights import load_weights, save_weights
 from tests.support.workflow import GOLDEN, Project, job_counts, planned_jobs
 
 pytestmark = pytest.mark.workflow
@@ -61,6 +62,23 @@ def test_given_weights_that_change_are_taken_again(fresh: Project) -> None:
         save_weights(weights, build("msrresnet", 4, blocks=1, channels=8).state_dict(), {})
         assert job_counts(fresh.run(reference, configs=(given,)).stdout) == {"import_reference": 1}
     assert fresh.jobs(reference, configs=(given,)) == {}
+
+
+def test_runs_start_from_given_weights_and_again_from_others(fresh: Project) -> None:
+    weights, name = fresh.folder / "given.safetensors", "results/models/tiny_x4_baseline_seed0.safetensors"
+    given = fresh.overlay("given", {"models": {"tiny": {"start": {"x4": {"file": weights.name}}}}})
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_weights(weights, build("fsrcnn", 4, d=8, s=4, m=1).state_dict(), {})
+        jobs = job_counts(fresh.run(name, configs=(given,)).stdout)
+        rules = ("import_start", "train_uniform", "deliver_weights")
+        assert [jobs[rule] for rule in rules] == [1, 1, 1]
+        metadata = load_weights(fresh.folder / name)[1]
+        assert metadata["started_from_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+        found.append(load_weights(fresh.folder / name)[0]["head_conv.0.weight"])
+    assert not torch.equal(*found)
+    assert fresh.jobs(name, configs=(given,)) == {}
 
 
 def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
