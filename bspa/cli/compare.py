@@ -8,9 +8,9 @@ The first enlarges the photographs of a folder. The second also scores the resul
 originals of the same names. The third takes the photographs as originals and makes the LR images itself, as
 MATLAB's bicubic imresize does. Where a folder holds pairs, NAME_LR.png and NAME_HR.png, --hr is not needed.
 
-The page, comparison.html, has a table of the scores, and for each picture a slider between any two columns.
-It is one file, which works offline. Of a large picture it shows the part where the columns differ most; see
---crop. Scores are of whole pictures.
+MODEL is a file of this workflow, or any that spandrel reads. The page, comparison.html, has a table of the
+scores, and for each picture a slider between any two columns. It is one file, which works offline. Of a large
+picture it shows the part where the columns differ most; see --crop. Scores are of whole pictures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BICUBIC = "bicubic"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="delivered weights of one scale")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="files of networks of one scale")
     parser.add_argument("--on", required=True, metavar="FOLDER", help="LR photographs (HR with --from-hr)")
     originals = parser.add_mutually_exclusive_group()
     originals.add_argument("--hr", metavar="FOLDER", help="originals of the same names")
@@ -71,7 +71,8 @@ def compare(
     """Write the page, print the scores, and return them.
 
     Args:
-        models: delivered weights of one scale; bicubic interpolation is always compared, too.
+        models: files of networks of one scale, see `bspa.models.upscalers.load_upscaler`; bicubic
+            interpolation is always compared, too.
         on: folder of LR photographs, of pairs, or with ``from_hr`` of HR photographs.
         hr: folder of originals, found by name: ``a.png`` or ``a_HR.png`` for ``a.jpg``, ``a_LR.png`` or
             ``ax4.png``.
@@ -92,14 +93,14 @@ def compare(
     from bspa.data.resize import imresize
     from bspa.figures.comparison import compared, comparison_page, means, score_text
     from bspa.models.inference import super_resolve
-    from bspa.models.weights import load_model
+    from bspa.models.upscalers import load_upscaler
     from bspa.system.devices import choose_device
     from bspa.system.files import write_text
 
     if crop < 0:
         raise ValueError(f"--crop is {crop}; allowed: 0, the whole picture, or a number of pixels")
-    networks = {name: load_model(path) for name, path in _columns(models).items()}
-    scales = {name: network.scale for name, network in networks.items()}
+    networks = {name: load_upscaler(path) for name, path in _columns(models).items()}
+    scales = {name: int(str(network.scale)) for name, network in networks.items()}
     if len(set(scales.values())) != 1:
         found = ", ".join(f"{name} x{scale}" for name, scale in scales.items()) or "no model"
         raise ValueError(f"networks of one scale can be compared; found: {found}")

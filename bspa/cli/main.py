@@ -13,6 +13,8 @@ COMMANDS = {
     "init": "bspa.cli.init",
     "upscale": "bspa.cli.upscale",
     "compare": "bspa.cli.compare",
+    "info": "bspa.cli.info",
+    "card": "bspa.cli.card",
     "export": "bspa.cli.export",
     "live": "bspa.cli.live",
     "check-pairs": "bspa.cli.check_pairs",

@@ -51,7 +51,7 @@ def compared(name: str, images: Mapping[str, Image], scores: Scores, crop: int) 
         crop: side of the part; 0: the whole picture.
     """
     height, width, _ = next(iter(images.values())).shape
-    rows, columns = _part(list(images.values()), crop or max(height, width))
+    rows, columns = differing_part(list(images.values()), crop or max(height, width))
     note = f"{width}x{height} pixels"
     shown = (columns.stop - columns.start, rows.stop - rows.start)
     if shown != (width, height):
@@ -60,7 +60,7 @@ def compared(name: str, images: Mapping[str, Image], scores: Scores, crop: int) 
     return Compared(name=name, note=note, width=shown[0], images=encoded, scores=scores)
 
 
-def _part(images: Sequence[Image], side: int) -> tuple[slice, slice]:
+def differing_part(images: Sequence[Image], side: int) -> tuple[slice, slice]:
     """Return rows and columns of the window in which the images' samples spread most."""
     height, width, _ = images[0].shape
     h, w = min(side, height), min(side, width)

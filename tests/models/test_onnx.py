@@ -29,7 +29,7 @@ def run(path: Path, x: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize(
     ("arch", "scale", "options"),
     [
-        *((arch, scale, options) for arch, options in SMALL.items() for scale in (2, 3, 4)),
+        *((arch, scale, options) for arch, options in SMALL.items() for scale in (2, 3, 4, 8)),
         *((arch, 4, options) for arch, options in LARGE.items()),
     ],
 )
