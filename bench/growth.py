@@ -67,7 +67,9 @@ class Part:
         def files(names: str) -> dict[str, str]:
             return {name: str(bench.folder / FILES[name]) for name in names.split()}
 
-        compute = {"device": "auto", "jobs_per_gpu": 1}
+        compute: dict[str, Any] = {"device": "auto", "jobs_per_gpu": 1}
+        if self.script == "train_stage":
+            compute["save_every_seconds"] = 60.0
         params = SimpleNamespace(settings=self.settings, key="", compute=compute)
         reads, writes = InputFiles(fromdict=files(self.reads)), OutputFiles(fromdict=files(self.writes))
         job = SimpleNamespace(input=reads, output=writes, params=params, threads=bench.threads)
@@ -76,7 +78,7 @@ class Part:
 
 def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
     """List the jobs in order."""
-    source = {"kind": "folder", "path": str(bench.folder / "photographs")}
+    files = {"source": {"kind": "folder", "path": str(bench.folder / "photographs")}, "scales": [SCALE]}
     sides = {"minimum_side": bench.patch, "minimum_side_reason": "a patch"}
     scoring = {"batch": "auto", "border": 0, "precision": "float32"}
     stage = replace(
@@ -84,8 +86,8 @@ def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
         batch=bench.batch, epochs=1, repeat=max(1, bench.stage_steps * bench.batch // photographs),
     )  # fmt: skip
     parts = [
-        Part("make_manifest", "", "manifest", {"source": source, "scales": [SCALE], **sides}),
-        Part("pack_images", "manifest", "packed", {"scale": SCALE, "border": "clamp"}),
+        Part("make_manifest", "", "manifest", {**files, **sides}),
+        Part("pack_images", "manifest", "packed", {**files, "scale": SCALE, "border": "clamp", "degraded": {}}),
         Part("crop_sub_images", "packed", "windows", bench.grid),
         Part("score_sub_images", "packed windows weights", "scores", scoring),
         Part("compute_thresholds", "scores", "thresholds", {"classes": 10, "imbalance": 10}),
