@@ -87,7 +87,9 @@ def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
     )  # fmt: skip
     parts = [
         Part("make_manifest", "", "manifest", {**files, **sides}),
-        Part("pack_images", "manifest", "packed", {**files, "scale": SCALE, "border": "clamp", "degraded": {}}),
+        Part(
+            "pack_images", "manifest", "packed", {**files, "scale": SCALE, "border": "clamp", "degraded": {}}
+        ),
         Part("crop_sub_images", "packed", "windows", bench.grid),
         Part("score_sub_images", "packed windows weights", "scores", scoring),
         Part("compute_thresholds", "scores", "thresholds", {"classes": 10, "imbalance": 10}),
