@@ -1,14 +1,14 @@
 """Write a model card beside a delivered network: what one needs to know before using it.
 
     bspa card results/models/fsrcnn_x4_bspa_seed0.safetensors --licence CC-BY-4.0
-    bspa card model.safetensors --picture holiday.jpg --set author=me --set trainingBatchSize=16
+    bspa card model.safetensors --picture holiday.jpg --set author=me --set tags=photo
 
 It writes NAME.card.json, with the fields of OpenModelDB and the scores; NAME.md, for people; and NAME.png, a
 part of a photograph as bicubic interpolation, the network and the original show it. The LR image is made from
 the photograph; without --picture it is scikit-image's cat.
 
 The card says what the header of the weights and the results beside it tell (see bspa info). They do not tell
-author, licence, and batch, patches and losses of training: give these with --set.
+author and licence: give these with --set and --licence.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def open_model_fields(described: Mapping[str, Any], *, date: str, picture: str) 
         "images": [{"type": "standalone", "url": picture}],
         "dataset": made.get("trained_on"),
         "trainingIterations": int(made["steps"]) if "steps" in made else None,
-        "trainingBatchSize": None,
-        "trainingHRSize": None,
-        "trainingLosses": None,
+        "trainingBatchSize": int(made["batch"]) if "batch" in made else None,
+        "trainingHRSize": int(made["hr_size"]) if "hr_size" in made else None,
+        "trainingLosses": made.get("losses"),
         "scores": described["scores"],
     }
 

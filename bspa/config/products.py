@@ -342,6 +342,7 @@ class Products(Runs):
     def deliver_weights(self, run: Run) -> Job:
         """The delivered weights of a run."""
         training = self.config.training_of(run.model)
+        phases = [phase for cycle in self.cycles(run) for phase in cycle.phases]
         settings = {
             **self.network(run.model, run.scale),
             "select": run.weights or training.select or ("last" if training.ema is None else "average"),
@@ -350,6 +351,9 @@ class Products(Runs):
             "method": run.method,
             "seed": run.seed,
             "trained_on": self.config.data.train,
+            "batch": str(training.batch),
+            "hr_size": str(self.grid(run.scale).size),
+            "losses": ", ".join(dict.fromkeys(self.stage(run, phase).objective for phase in phases)),
             **self.degradation_in_words,
         }
         start = list(self._start(run).values())

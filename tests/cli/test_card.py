@@ -15,6 +15,7 @@ from tests.support.noise import noise
 def deliver(path: Path) -> str:
     weights = build("edsr", 2, blocks=1, channels=8).state_dict()
     made = {"method": "bspa", "seed": "0", "steps": "1200", "trained_on": "own"}
+    made |= {"batch": "8", "hr_size": "48", "losses": "l1"}
     options = {"blocks": 1, "channels": 8}
     save_network(path, weights, arch="edsr", scale=2, options=options, key="k", **made)
     return str(path)
@@ -27,11 +28,12 @@ def test_the_card(tmp_path: Path) -> None:
     table.write_text("image,psnr,ssim\na,30,0.9\nb,31,0.8\n")
     Image.fromarray(noise(61, 150)).save(tmp_path / "photo.png")
     command = ["card", model, "--picture", str(tmp_path / "photo.png"), "--licence", "CC0-1.0"]
-    assert bspa([*command, "--set", "trainingBatchSize=16", "--set", "author=me"]) == 0
+    assert bspa([*command, "--set", "trainingEpochs=12", "--set", "author=me"]) == 0
     folder = Path(model).parent
     card = json.loads((folder / "net.card.json").read_text())
     expected = {"name": "net", "architecture": "edsr", "scale": 2, "inputChannels": 3, "license": "CC0-1.0"}
-    expected |= {"dataset": "own", "trainingIterations": 1200, "trainingBatchSize": 16, "author": "me"}
+    expected |= {"dataset": "own", "trainingIterations": 1200, "trainingEpochs": 12, "author": "me"}
+    expected |= {"trainingBatchSize": 8, "trainingHRSize": 48, "trainingLosses": "l1"}
     assert {name: card[name] for name in expected} == expected
     assert card["scores"]["set5"]["psnr"] == 30.5
     assert card["resources"][0]["size"] == Path(model).stat().st_size
