@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bspa.models.spandrel import import_spandrel
 from bspa.models.weights import load_model
 
 
@@ -44,15 +45,15 @@ def load_upscaler(path: str | os.PathLike[str]) -> nn.Module:
         return load_model(path)
     except ValueError as error:
         try:
-            from spandrel import ImageModelDescriptor, ModelLoader
-        except ImportError as missing:
+            spandrel = import_spandrel()
+        except ValueError as missing:
             raise ValueError(
-                f"{error}. To read files of other programs: pip install 'bspa[spandrel]' ({missing})"
+                f"{error}. To read files of other programs, spandrel is needed: {missing}"
             ) from error
     try:
-        descriptor = ModelLoader().load_from_file(path)
+        descriptor = spandrel.ModelLoader().load_from_file(path)
     except Exception as error:  # spandrel lets through what torch and the architectures raise
         raise ValueError(f"{path}: spandrel cannot read it: {error}") from error
-    if not isinstance(descriptor, ImageModelDescriptor) or descriptor.input_channels != 3:
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
         raise ValueError(f"{path}: {descriptor.architecture.name} is no network from RGB to RGB")
     return ForeignNetwork(descriptor).eval()
