@@ -59,7 +59,7 @@ def test_the_released_recipe_from_photographs_to_table_and_figure(project: Proje
         run = Run("tried", 4, method, 0, "best")
         with safe_open(project.results / plan.deliver_weights(run).path, "pt") as file:
             step = highest([project.results / stage.path for stage in plan.stages(run.trained)])
-            assert file.metadata()["weights"] == f"best on tiny_valid, at step {step}"
+            assert file.metadata()["weights"] == f"best average on tiny_valid, at step {step}"
 
     output = project.run("plan", "--quiet", "all", configs=overlay).stdout
     lines = (line.split() for line in output.splitlines())
