@@ -164,6 +164,8 @@ def _build(scale: int, name: str, arguments: dict[str, Any]) -> nn.Module:
         ) from error
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _parameters_with_gradient(reloaded: Any, name: str, scale: int) -> set[str]:
     """Name the parameters that get a gradient in training."""
     model, side = reloaded.model.train().requires_grad_(True), 16
