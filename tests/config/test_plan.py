@@ -289,6 +289,40 @@ def test_a_trained_reference_starts_from_its_networks_weights_too(plan_of: PlanO
     ]  # fmt: skip
 
 
+def test_only_networks_of_spandrel_are_checked_and_count_its_version(
+    plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = {"arch": "spandrel", "options": {"name": "SPAN", "feature_channels": 8}}
+    change: Change = {
+        "models": {"foreign": foreign},
+        "tables": {"foreign": {"models": ["foreign", "tiny_edsr"], "methods": ["baseline"]}},
+    }
+
+    def plan(version: str) -> Plan:
+        monkeypatch.setattr("bspa.config.products.spandrel_version", lambda: version)
+        return plan_of(change)
+
+    before = plan("1.0")
+    checks = {path for path, product in before.products().items() if product.rule == "check_network"}
+    assert checks == {f"networks/foreign_x{scale}.json" for scale in (2, 3, 4)}
+    assert not changed_paths(plan_of({}), before)
+    changed = changed_paths(before, plan("1.1"))
+    assert changed == behind(before, checks)
+    assert "models/foreign_x4_baseline_seed0.safetensors" in changed
+    assert not any("tiny_edsr" in path for path in changed)
+
+
+def test_udn_needs_features_that_spandrels_networks_do_not_give(plan_of: PlanOf) -> None:
+    foreign = {"arch": "spandrel", "options": {"name": "SPAN"}}
+    with pytest.raises(ValueError, match=r"methods\.udn\.loss.*foreign"):
+        plan_of(
+            {
+                "models": {"foreign": foreign},
+                "tables": {"foreign": {"models": ["foreign"], "methods": ["udn"]}},
+            }
+        ).products()
+
+
 def test_a_missing_folder_is_told_when_planning(plan_of: PlanOf, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"sources\.mine: .*missing"):
         plan_of(own(tmp_path / "missing")).make_manifest("mine")
