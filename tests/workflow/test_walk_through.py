@@ -13,8 +13,6 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from bspa.cli.main import COMMANDS
-
 ROOT = Path(__file__).resolve().parents[2]
 SHORTER = "sed -i 's/steps: 3000/steps: 24/; s/steps: 600/steps: 24/' own.yaml"
 COMMANDS_OF_THIS_CHECKOUT = """\
@@ -22,7 +20,6 @@ set -euo pipefail
 bspa() { "$PYTHON" -m bspa.cli.main "$@"; }
 snakemake() { "$PYTHON" -m snakemake "$@"; }
 """
-MISSING = {"init", "upscale", "compare", "export"} - COMMANDS.keys()
 
 
 def walk_through() -> str:
@@ -63,7 +60,6 @@ def photographs(folder: Path) -> None:
 
 
 @pytest.mark.workflow
-@pytest.mark.skipif(bool(MISSING), reason=f"bspa has no {', '.join(sorted(MISSING))}")
 def test_a_stranger_can_follow_the_walk_through(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     photographs(tmp_path / "photographs")
