@@ -30,7 +30,7 @@ def import_spandrel() -> Any:
         import spandrel
     except (ImportError, RuntimeError) as error:
         raise ValueError(
-            f"arch: spandrel: the package cannot be imported ({type(error).__name__}: {error}). It needs a "
+            f"the package spandrel cannot be imported ({type(error).__name__}: {error}). It needs a "
             "torchvision of the same build as torch; docs/extend.md, Networks of spandrel, says how to "
             "install it"
         ) from error
