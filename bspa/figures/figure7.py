@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from bspa.figures.style import PAGE_INCHES, STYLE, line_of
 
-COSTS = {"steps": "Optimiser steps", "seconds": "Device seconds"}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ValidationCurve:
@@ -105,7 +103,7 @@ def figure_7(curves: Sequence[ValidationCurve], *, label: str) -> Figure:
                     _draw(axes, cost, curve, methods.index(curve.method))
             left.set_ylabel(f"{model}\nPSNR on Y (dB)")
             _show_the_settled_part(left, [curve for curve in curves if curve.model == model])
-            for axes, name in zip((left, right), COSTS.values(), strict=True):
+            for axes, name in ((left, "Optimiser steps"), (right, "Device seconds")):
                 axes.set_xlim(left=0)
                 axes.set_xlabel(name)
                 axes.xaxis.set_major_locator(MaxNLocator(5))
