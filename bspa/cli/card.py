@@ -110,17 +110,14 @@ def card(
 def open_model_fields(described: Mapping[str, Any], *, date: str, picture: str) -> dict[str, Any]:
     """Return the fields of OpenModelDB as far as the files of a network tell them."""
     made, scale = described["made"], described["scale"]
-    name = described["file"].removesuffix(".safetensors")
-    method = f"method {made['method']}, seed {made['seed']}, " if {"method", "seed"} <= made.keys() else ""
-    weights = f"weights: {made['weights']}" if "weights" in made else ""
+    told = {"method": "method {}", "seed": "seed {}", "weights": "weights: {}"}
+    parts = [form.format(made[name]) for name, form in told.items() if name in made]
     return {
-        "name": name,
+        "name": described["file"].removesuffix(".safetensors"),
         "author": None,
         "license": None,
         "tags": ["photo"],
-        "description": ", ".join(
-            part for part in (f"{described['architecture']} x{scale}", method.rstrip(", "), weights) if part
-        ),
+        "description": ", ".join([f"{described['architecture']} x{scale}", *parts]),
         "date": date,
         "architecture": described["architecture"].lower(),
         "size": [f"{option}={value}" for option, value in described["options"].items()],
@@ -214,19 +211,13 @@ def _show(model: Path, picture: str | os.PathLike[str] | None) -> Any:
     from bspa.data.photos import read_photo
     from bspa.data.resize import imresize
     from bspa.data.sources import list_files
-    from bspa.figures.comparison import differing_part
+    from bspa.figures.comparison import cut_to_scale, differing_part
     from bspa.models.inference import super_resolve
     from bspa.models.weights import load_model
 
     network = load_model(model)
     file = Path(picture) if picture else list_files("builtin", photos=["chelsea"])[0].path
-    photo = read_photo(file)
-    height, width = (side // network.scale * network.scale for side in photo.shape[:2])
-    if not height * width:
-        raise ValueError(
-            f"{file}: {photo.shape[1]}x{photo.shape[0]} pixels, fewer than the scale, {network.scale}"
-        )
-    original = photo[:height, :width]
+    original = cut_to_scale(read_photo(file), network.scale, file)
     lr = imresize(original, 1 / network.scale)
     bicubic, sr = imresize(lr, network.scale), super_resolve(network, lr)
     part = differing_part([bicubic, sr], CROP)

@@ -91,7 +91,7 @@ def compare(
 
     from bspa.data.photos import read_photo
     from bspa.data.resize import imresize
-    from bspa.figures.comparison import compared, comparison_page, means, score_text
+    from bspa.figures.comparison import compared, comparison_page, cut_to_scale, means, score_text
     from bspa.models.inference import super_resolve
     from bspa.models.upscalers import load_upscaler
     from bspa.system.devices import choose_device
@@ -114,7 +114,7 @@ def compare(
     }
     pictures = []
     for name, (lr_file, hr_file) in files.items():
-        original = _cut(read_photo(hr_file), scale, hr_file) if hr_file else None
+        original = cut_to_scale(read_photo(hr_file), scale, hr_file) if hr_file else None
         if lr_file is None:
             assert original is not None, "a picture has at least one file"
             lr = imresize(original, 1 / scale)
@@ -184,14 +184,6 @@ def _named(photos: Mapping[str, Path], kind: str) -> dict[str, Path]:
     """Take the photographs whose names end in ``_LR`` or ``_HR``, by the names without it."""
     end = f"_{kind}"
     return {name.removesuffix(end): path for name, path in photos.items() if name.endswith(end)}
-
-
-def _cut(image: NDArray[np.uint8], scale: int, path: Path) -> NDArray[np.uint8]:
-    """Cut an original at the bottom and the right to a multiple of the scale."""
-    height, width = (side // scale * scale for side in image.shape[:2])
-    if not height * width:
-        raise ValueError(f"{path}: {_size(image)} pixels, fewer than the scale, {scale}")
-    return image[:height, :width]
 
 
 def _size(image: NDArray[Any]) -> str:

@@ -73,6 +73,19 @@ def differing_part(images: Sequence[Image], side: int) -> tuple[slice, slice]:
     return slice(top, top + h), slice(left, left + w)
 
 
+def cut_to_scale(original: Image, scale: int, path: Path) -> Image:
+    """Cut an original at the bottom and the right to a multiple of the scale.
+
+    Raises:
+        ValueError: it has fewer pixels than the scale along a side; ``path`` names it.
+    """
+    height, width = (side // scale * scale for side in original.shape[:2])
+    if not height * width:
+        size = f"{original.shape[1]}x{original.shape[0]}"
+        raise ValueError(f"{path}: {size} pixels, fewer than the scale, {scale}")
+    return original[:height, :width]
+
+
 def data_uri(image: NDArray[np.uint8]) -> str:
     """Encode RGB (h, w, 3) uint8 as a PNG within an address."""
     file = io.BytesIO()
