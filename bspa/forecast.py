@@ -188,15 +188,8 @@ def runs_table(jobs: Iterable[Job], images: int | None, seconds: Mapping[Hashabl
     groups: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
         groups.setdefault((job.model, f"x{job.scale}", job.method), []).append(job)
-    head = [
-        "network",
-        "scale",
-        "method",
-        "seeds",
-        "gradients",
-        "epochs" if images is None else "steps",
-        "made",
-    ]
+    counted = "epochs" if images is None else "steps"
+    head = ["network", "scale", "method", "seeds", "gradients", counted, "made"]
     rows = []
     for names, group in groups.items():
         stages = [job for job in group if isinstance(job.work, Stage)]
@@ -207,10 +200,8 @@ def runs_table(jobs: Iterable[Job], images: int | None, seconds: Mapping[Hashabl
         row = [*names, *(f"{count:,}" for count in counts)]
         if images is not None:
             left = _seconds_left(stages, images, seconds)
-            row += [
-                f"{1000 * left / (steps - made):,.1f}" if left else "",
-                _time_left(group, images, seconds),
-            ]
+            per_step = f"{1000 * left / (steps - made):,.1f}" if left else ""
+            row += [per_step, _time_left(group, images, seconds)]
         rows.append(row)
     return _table(head if images is None else [*head, "ms/step", "time left"], rows, texts=3)
 

@@ -26,14 +26,7 @@ class FSRCNN(Network):
     """
 
     def __init__(
-        self,
-        *,
-        scale: int,
-        d: int = 56,
-        s: int = 12,
-        m: int = 4,
-        value_range: int = 1,
-        initial: str = "he",
+        self, *, scale: int, d: int = 56, s: int = 12, m: int = 4, value_range: int = 1, initial: str = "he"
     ):
         super().__init__(scale, d, d=d, s=s, m=m, value_range=value_range, initial=initial)
         if value_range not in (1, 255) or initial not in ("he", "torch", "kaiming_small"):

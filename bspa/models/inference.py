@@ -34,7 +34,6 @@ GLOBAL_OVERLAP = 32
 
 Tile = int | Literal["auto"] | None
 
-
 LEVELS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 """Samples of an image -> the value of white."""
 
@@ -155,10 +154,9 @@ def _forward(
     model: nn.Module, lr: NDArray[np.uint8] | NDArray[np.uint16], scale: int, device: torch.device
 ) -> Tensor:
     """Map (h, w, 3) to (3, s h, s w) float32."""
-    # Copied because the pixels may be mapped read-only; (h, w, channels) is torch's channels-last layout.
-    pixels = (
-        np.array(lr) if lr.dtype == np.uint8 else lr.astype(np.float32)
-    )  # torch has few uint16 operations
+    # Copied because the pixels may be mapped read-only, and torch has few uint16 operations. (h, w, channels)
+    # is torch's channels-last layout.
+    pixels = np.array(lr) if lr.dtype == np.uint8 else lr.astype(np.float32)
     x = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / LEVELS[lr.dtype]
     cudnn = torch.backends.cudnn
     with cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False):

@@ -21,7 +21,6 @@ class ForeignNetwork(nn.Module):
     def __init__(self, descriptor: Any):
         super().__init__()
         self.scale = int(descriptor.scale)
-        self.name = f"{descriptor.architecture.name} x{self.scale}"
         self.model, self._call = descriptor.model, descriptor
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def _describe_onnx(path: Path) -> Description:
     return {
         "architecture": metadata.get("architecture"),
         "scale": int(scale) if scale.isdecimal() else None,
-        "parameters": sum(_size(tensor.dims) for tensor in model.graph.initializer),
+        "parameters": sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
         "inputs": {value.name: _shape(value) for value in model.graph.input},
         "outputs": {value.name: _shape(value) for value in model.graph.output},
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
@@ -141,10 +142,3 @@ def _describe_onnx(path: Path) -> Description:
 def _shape(value: Any) -> list[int | str]:
     sides = value.type.tensor_type.shape.dim
     return [side.dim_param or (side.dim_value if side.HasField("dim_value") else "?") for side in sides]
-
-
-def _size(dims: Any) -> int:
-    size = 1
-    for side in dims:
-        size *= side
-    return size
