@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bspa.cli.compare import compare
@@ -19,17 +18,13 @@ from bspa.data.resize import imresize
 from bspa.metrics.psnr import psnr_y
 from bspa.metrics.ssim import ssim_y
 from bspa.models.inference import super_resolve
-from bspa.models.registry import build
-from bspa.models.weights import load_model, save_network
+from bspa.models.weights import load_model
+from tests.support.networks import deliver
 from tests.support.noise import noise
 
 
-def deliver(path: Path, scale: int = 2, seed: int = 0) -> str:
-    torch.manual_seed(seed)
-    options = {"d": 8, "s": 4, "m": 1}
-    weights = build("fsrcnn", scale, **options).state_dict()
-    save_network(path, weights, arch="fsrcnn", scale=scale, options=options, key="k")
-    return str(path)
+def model_in(path: Path, scale: int = 2, seed: int = 0) -> str:
+    return str(deliver(path, "fsrcnn", scale, seed=seed))
 
 
 def save(path: Path, pixels: Any) -> Any:
@@ -72,7 +67,7 @@ class Page(HTMLParser):
 
 
 def test_pairs_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = deliver(tmp_path / "a.safetensors"), deliver(tmp_path / "b.safetensors", seed=1)
+    first, second = model_in(tmp_path / "a.safetensors"), model_in(tmp_path / "b.safetensors", seed=1)
     hr, lr = {}, {}
     for name in ("001", "002"):
         hr[name] = save(tmp_path / "set" / f"{name}_HR.png", noise(40, 50, int(name)))
@@ -98,7 +93,7 @@ def test_pairs_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
-    model = deliver(tmp_path / "a & <b>.safetensors")
+    model = model_in(tmp_path / "a & <b>.safetensors")
     save(tmp_path / "in" / "x'<&.png", noise(12, 9))
     assert compare([model], tmp_path / "in", output=tmp_path / "page.html") == {}
     page = Page(tmp_path / "page.html")
@@ -118,7 +113,7 @@ def test_originals_of_another_folder(lr_name: str, hr_name: str, tmp_path: Path)
     hr = save(tmp_path / "hr" / hr_name, noise(31, 41))  # not a multiple of the scale
     lr = save(tmp_path / "lr" / lr_name, imresize(hr[:30, :40], 1 / 2))
     save(tmp_path / "lr" / lr_name.replace("a", "more"), lr)
-    model = deliver(tmp_path / "m.safetensors")
+    model = model_in(tmp_path / "m.safetensors")
     scores = compare([model], tmp_path / "lr", hr=tmp_path / "hr", output=tmp_path / "page.html")
     (found,) = scores.values()
     assert found["bicubic"]["psnr"] == psnr_y(imresize(lr, 2), hr[:30, :40], 2)
@@ -127,7 +122,7 @@ def test_originals_of_another_folder(lr_name: str, hr_name: str, tmp_path: Path)
 
 def test_lr_made_from_hr(tmp_path: Path) -> None:
     hr = save(tmp_path / "hr" / "a.png", noise(38, 45))
-    model = deliver(tmp_path / "m.safetensors", scale=4)
+    model = model_in(tmp_path / "m.safetensors", scale=4)
     scores = compare([model], tmp_path / "hr", from_hr=True, output=tmp_path / "page.html")
     sr = super_resolve(load_model(model), imresize(hr[:36, :44], 1 / 4))
     assert scores["a"]["m"] == {"psnr": psnr_y(sr, hr[:36, :44], 4), "ssim": ssim_y(sr, hr[:36, :44], 4)}
@@ -137,7 +132,7 @@ def test_a_large_picture_is_shown_where_the_columns_differ_most(tmp_path: Path) 
     hr = np.full((90, 120, 3), 128, np.uint8)
     hr[60:70, 80:90] = noise(10, 10)
     save(tmp_path / "hr" / "a.png", hr)
-    model = deliver(tmp_path / "m.safetensors")
+    model = model_in(tmp_path / "m.safetensors")
     compare([model], tmp_path / "hr", from_hr=True, output=tmp_path / "page.html", crop=32)
     page = Page(tmp_path / "page.html")
     assert page.pictures["a"]["note"].startswith("120x90 pixels; shown: 32x32 from (")
@@ -150,7 +145,7 @@ def test_a_large_picture_is_shown_where_the_columns_differ_most(tmp_path: Path) 
 
 def test_a_tiny_picture_has_no_ssim(tmp_path: Path) -> None:
     save(tmp_path / "hr" / "a.png", noise(12, 12))
-    model = deliver(tmp_path / "m.safetensors")
+    model = model_in(tmp_path / "m.safetensors")
     scores = compare([model], tmp_path / "hr", from_hr=True, output=tmp_path / "page.html")
     assert np.isfinite(scores["a"]["m"]["psnr"])
     assert np.isnan(scores["a"]["m"]["ssim"])
@@ -161,14 +156,14 @@ def test_models_of_one_name(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", noise(12, 9))
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-    models = [deliver(tmp_path / folder / "m.v1.safetensors") for folder in ("one", "two")]
+    models = [model_in(tmp_path / folder / "m.v1.safetensors") for folder in ("one", "two")]
     compare(["bicubic", *models], tmp_path / "in", output=tmp_path / "page.html")
     images = Page(tmp_path / "page.html").pictures["a"]["images"]
     assert list(images) == ["bicubic", "one/m.v1", "two/m.v1"]
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, other = deliver(tmp_path / "a.safetensors"), deliver(tmp_path / "b.safetensors", scale=3)
+    model, other = model_in(tmp_path / "a.safetensors"), model_in(tmp_path / "b.safetensors", scale=3)
     save(tmp_path / "lr" / "p.png", noise(12, 9))
     save(tmp_path / "hr" / "p.png", noise(12, 9))
     save(tmp_path / "others" / "q.png", noise(24, 18))

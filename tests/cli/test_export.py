@@ -8,21 +8,15 @@ import pytest
 from bspa.cli import export as command
 from bspa.cli.main import main as bspa
 from bspa.models.inference import super_resolve
-from bspa.models.registry import build
-from bspa.models.weights import load_model, save_network
+from bspa.models.weights import load_model
+from tests.support.networks import deliver
 from tests.support.noise import noise
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-def deliver(path: Path, scale: int = 3) -> Path:
-    weights = build("edsr", scale, blocks=1).state_dict()
-    save_network(path, weights, arch="edsr", scale=scale, options={"blocks": 1}, key="k", method="bspa")
-    return path
-
-
 def test_a_picture_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = deliver(tmp_path / "net.v1.safetensors")
+    model = deliver(tmp_path / "net.v1.safetensors", "edsr", 3, method="bspa")
     assert bspa(["export", str(model), "--onnx"]) == 0
     assert "net.v1.onnx: differs from PyTorch by at most " in capsys.readouterr().out
     session = onnxruntime.InferenceSession(str(tmp_path / "net.v1.onnx"))
@@ -36,7 +30,7 @@ def test_a_picture_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_where_files_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    models = [deliver(tmp_path / f"{name}.safetensors", 2) for name in ("a", "b")]
+    models = [deliver(tmp_path / f"{name}.safetensors", "edsr", 2) for name in ("a", "b")]
     assert command.export(models, tmp_path / "new" / "folder") == [
         tmp_path / "new" / "folder" / "a.onnx",
         tmp_path / "new" / "folder" / "b.onnx",
@@ -62,5 +56,5 @@ def test_mistakes(
         bspa(["export", str(tmp_path / "text.safetensors")])
     assert "--onnx" in capsys.readouterr().err
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
-    assert bspa(["export", str(deliver(tmp_path / "a.safetensors")), "--onnx"]) == 2
+    assert bspa(["export", str(deliver(tmp_path / "a.safetensors", "edsr")), "--onnx"]) == 2
     assert 'needs onnx and onnxruntime: pip install -e ".[onnx]"' in capsys.readouterr().err

@@ -7,16 +7,11 @@ import pytest
 import torch
 
 from bspa.cli.main import main as bspa
-from bspa.models.registry import build
-from bspa.models.weights import save_network
+from tests.support.networks import deliver, small
 
 
-def deliver(results: Path) -> Path:
-    path = results / "models" / "net_x3_bspa_seed0.safetensors"
-    weights = build("edsr", 3, blocks=1, channels=8).state_dict()
-    made = {"method": "bspa", "seed": "0", "steps": "1200", "trained_on": "own", "weights": "last"}
-    options = {"blocks": 1, "channels": 8}
-    save_network(path, weights, arch="edsr", scale=3, options=options, key="k", **made)
+def deliver_with_scores(results: Path) -> Path:
+    path = deliver(results / "models" / "net_x3_bspa_seed0.safetensors", "edsr", 3, steps="1200")
     path.with_suffix(".json").write_text(json.dumps({"key": "k", "device": "cpu", "device_seconds": 12.5}))
     for name, psnr in ((path.stem, 30.0), ("bicubic_x3", 28.0), ("another", 99.0)):
         table = results / "evaluation" / name / "set5.csv"
@@ -26,7 +21,7 @@ def deliver(results: Path) -> Path:
 
 
 def test_a_delivered_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = deliver(tmp_path)
+    path = deliver_with_scores(tmp_path)
     assert bspa(["info", str(path), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["architecture"], found["scale"]) == ("delivered", "EDSR", 3)
@@ -40,7 +35,7 @@ def test_a_delivered_network(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_file_of_another_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    weights = build("msrresnet", 4, blocks=1).state_dict()
+    weights = small("msrresnet").state_dict()
     torch.save({"params": weights}, tmp_path / "a.pth")
     assert bspa(["info", str(tmp_path / "a.pth"), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)

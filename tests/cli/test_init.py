@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,11 +30,16 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+def settings_of(root: Path, project: Path) -> Any:
+    """The settings of a project over the default ones."""
+    given = yaml.safe_load((root / "config.yaml").read_text())
+    update_config(given, yaml.safe_load((project / "own.yaml").read_text()))
+    return load_config(given, [])
+
+
 def test_the_settings_are_those_of_the_photographs(root: Path, tmp_path: Path, photos: Path) -> None:
     init_project(tmp_path / "project", str(photos), scale=3)
-    given = yaml.safe_load((root / "config.yaml").read_text())
-    update_config(given, yaml.safe_load((tmp_path / "project/own.yaml").read_text()))
-    settings = load_config(given, [])
+    settings = settings_of(root, tmp_path / "project")
     assert settings.scales == [3]
     assert settings.sources["photographs"].path == str(photos)
     assert "edsr_mini_x3_bspa" in (tmp_path / "project/own.yaml").read_text()
@@ -76,9 +82,7 @@ def test_photographs_to_test_on_and_weights_to_go_on_from(
     assert f"--start: {weights} is no file" in capsys.readouterr().err
     weights.touch()
     assert main([*command, "--start", str(weights), "--scale", "2"]) == 0
-    given = yaml.safe_load((root / "config.yaml").read_text())
-    update_config(given, yaml.safe_load((tmp_path / "project/own.yaml").read_text()))
-    settings = load_config(given, [])
+    settings = settings_of(root, tmp_path / "project")
     assert settings.sources["held_out"].path == str(photos)
     assert settings.models["edsr_mini"].start["x2"].file == str(weights)
 

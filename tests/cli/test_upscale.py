@@ -19,19 +19,13 @@ import bspa
 from bspa.cli.main import main
 from bspa.cli.upscale import upscale_files
 from bspa.data.pictures import Picture, read_picture, write_picture
-from bspa.models.weights import save_network
+from tests.support.networks import deliver
 from tests.support.noise import noise
-
-OPTIONS = {"d": 8, "s": 4, "m": 1}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    torch.manual_seed(0)
-    network = bspa.build("fsrcnn", 2, **OPTIONS)
-    save_network(path, network.state_dict(), arch="fsrcnn", scale=2, options=OPTIONS, key="")
-    return path
+    return deliver(tmp_path_factory.mktemp("model") / "model.safetensors", "edsr", 2)
 
 
 def smooth(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
@@ -220,30 +214,19 @@ def test_a_file_of_another_program_says_what_is_missing(
 ) -> None:
     Image.fromarray(noise(8, 8)).save(tmp_path / "a.png")
     torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "model.pth")
-    assert (
-        main(["upscale", str(tmp_path / "model.pth"), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")])
-        == 2
-    )
+    command = ["upscale", str(tmp_path / "model.pth"), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
+    assert main(command) == 2
     assert "model.pth" in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(40):
+    for number in range(15):
         Image.fromarray(noise(200, 300, number)).save(tmp_path / f"in/{number:02}.png")
-    command = [
-        sys.executable,
-        "-m",
-        "bspa.cli.main",
-        "upscale",
-        str(model),
-        str(tmp_path / "in"),
-        "-o",
-        str(tmp_path / "out"),
-    ]
+    command = [sys.executable, "-m", "bspa.cli.main", "upscale", str(model), str(tmp_path / "in"), "-o"]
     # A shell starts background jobs with SIGINT ignored, and pytest may be one.
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True,
+        [*command, str(tmp_path / "out")], stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     deadline = time.monotonic() + 60
@@ -252,8 +235,8 @@ def test_ctrl_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     files = sorted((tmp_path / "out").iterdir())
-    assert 0 < len(files) < 40
+    assert 0 < len(files) < 15
     for file in files:
         assert Image.open(file).size == (600, 400)
         np.array(Image.open(file))
-    assert len(upscale_files(model, [tmp_path / "in"], tmp_path / "out").written) == 40 - len(files)
+    assert len(upscale_files(model, [tmp_path / "in"], tmp_path / "out").written) == 15 - len(files)

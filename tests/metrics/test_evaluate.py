@@ -26,8 +26,8 @@ from bspa.metrics.perceptual import evaluate_perceptual
 from bspa.metrics.psnr import psnr_y
 from bspa.metrics.ssim import ssim_y
 from bspa.models.inference import super_resolve
-from bspa.models.weights import save_network
-from tests.support.networks import SMALL, small
+from bspa.models.weights import load_model
+from tests.support.networks import deliver
 from tests.support.noise import noise, pack_noise
 from tests.support.pristine import write_model
 
@@ -195,9 +195,8 @@ class Files(SimpleNamespace):
 def test_perceptual_scripts(
     pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lpips: bool
 ) -> None:
-    packed, weights = pack_noise(tmp_path, (101, 198), (60, 80), scale=2), tmp_path / "fsrcnn.safetensors"
-    network = small("fsrcnn", 2)
-    save_network(weights, network.state_dict(), arch="fsrcnn", scale=2, options=SMALL["fsrcnn"], key="w")
+    packed = pack_noise(tmp_path, (101, 198), (60, 80), scale=2)
+    weights = deliver(tmp_path / "fsrcnn.safetensors", "fsrcnn", 2)
     asked: list[str] = []
     monkeypatch.setattr("bspa.system.devices.choose_device", lambda device: asked.append(device) or "cpu")
     settings = {"lpips": lpips, "tile": "auto", "scale": 2, "border": "symmetric"}
@@ -209,7 +208,8 @@ def test_perceptual_scripts(
     )
     runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"](job)
     bicubic = name.endswith("bicubic")
-    upscale = partial(imresize, scale=2, border="symmetric") if bicubic else partial(super_resolve, network)
+    network = partial(super_resolve, load_model(weights))
+    upscale = partial(imresize, scale=2, border="symmetric") if bicubic else network
     expected = evaluate_perceptual(upscale, packed, niqe_model=pristine, lpips="cpu" if lpips else None)
     assert expected.notna().values.tolist() == [[True, True, lpips], [True, False, lpips]]
     pd.testing.assert_frame_equal(pd.read_csv(job.output[0]), expected.assign(key="0a1b"), rtol=1e-15)

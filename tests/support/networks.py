@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from bspa.models.layers import Network
 from bspa.models.registry import build
+from bspa.models.weights import save_network
 
 SMALL: dict[str, dict[str, int | float]] = {
     "edsr": {"blocks": 2, "channels": 8},
@@ -25,6 +27,13 @@ def small(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(arch, scale, **(options or SMALL[arch])).eval()
+
+
+def deliver(path: Path, arch: str, scale: int = 4, *, seed: int = 0, key: str = "k", **made: str) -> Path:
+    """Write a small network to a file as a run delivers it."""
+    weights = small(arch, scale, seed=seed).state_dict()
+    save_network(path, weights, arch=arch, scale=scale, options=SMALL[arch], key=key, **made)
+    return path
 
 
 def channels_last(model: Network) -> Network:
