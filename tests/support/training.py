@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from bspa.models.precision import choose_precision
 from bspa.training.checkpoint import Checkpoint, open_checkpoints
@@ -82,6 +82,15 @@ class Noise:
         return np.ascontiguousarray(hr[:, ::4, ::4]), hr
 
 
+def plain_network() -> nn.Module:
+    """Return a network to x2 of torch's own layers."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.PReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.PReLU(),
+        nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1),
+    )  # fmt: skip
+
+
 def make_task(stage: Stage, previous: Path | None = None) -> Task:
     return OBJECTIVES[stage.objective](stage, load_snapshot(previous)[0] if previous else None, CPU)
 
@@ -125,6 +134,16 @@ def partial_of(folder: Path) -> Path:
 
 def initial_weights(stage: Stage) -> dict[str, Tensor]:
     return build_seeded(stage.arch, stage.scale, stage.options, stage.seed).state_dict()
+
+
+def random_masks(snapshot: Snapshot) -> dict[str, Tensor]:
+    """Mark two in five of the convolutions' weights."""
+    generator = torch.Generator().manual_seed(3)
+    return {
+        name: torch.rand(value.shape, generator=generator) < 0.4
+        for name, value in snapshot.weights.items()
+        if value.ndim == 4
+    }
 
 
 def assert_same(a: Snapshot, b: Snapshot) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -36,9 +37,12 @@ def take_step(model: nn.Module, optimiser: Adam | torch.optim.Adam, seed: int) -
     optimiser.step()
 
 
-def test_its_steps_are_those_of_torch_to_the_bit() -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_its_steps_are_those_of_torch_to_the_bit(decay: float) -> None:
     ours, theirs = network(), network()
-    adam, reference = Adam(ours, betas=BETAS, epsilon=1e-8), torch.optim.Adam(theirs.parameters(), fused=True)
+    adam = Adam(ours, betas=BETAS, epsilon=1e-8, weight_decay=decay)
+    kind = torch.optim.AdamW if decay else torch.optim.Adam
+    reference = kind(theirs.parameters(), fused=True, weight_decay=decay)
     for seed, rate in enumerate([1e-3, 1e-3, 5e-4, 5e-4]):
         adam.set_learning_rate(rate)
         reference.param_groups[0]["lr"] = rate
@@ -49,24 +53,6 @@ def test_its_steps_are_those_of_torch_to_the_bit() -> None:
         for moment in MOMENTS:
             assert torch.equal(adam.moments[moment][name], reference.state[b][moment])
             assert not adam.moments[moment][name].requires_grad
-
-
-def test_with_weight_decay_its_steps_are_those_of_adamw_to_the_bit() -> None:
-    ours, theirs = network(), network()
-    adam = Adam(ours, betas=BETAS, epsilon=1e-8, weight_decay=0.1)
-    reference = torch.optim.AdamW(theirs.parameters(), fused=True, weight_decay=0.1)
-    plain = network()
-    undecayed = Adam(plain, betas=BETAS, epsilon=1e-8)
-    for seed, rate in enumerate([1e-3, 1e-3, 5e-4]):
-        for one in (adam, undecayed):
-            one.set_learning_rate(rate)
-        reference.param_groups[0]["lr"] = rate
-        take_step(ours, adam, seed)
-        take_step(theirs, reference, seed)
-        take_step(plain, undecayed, seed)
-    for a, b, c in zip(ours.parameters(), theirs.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(a, b)
-        assert not torch.equal(a, c)
 
 
 def test_a_stage_imports_neither_the_compiler_nor_pandas(root: Path, tmp_path: Path) -> None:

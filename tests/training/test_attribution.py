@@ -10,14 +10,7 @@ from torch import Tensor, nn
 
 from bspa.training.attribution import attributable, integrated_gradients, overlap, top_fraction_mask
 from bspa.training.losses import l1
-
-
-def small_network(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.PReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.PReLU(),
-        nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1),
-    )  # fmt: skip
+from tests.support.training import plain_network
 
 
 def snapshots(model: nn.Module, change: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -40,7 +33,7 @@ def mean_loss(model: nn.Module, weights: dict[str, Tensor], pairs: list[tuple[Te
 
 @pytest.mark.parametrize("change", [0.05, 1.0])
 def test_completeness_at_100_steps_is_within_one_percent(change: float) -> None:
-    model, pairs = small_network(), batches(2)
+    model, pairs = plain_network(), batches(2)
     baseline, target = snapshots(model, change)
     signed = integrated_gradients(model, baseline, target, pairs, l1, steps=100)
     total = sum(float(g.double().sum()) for g in signed.values())
@@ -49,7 +42,7 @@ def test_completeness_at_100_steps_is_within_one_percent(change: float) -> None:
 
 
 def test_it_is_the_left_riemann_sum_of_equation_10() -> None:
-    model, pairs = small_network(), batches(2)
+    model, pairs = plain_network(), batches(2)
     baseline, target = snapshots(model, 0.5)
     got = integrated_gradients(model, baseline, target, pairs, l1, steps=5)
     expected = {name: torch.zeros_like(v) for name, v in baseline.items()}
@@ -64,7 +57,7 @@ def test_it_is_the_left_riemann_sum_of_equation_10() -> None:
 
 
 def test_a_weight_that_did_not_move_has_no_importance_and_the_model_is_left_as_it_was() -> None:
-    model = small_network()
+    model = plain_network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     baseline, target = snapshots(model, 0.5)
     target["2.weight"][3] = baseline["2.weight"][3]
@@ -76,13 +69,13 @@ def test_a_weight_that_did_not_move_has_no_importance_and_the_model_is_left_as_i
 
 
 def test_only_trainable_convolution_weights_compete() -> None:
-    model = small_network()
+    model = plain_network()
     model.get_parameter("2.weight").requires_grad_(False)
     assert attributable(model) == ["0.weight", "4.weight"]
 
 
 def test_a_snapshot_of_another_network_is_refused() -> None:
-    model = small_network()
+    model = plain_network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     baseline, target = snapshots(model, 0.5)
     del target["2.weight"]

@@ -7,27 +7,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bspa.training.attribution import attributable, top_fraction_mask
 from bspa.training.importance import InversePhase, measure_importance
 from bspa.training.losses import l1
-from tests.support.training import make_attribution
+from tests.support.training import make_attribution, plain_network
 
 Tensors = dict[str, Tensor]
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
 
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.PReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.PReLU(),
-        nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1),
-    )  # fmt: skip
-
-
 def phase() -> InversePhase:
-    model = network()
+    model = plain_network()
     torch.manual_seed(1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     after = {name: value + 0.1 * torch.randn_like(value) for name, value in before.items()}
@@ -41,7 +33,7 @@ def batches(count: int) -> Pairs:
 
 def gradients(weights: Tensors, pairs: Pairs) -> Tensors:
     """Gradients of the mean loss, by autograd on a network of its own."""
-    model = network()
+    model = plain_network()
     model.load_state_dict(weights)
     loss = sum(((model(lr) - hr).abs().mean() for lr, hr in pairs), torch.zeros(())) / len(pairs)
     named = dict(model.named_parameters())

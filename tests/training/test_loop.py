@@ -31,20 +31,12 @@ from tests.support.training import (
     make_stage,
     make_task,
     partial_of,
+    random_masks,
     train,
     without_times,
 )
 
 AVERAGED = make_stage(ema=0.9)
-
-
-def random_masks(snapshot: Snapshot) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return {
-        name: torch.rand(value.shape, generator=generator) < 0.4
-        for name, value in snapshot.weights.items()
-        if value.ndim == 4
-    }
 
 
 # ---- what it computes ----------------------------------------------------------------------------------

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from bspa.models.precision import choose_precision
 from bspa.training.registry import LOSSES, OBJECTIVES
-from tests.support.training import CPU, Noise, assert_same, make_stage, make_task, train, without_times
+from tests.support.training import (
+    CPU,
+    Noise,
+    assert_same,
+    make_stage,
+    make_task,
+    random_masks,
+    train,
+    without_times,
+)
 
 Images = NDArray[np.float64]
 
@@ -98,8 +107,7 @@ def test_a_stopped_stage_of_each_kind_ends_bit_identical(
 def test_frozen_weights_keep_every_bit_under_weight_decay(tmp_path: Path, moments: str) -> None:
     stage = make_stage(weight_decay=0.5, frozen_moments=moments)
     warm = train(tmp_path / "warm", stage).snapshot
-    random = torch.Generator().manual_seed(3)
-    masks = {n: torch.rand(w.shape, generator=random) < 0.4 for n, w in warm.weights.items() if w.ndim == 4}
+    masks = random_masks(warm)
     end = train(tmp_path / "end", stage, initial=warm, masks=masks).snapshot
     for name, mask in masks.items():
         assert torch.equal(end.weights[name][mask], warm.weights[name][mask]), name

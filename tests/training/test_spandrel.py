@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,24 +21,14 @@ from bspa.models.weights import load_model, save_network
 from bspa.training.attribution import attributable
 from bspa.training.importance import InversePhase, measure_importance
 from bspa.training.losses import l1
+from tests.support.noise import noise
 from tests.support.spandrel import SMALL, options, require_spandrel
-from tests.support.training import (
-    Noise,
-    assert_same,
-    initial_weights,
-    make_attribution,
-    make_stage,
-    train,
-)
+from tests.support.training import Noise, assert_same, initial_weights, make_attribution, make_stage, train
 
 
 @pytest.fixture(autouse=True)
 def spandrel() -> Any:
     return require_spandrel()
-
-
-def image(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -64,7 +53,7 @@ def test_a_stopped_stage_is_continued_delivered_and_loaded_in_spandrel(
         x = torch.rand(1, 3, 13, 22)
         with torch.no_grad():
             assert torch.equal(load_model(path)(x).clamp(0, 1), theirs(x.clone()))
-    assert super_resolve(load_model(path), image(13, 22)).shape == (52, 88, 3)
+    assert super_resolve(load_model(path), noise(13, 22)).shape == (52, 88, 3)
 
 
 def test_what_drops_at_random_drops_the_same_when_it_is_continued(tmp_path: Path) -> None:
@@ -88,13 +77,7 @@ def test_linear_layers_are_ranked_and_frozen_with_convolutions(tmp_path: Path, u
     baseline = initial_weights(stage)
     target = train(tmp_path, stage).snapshot
     attribution = make_attribution(
-        **{
-            "arch": "spandrel",
-            "scale": 4,
-            "options": stage.options,
-            "unit": unit,
-            "modules": ["conv", "linear"],
-        }
+        arch="spandrel", scale=4, options=stage.options, unit=unit, modules=["conv", "linear"]
     )
     phase = InversePhase(model=model, baseline=baseline, target=target.weights, loss=l1)
     pairs = [(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32)) for _ in range(2)]
@@ -115,7 +98,7 @@ def test_tiles_equal_the_whole_image_where_the_reach_is_measured() -> None:
     radius = model.receptive_radius
     assert radius is not None
     assert 3 <= radius <= 22  # 22 layers reach one pixel each; what the outermost add may round to nothing
-    whole, tiled = (super_resolve(model, image(60, 50), tile=tile).astype(int) for tile in (None, 20))
+    whole, tiled = (super_resolve(model, noise(60, 50), tile=tile).astype(int) for tile in (None, 20))
     assert abs(whole - tiled).max() <= 1  # halves may round the other way
     for name in ("SwinIR", "HAT", "RealPLKSR"):  # windows; and a normalisation over the whole image
         assert build("spandrel", 4, **options(name)).receptive_radius is None
