@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import pickle
 import re
 import runpy
@@ -18,25 +19,26 @@ from torch import nn
 
 from bspa.models.released import WRAPPERS, load_released
 from bspa.models.weights import load_model, load_weights, save_network, save_weights
-from tests.support.networks import SMALL, small
+from tests.support.networks import SMALL, deliver, small
+
+NAMES = [
+    (".pth", ""),
+    (".pt", "module."),
+    (".PKL", "_orig_mod."),
+    (".pth.tar", "module._orig_mod."),
+    (".bin", "_orig_mod.module.model."),
+    (".ckpt", "net."),
+]
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("wrapper", [None, *WRAPPERS])
 @pytest.mark.parametrize(
-    ("suffix", "prefix"),
-    [
-        (".pth", ""),
-        (".pt", "module."),
-        (".PKL", "_orig_mod."),
-        (".pth.tar", "module._orig_mod."),
-        (".bin", "_orig_mod.module.model."),
-        (".ckpt", "net."),
-    ],
+    ("wrapper", "name"), [*zip([*WRAPPERS, None], itertools.cycle(NAMES)), *((None, name) for name in NAMES)]
 )
 def test_pytorch_files_are_read(
-    tmp_path: Path, suffix: str, zipped: bool, wrapper: str | None, prefix: str
+    tmp_path: Path, zipped: bool, wrapper: str | None, name: tuple[str, str]
 ) -> None:
+    suffix, prefix = name
     weights = {"a.weight": torch.rand(2, 3), "a.bias": torch.rand(2)}
     content: dict[str, Any] = {prefix + name: value for name, value in weights.items()}
     if wrapper:
@@ -94,7 +96,7 @@ def test_edsr_under_its_authors_file_names(tmp_path: Path, root: Path) -> None:
     tensors, _ = load_released(file)
     assert tensors.keys() == model.state_dict().keys()
     with pytest.raises(ValueError, match=r"MSRResNet.*they look like EDSR\(scale=4\)"):
-        import_reference(root, tmp_path / "made", file)
+        run_import(root, "import_reference", tmp_path / "made", file)
 
 
 class RunsCode:
@@ -172,12 +174,16 @@ def test_damaged_files_and_files_of_other_kinds_are_named(tmp_path: Path, suffix
 # ---- the script ----------------------------------------------------------------------------------------
 
 
-def import_reference(root: Path, folder: Path, file: Path, *, sha256: str | None = None) -> Path:
-    output = folder / "reference.safetensors"
-    network = {"arch": "msrresnet", "scale": 4, "options": SMALL["msrresnet"]}
+def run_import(
+    root: Path, script: str, folder: Path, file: Path | str, arch: str = "msrresnet", *,
+    sha256: str | None = None, **options: Any,
+) -> Path:  # fmt: skip
+    """Run a script that imports weights into a small network; return its file."""
+    output = folder / "weights.safetensors"
+    network = {"arch": arch, "scale": 4, "options": SMALL[arch] | options}
     params = SimpleNamespace(settings={**network, "file": str(file), "sha256": sha256}, key="k")
-    script = runpy.run_path(str(root / "workflow_scripts" / "import_reference.py"))
-    script["main"](SimpleNamespace(output=[str(output)], params=params))
+    main = runpy.run_path(str(root / "workflow_scripts" / f"{script}.py"))["main"]
+    main(SimpleNamespace(output=[str(output)], params=params, wildcards=SimpleNamespace(network="mine")))
     return output
 
 
@@ -185,7 +191,7 @@ def test_a_released_reference_becomes_a_model(tmp_path: Path, root: Path) -> Non
     model, file = small("msrresnet"), tmp_path / "MSRResNet.pth"
     torch.save({"params": model.state_dict()}, file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    output = import_reference(root, tmp_path / "made", file, sha256=digest)
+    output = run_import(root, "import_reference", tmp_path / "made", file, sha256=digest)
     x = torch.rand(1, 3, 4, 5)
     assert torch.equal(load_model(output)(x), model(x))
     metadata = load_weights(output)[1]
@@ -208,21 +214,11 @@ def test_a_reference_that_does_not_fit_is_refused_by_its_own_name(
     file = tmp_path / "given.pth"
     torch.save(content, file)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}: .*{message}"):
-        import_reference(root, tmp_path / "made", file)
+        run_import(root, "import_reference", tmp_path / "made", file)
     assert list((tmp_path / "made").iterdir()) == []
 
 
 # ---- weights to start from -----------------------------------------------------------------------------
-
-
-def import_start(root: Path, folder: Path, file: str, arch: str, **options: Any) -> Path:
-    output = folder / "start.safetensors"
-    network = {"arch": arch, "scale": 4, "options": SMALL[arch] | options}
-    params = SimpleNamespace(settings={**network, "file": file, "sha256": None}, key="k")
-    script = runpy.run_path(str(root / "workflow_scripts" / "import_start.py"))
-    wildcards = SimpleNamespace(network="mine")
-    script["main"](SimpleNamespace(output=[str(output)], params=params, wildcards=wildcards))
-    return output
 
 
 @pytest.mark.parametrize("arch", SMALL)
@@ -231,13 +227,12 @@ def test_our_own_and_released_weights_are_taken_to_start_from(
 ) -> None:
     """By a path from the home directory, and by one from here."""
     model = small(arch)
-    network = {"arch": arch, "scale": 4, "options": SMALL[arch]}
-    save_network(tmp_path / "ours.safetensors", model.state_dict(), **network, key="another")
+    deliver(tmp_path / "ours.safetensors", arch, key="another")
     torch.save(model.state_dict(), tmp_path / "theirs.pt")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for file in ("~/ours.safetensors", "theirs.pt"):
-        output = import_start(root, tmp_path / "made", file, arch)
+        output = run_import(root, "import_start", tmp_path / "made", file, arch)
         x = torch.rand(1, 3, 4, 5)
         assert torch.equal(load_model(output)(x), model(x))
 
@@ -260,7 +255,7 @@ def test_a_start_of_another_kind_is_refused_in_a_sentence(
     save_network(file, model.state_dict(), arch=arch, scale=scale, options=given, key="")
     into, own = ("edsr", {"res_scale": 1.0}) if arch != "fsrcnn" else ("fsrcnn", {"value_range": 1})
     with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}: .*{message}"):
-        import_start(root, tmp_path / "made", str(file), into, **own)
+        run_import(root, "import_start", tmp_path / "made", str(file), into, **own)
     assert list((tmp_path / "made").iterdir()) == []
 
 
@@ -269,4 +264,4 @@ def test_initial_weights_do_not_matter_to_a_start(tmp_path: Path, root: Path) ->
     file = tmp_path / "given.safetensors"
     weights = small("fsrcnn", options=options).state_dict()
     save_network(file, weights, arch="fsrcnn", scale=4, options=options, key="")
-    assert import_start(root, tmp_path / "made", str(file), "fsrcnn", initial="he").exists()
+    assert run_import(root, "import_start", tmp_path / "made", str(file), "fsrcnn", initial="he").exists()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bspa.models.registry import recognise
 from bspa.models.weights import load_into, load_model, load_weights, save_network, save_weights
-from tests.support.networks import SCALES, SMALL, channels_last, small
+from tests.support.networks import SCALES, SMALL, channels_last, deliver, small
 
 METADATA = {"scale": "4", "method": "bspa", "note": "größer", "b": "", "a": "1"}
 
@@ -166,8 +166,7 @@ def test_a_header_that_does_not_describe_the_weights_is_refused(
     tmp_path: Path, changed: dict[str, Any], parts: list[str]
 ) -> None:
     path, weights = tmp_path / "w.safetensors", small("edsr").state_dict()
-    save_network(path, weights, arch="edsr", scale=4, options=SMALL["edsr"], key="k")
-    header = {**load_weights(path)[1], **changed}
+    header = {**load_weights(deliver(path, "edsr"))[1], **changed}
     save_weights(path, weights, {name: value for name, value in header.items() if value is not None})
     with pytest.raises(ValueError, match=".*".join(map(re.escape, ["w.safetensors: ", *parts]))):
         load_model(path)
