@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import logging
+import runpy
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +27,9 @@ def run(root: Path, tmp_path: Path) -> Run:
     """Run a script as `run(name, output, files={...}, **params)`."""
 
     def run(name: str, output: str, *, files: dict[str, Any] | None = None, **params: Any) -> Path:
-        spec = importlib.util.spec_from_file_location(name, root / "workflow_scripts" / f"{name}.py")
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
+        main = runpy.run_path(str(root / "workflow_scripts" / f"{name}.py"))["main"]
         job = {"input": SimpleNamespace(**(files or {})), "params": SimpleNamespace(settings=params, key="")}
-        script.main(SimpleNamespace(**job, output=[str(tmp_path / output)], threads=2))
+        main(SimpleNamespace(**job, output=[str(tmp_path / output)], threads=2))
         return tmp_path / output
 
     return run

@@ -21,14 +21,9 @@ from bspa.training.registry import OBJECTIVES
 from bspa.training.snapshot import Snapshot, load_snapshot
 from bspa.training.stage import PHASES, Attribution, Schedule, Stage
 from bspa.training.task import Task, Validate, build_seeded
+from tests.support.networks import SMALL
 
 CPU = torch.device("cpu")
-SMALL: dict[str, dict[str, int | float]] = {
-    "edsr": {"blocks": 1, "channels": 8},
-    "fsrcnn": {"d": 8, "s": 4, "m": 2},
-    "msrresnet": {"blocks": 1, "channels": 8},
-    "rcan": {"groups": 1, "blocks": 1, "channels": 8, "reduction": 2},
-}
 IMAGES = 8
 """Training images that give `make_stage` 4 steps an epoch."""
 

@@ -29,9 +29,10 @@ from bspa.training.registry import LOSSES
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
 from bspa.training.uncertainty import build_uncertainty
+from tests.support.networks import SMALL
 from tests.support.noise import pack_noise
 from tests.support.scores import made_up_scores
-from tests.support.training import SMALL, initial_weights, make_attribution, make_stage
+from tests.support.training import initial_weights, make_attribution, make_stage
 
 KEY = "0123456789abcdef"
 

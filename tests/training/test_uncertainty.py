@@ -21,7 +21,8 @@ from bspa.training.uncertainty import (
     estimate_uncertainty,
     network_part,
 )
-from tests.support.training import SMALL, Noise, assert_same, initial_weights, make_stage, make_task, train
+from tests.support.networks import SMALL
+from tests.support.training import Noise, assert_same, initial_weights, make_stage, make_task, train
 
 FLOAT32 = Precision("float32", "cpu")
 FIRST = make_stage("uncertainty", ema=0.9, epochs=2, total_epochs=4)
