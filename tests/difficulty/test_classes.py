@@ -74,14 +74,6 @@ def test_inverse_probabilities_are_equation_4() -> None:
     np.testing.assert_allclose(inverse_probabilities([100, 50, 20]), [0.125, 0.25, 0.625], rtol=1e-15)
 
 
-@given(splits)
-def test_inverse_probabilities_undo_the_imbalance(split: Split) -> None:
-    sizes = class_sizes(*split)
-    probabilities = inverse_probabilities(sizes)
-    assert probabilities.sum() == pytest.approx(1, abs=1e-12)
-    np.testing.assert_allclose(probabilities * sizes, probabilities[0] * sizes[0], rtol=1e-12)
-
-
 def test_thresholds_are_equation_3_and_equal_scores_are_ranked_by_position() -> None:
     scores = np.array([0.5, 0.1, 0.4, 0.2, 0.3, 0.6, 0.7])
     assert thresholds(scores, [4, 2, 1]).tolist() == [0.4, 0.6, 0.7]

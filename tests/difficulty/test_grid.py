@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from bspa.difficulty.grid import count_windows, grid, starts
 from bspa.difficulty.windows import read_windows, write_windows
@@ -29,25 +28,6 @@ def test_starts(length: int, size: int, step: int, threshold: int, expected: lis
     result = starts(length, size, step, threshold)
     assert result.dtype == np.int64
     assert result.tolist() == expected
-
-
-def classsr(h: int, crop_sz: int, step: int, thres_sz: int) -> NDArray[np.int64]:
-    """As in ClassSR's extract_subimages_train.py."""
-    h_space = np.arange(0, h - crop_sz + 1, step)
-    if h - (h_space[-1] + crop_sz) > thres_sz:
-        h_space = np.append(h_space, h - crop_sz)
-    return h_space
-
-
-lengths = st.integers(1, 60)
-
-
-@given(st.integers(1, 4), lengths, lengths, st.integers(0, 80), st.integers(0, 300))
-def test_starts_are_classsrs(scale: int, size: int, step: int, threshold: int, more: int) -> None:
-    length, size, step = (size + more) * scale, size * scale, step * scale
-    result = starts(length, size, step, threshold)
-    assert (result % scale == 0).all()
-    assert result.tolist() == classsr(length, size, step, threshold).tolist()
 
 
 @given(height=st.integers(20, 90), width=st.integers(20, 90))

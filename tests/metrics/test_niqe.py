@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFilter
+from PIL import Image
 from scipy.special import gamma
 
 from bspa.data.resize import imresize
@@ -32,10 +32,6 @@ def released(data: Path) -> Path:
     return data / "metrics" / "niqe_pris_params.npz"
 
 
-def set14(data: Path, number: int) -> Image.Image:
-    return Image.open(data / "benchmarks" / "Set14" / "x4" / f"{number:03}_HR.png").convert("RGB")
-
-
 def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smoothed random image, whose neighbouring pixels are alike as those of photographs are."""
     rng = np.random.default_rng(seed)
@@ -45,21 +41,8 @@ def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def test_the_number_is_matlab_s(data: Path, released: Path) -> None:
-    assert niqe(np.asarray(set14(data, 1)), 0, released) == pytest.approx(MATLAB_BABOON, rel=0, abs=1e-6)
-
-
-def test_photographs_are_more_natural_than_what_was_done_to_them(data: Path, released: Path) -> None:
-    photo = set14(data, 5)
-    noise = np.random.default_rng(0).normal(size=(photo.height, photo.width, 3))
-
-    def noisy(sigma: float) -> float:
-        return niqe(np.clip(photo + sigma * noise, 0, 255).astype(np.uint8), 4, released)
-
-    def blurred(sigma: float) -> float:
-        return niqe(np.asarray(photo.filter(ImageFilter.GaussianBlur(sigma))), 4, released)
-
-    assert noisy(0) < noisy(10) < noisy(25)
-    assert noisy(0) < blurred(1) < blurred(2)
+    baboon = Image.open(data / "benchmarks" / "Set14" / "x4" / "001_HR.png").convert("RGB")
+    assert niqe(np.asarray(baboon), 0, released) == pytest.approx(MATLAB_BABOON, rel=0, abs=1e-6)
 
 
 # An independent implementation, value by value.

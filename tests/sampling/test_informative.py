@@ -10,9 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
-from bspa.data.resize import imresize
 from bspa.sampling.error_maps import error_map, shave_width, write_maps
 from bspa.sampling.maps import ErrorMaps
 from bspa.sampling.patch_selection import hardest, select_patches, thin_out
@@ -192,19 +190,3 @@ def test_selections_survive_their_file(tmp_path: Path) -> None:
         read_selection(tmp_path / "nms.h5")
     with pytest.raises(ValueError, match=r"nms\.h5.*map_informativeness"):
         ErrorMaps(tmp_path / "nms.h5")
-
-
-@pytest.mark.parametrize("name", ["001", "003"])
-def test_patches_that_are_hard_for_bilinear_enlargement_are_hard_for_bicubic_too(
-    data: Path, name: str
-) -> None:
-    files = [data / "benchmarks" / "Set5" / "x4" / f"{name}_{kind}.png" for kind in ("HR", "LR")]
-    hr, lr = (np.asarray(Image.open(file).convert("RGB")) for file in files)
-    mse = error_map(hr, lr, patch=64, scale=4)
-    squares = ((imresize(lr, 4).astype(float) - hr) ** 2).mean(axis=2)
-
-    def bicubic(places: NDArray[Any]) -> float:
-        return float(np.mean([squares[y : y + 64, x : x + 64].mean() for y, x in (4 * places).tolist()]))
-
-    chosen, everywhere = hardest(mse, round(0.1 * mse.size)), np.argwhere(np.ones_like(mse))
-    assert bicubic(chosen[::10]) > 1.3 * bicubic(everywhere[::100])

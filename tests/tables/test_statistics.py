@@ -54,13 +54,6 @@ def values() -> np.ndarray:
     return differences(np.random.default_rng(3), 4, 12, of_seeds=0.1, of_images=0.4, of_pairs=0.2)
 
 
-def test_the_interval_moves_and_grows_with_the_differences(values: np.ndarray) -> None:
-    low, high = mean_interval(values)
-    assert low < values.mean() < high
-    assert mean_interval(values + 2.5) == pytest.approx((low + 2.5, high + 2.5), abs=1e-12)
-    assert mean_interval(3 * values) == pytest.approx((3 * low, 3 * high), abs=1e-12)
-
-
 def test_the_width_is_that_of_both_spreads() -> None:
     """Of many seeds and images the interval is the normal one, of Owen's variance."""
     generator = np.random.default_rng(0)
