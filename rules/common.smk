@@ -95,9 +95,28 @@ def compute(wildcards, output):
     return {"device": settings.compute.device, "jobs_per_gpu": settings.compute.jobs_per_gpu}
 
 
+def devices_of(wildcards):
+    """How many devices train a stage together; without a model in its wildcards, it is the reference's."""
+    return settings.models[wildcards.get("model", settings.reference.model)].devices
+
+
+def stage_gpus(wildcards):
+    """How many of the resource a stage takes: all there is, where that is less."""
+    return min(devices_of(wildcards), available("gpu", devices_of(wildcards)))
+
+
+def stage_threads(wildcards):
+    """Threads of a stage, for its devices together."""
+    return GPU_THREADS * (devices_of(wildcards) if settings.compute.threads == "auto" else 1)
+
+
 def compute_stage(wildcards, output):
     """Where to compute a stage, and how often to save it."""
-    return {**compute(wildcards, output), "save_every_seconds": settings.compute.save_every_seconds}
+    return {
+        **compute(wildcards, output),
+        "devices": devices_of(wildcards),
+        "save_every_seconds": settings.compute.save_every_seconds,
+    }
 
 
 def compute_run(wildcards, output):

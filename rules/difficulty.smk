@@ -36,10 +36,10 @@ rule train_reference:
         "<results>/benchmarks/train_reference/x{scale}.tsv"
     conda:
         "../envs/bspa.yaml"
-    threads: GPU_THREADS
+    threads: stage_threads
     priority: 50
     resources:
-        gpu=1,
+        gpu=stage_gpus,
     params:
         settings=settings_of("train_reference"),
         compute=compute_stage,

@@ -48,9 +48,9 @@ rule train_uniform:
         f"<results>/benchmarks/training/{RUN}/cycle{{cycle}}_uniform.tsv"
     conda:
         "../envs/bspa.yaml"
-    threads: GPU_THREADS
+    threads: stage_threads
     resources:
-        gpu=1,
+        gpu=stage_gpus,
     params:
         settings=settings_of("train_stage", phase="uniform"),
         compute=compute_run,

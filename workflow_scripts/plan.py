@@ -24,9 +24,9 @@ or download the images: snakemake {manifest}"""
 
 NOTES = """
 {images} training images. Steps are measured now on {device}, in a second or less for each kind: times are
-estimates, for one job at a time. Gradients are those of a batch, for attributions. A run that several tables
-show counts in each. Steps that match_seconds adds are estimated, for stages that are left to do. Downloads,
-the preparation of images, scoring, validation and evaluation are left out."""
+estimates, for one job at a time on one device. Gradients are those of a batch, for attributions. A run that
+several tables show counts in each. Steps that match_seconds adds are estimated, for stages that are left to
+do. Downloads, the preparation of images, scoring, validation and evaluation are left out."""
 
 
 def main(snakemake: Any) -> None:

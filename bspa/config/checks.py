@@ -96,6 +96,7 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
         with suppress(ValidationError):  # a mistake of its own, which is told elsewhere
             for own, text in _training_problems(config, config.training_of(name), name):
                 yield ("models", name, "training", own), text
+            yield from _devices_problems(config, name)
     figure = config.figures.attribution
     if figure and figure.method in config.methods and config.methods[figure.method].attribution is None:
         yield ("figures", "attribution", "method"), f"{figure.method!r} has no attribution to show"
@@ -216,6 +217,22 @@ def _recipe_problems(config: Config, name: str, method: Method) -> Iterator[tupl
         other = config.methods.get(matched or "")
         if other is not None and (getattr(other, field) is not None or matched == name):
             yield field, f"{matched!r} itself matches another recipe; name one that does not"
+
+
+def _devices_problems(config: Config, model: str) -> Iterator[Problem]:
+    """Yield why a network cannot be trained on as many devices as it says."""
+    devices, batch = config.models[model].devices, config.training_of(model).batch
+    if batch % devices:
+        allowed = ", ".join(str(number) for number in range(1, batch + 1) if batch % number == 0)
+        yield (
+            ("models", model, "devices"),
+            f"{devices} does not divide training.batch: {batch}; allowed: {allowed}",
+        )
+    if devices > 1 and ":" in config.compute.device:
+        yield (
+            ("models", model, "devices"),
+            f"{devices}, but compute.device: {config.compute.device} is one GPU; use cuda or auto there",
+        )
 
 
 def _training_problems(config: Config, training: Training, model: str) -> Iterator[tuple[str, str]]:

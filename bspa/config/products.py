@@ -26,7 +26,7 @@ from bspa.config.schema import ArchiveSource, Config, scale_key
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import lpips_available
 from bspa.system.files import is_address, user_path
-from bspa.training.stage import OBJECTIVE_MODULES
+from bspa.training.stage import OBJECTIVE_MODULES, Stage
 
 BICUBIC = "bicubic"
 SPANDREL = "bspa.models.spandrel"
@@ -200,9 +200,13 @@ class Products(Runs):
         spare = training.spare_steps
         phase = Phase(name="uniform", first_epoch=0, epochs=training.epochs, extra_steps=spare)
         packed = self.pack_images(self.config.data.train, scale)
-        return Job(
-            asdict(self.stage(run, phase)), {"packed": packed, **self._start(run), **self._checked(run)}
-        )
+        needs = {"packed": packed, **self._start(run), **self._checked(run)}
+        return self._stage_job(run, self.stage(run, phase), needs)
+
+    def _stage_job(self, run: Run, stage: Stage, needs: Needs) -> Job:
+        """The job of a stage. On several devices sums are rounded otherwise, so that their number counts."""
+        settings, devices = asdict(stage), self.config.models[run.model].devices
+        return Job(settings, needs, {**settings, "devices": devices} if devices > 1 else None)
 
     def reference(self, scale: int) -> Product:
         """The reference network, given or trained."""
@@ -317,7 +321,7 @@ class Products(Runs):
                     needs["spent_stages"] = [made for (_, name), made in chain.items() if name != MASK]
                     needs["spent_masks"] = [made for (_, name), made in chain.items() if name == MASK]
                 rule, path = f"train_{phase.name}", f"{folder}/{phase.name}.safetensors"
-                product = self._product(rule, path, Job(asdict(stage), needs), script="train_stage")
+                product = self._product(rule, path, self._stage_job(run, stage, needs), script="train_stage")
                 previous = {"previous": product}
                 chain[number, phase.name] = product
             if attribution and number in attributed:

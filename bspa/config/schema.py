@@ -343,6 +343,8 @@ class Network(Section):
     """Weights that its runs start from, by scale, e.g. x4: {file: edsr_x4.pt}; else those of the seed."""
     training: dict[str, Any] = {}
     """Values of `training` that differ for this network."""
+    devices: int = Field(default=1, ge=1)
+    """GPUs, or processes on a CPU, that share each batch; divides `training.batch`. Attribution uses one."""
 
 
 class FsrcnnOptions(Section):

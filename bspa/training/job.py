@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import torch
+
 from bspa.data.packed import PackedImages
-from bspa.models.precision import choose_precision
+from bspa.models.precision import Precision, choose_precision
 from bspa.models.registry import LEAST_STEPS
 from bspa.models.weights import load_into, load_weights
-from bspa.system.devices import choose_device, use_threads
+from bspa.system.devices import choose_devices, use_threads
+from bspa.system.processes import start_followers
 from bspa.system.progress import duration
-from bspa.training.checkpoint import identify, open_checkpoints
+from bspa.training.checkpoint import Checkpoint, CheckpointFolder, identify, open_checkpoints
 from bspa.training.costs import device_seconds
 from bspa.training.journal import write_journal
 from bspa.training.loop import train_stage
 from bspa.training.masks import load_masks
+from bspa.training.ranks import Ranks
 from bspa.training.registry import OBJECTIVES, SAMPLERS, Previews, open_validation
 from bspa.training.snapshot import load_snapshot, save_snapshot
 from bspa.training.stage import Schedule, Stage
@@ -38,6 +43,7 @@ def run_stage(
     key: str,
     device: str,
     jobs_per_gpu: int = 1,
+    devices: int = 1,
     threads: int,
     save_every_seconds: float,
     validation: str | None = None,
@@ -57,13 +63,15 @@ def run_stage(
         snapshot, journal: to write.
         key: of the product, stored in the snapshot.
         device, jobs_per_gpu, threads, save_every_seconds: as in the section ``compute`` of the config.
+        devices: how many share the batch, each with its share of the threads.
         validation: the packed images of the validation curve, or None.
         previews: pictures at each of its points, in the folder ``previews`` of the run.
         matched: summary of the run whose device seconds this run is to take at least; None: no such run.
         spent: journals and summaries of what this run did before, for the device seconds already taken.
     """
-    use_threads(threads)
-    torch_device = choose_device(device, jobs_per_gpu)
+    use_threads(threads // devices)
+    torch_devices = choose_devices(device, jobs_per_gpu, devices)
+    torch_device = torch_devices[0]
     precision = choose_precision(stage.precision, torch_device, arch=stage.arch)
     inputs = [file for file in (packed, source, previous, start, mask, validation, matched) if file]
     identity = identify(key, precision.name, inputs)
@@ -74,47 +82,84 @@ def run_stage(
             log.info("finished by another process")
             checkpoints.remove()
             return
-        images = PackedImages(packed)
-        initial = load_snapshot(previous)[0] if previous else None
-        first_step = initial.optimiser_steps if initial else 0
-        schedule = Schedule(stage=stage, images=len(images))
-        if not previous and not start:
-            _warn_if_brief(schedule)
-        task = OBJECTIVES[stage.objective](stage, initial, torch_device)
-        if start:
-            load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
-        measure: Validate | None = None
-        if validation:
-            measure = opened = open_validation(validation, stage.validate_images)
-            if previews:
-                folder = Path(snapshot).parents[1] / "previews"
-                measure = Previews(validate=opened, images=opened.images, count=previews, folder=folder)
-        end = train_stage(
-            task,
-            SAMPLERS[stage.sampling](
-                images,
-                source,
-                patch=stage.patch,
-                batch=stage.batch,
-                seed=stage.seed,
-                shuffle_from=first_step if stage.image_order == "shuffled" else None,
-            ),
-            schedule,
-            masks=load_masks(mask) if mask else {},
+        train = partial(
+            _train,
+            stage=stage,
+            packed=packed,
+            source=source,
+            previous=previous,
+            start=start,
+            mask=mask,
             precision=precision,
-            device=torch_device,
             checkpoints=checkpoints,
             save_every_seconds=save_every_seconds,
-            validation=measure,
             least_seconds=device_seconds([matched]) - device_seconds(spent) if matched else 0.0,
         )
-        header = {"key": key, "identity": identity, "precision": precision.name, "device": torch_device.type}
+        with start_followers(train, torch_devices):
+            measure: Validate | None = None
+            if validation:
+                measure = opened = open_validation(validation, stage.validate_images)
+                if previews:
+                    folder = Path(snapshot).parents[1] / "previews"
+                    measure = Previews(validate=opened, images=opened.images, count=previews, folder=folder)
+            end = train(0, torch_devices, validation=measure)
+        where = torch_device.type if devices == 1 else f"{devices} x {torch_device.type}"
+        header = {"key": key, "identity": identity, "precision": precision.name, "device": where}
         if stage.ema is not None:
             header["ema"] = repr(stage.ema)
         write_journal(end.rows, journal)
         save_snapshot(snapshot, end.snapshot, header)
         checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
+
+
+def _train(
+    number: int,
+    devices: Sequence[torch.device],
+    *,
+    stage: Stage,
+    packed: str,
+    source: str | None,
+    previous: str | None,
+    start: str | None,
+    mask: str | None,
+    precision: Precision,
+    checkpoints: CheckpointFolder,
+    save_every_seconds: float,
+    least_seconds: float,
+    validation: Validate | None = None,
+) -> Checkpoint:
+    """Train as process ``number`` of those on ``devices``; see `run_stage`."""
+    device = devices[number]
+    images = PackedImages(packed)
+    initial = load_snapshot(previous)[0] if previous else None
+    first_step = initial.optimiser_steps if initial else 0
+    schedule = Schedule(stage=stage, images=len(images))
+    if not previous and not start:
+        _warn_if_brief(schedule)
+    task = OBJECTIVES[stage.objective](stage, initial, device)
+    if start:
+        load_into(task.model.get_submodule(task.delivered), load_weights(start)[0], path=start)
+    return train_stage(
+        task,
+        SAMPLERS[stage.sampling](
+            images,
+            source,
+            patch=stage.patch,
+            batch=stage.batch,
+            seed=stage.seed,
+            shuffle_from=first_step if stage.image_order == "shuffled" else None,
+        ),
+        schedule,
+        masks=load_masks(mask) if mask else {},
+        precision=precision,
+        device=device,
+        checkpoints=checkpoints,
+        save_every_seconds=save_every_seconds,
+        validation=validation,
+        least_seconds=least_seconds,
+        ranks=Ranks(number=number, count=len(devices), device=str(device)),
+    )
 
 
 def _warn_if_brief(schedule: Schedule) -> None:

@@ -24,6 +24,7 @@ from bspa.training.adam import Adam
 from bspa.training.checkpoint import Checkpoint, CheckpointFolder
 from bspa.training.journal import Journal
 from bspa.training.masks import FrozenWeights
+from bspa.training.ranks import ALONE, Ranks
 from bspa.training.snapshot import take_snapshot
 from bspa.training.stage import Schedule
 from bspa.training.step import MovingAverage, TrainingStep
@@ -50,6 +51,7 @@ def train_stage(
     save_every_seconds: float,
     validation: Validate | None = None,
     least_seconds: float = 0.0,
+    ranks: Ranks = ALONE,
 ) -> Checkpoint:
     """Train the network of ``task`` through a stage and return its end.
 
@@ -66,48 +68,57 @@ def train_stage(
         save_every_seconds: time between two checkpoints.
         validation: measures a point of the validation curve; None: no curve.
         least_seconds: device seconds to train at least; the stage goes on, epoch by epoch.
+        ranks: the processes that do so together, each with its part of a batch; rank 0 saves and validates.
 
     Raises:
         ValueError: a loss or a weight is not finite; the last good checkpoint is kept.
         SystemExit: SIGTERM or SIGINT came; a checkpoint is saved.
     """
     torch.backends.cudnn.benchmark = True  # every batch has one shape
-    state = StageState(task, schedule, masks, device, checkpoints)
+    ranks.check(task.model)
+    with ranks.first_rank_first():  # which may remove the state of other settings
+        state = StageState(task, schedule, masks, device, checkpoints, ranks)
+    finished: int = state.is_finished(least_seconds)
     progress = Progress("steps", schedule.steps, start=state.step)
     unread: list[Tensor] = []
+    sampler = ranks.share(sampler, schedule.stage.batch)
     with catch_signals() as caught, open_feed(sampler, device, resident=RESIDENT_SHARE) as feed:
         step = TrainingStep(
             model=state.model, objective=task.objective, feed=feed, precision=precision, adam=state.adam,
-            frozen=state.frozen, average=state.average,
+            frozen=state.frozen, average=state.average, ranks=ranks,
         )  # fmt: skip
         state.journal.start_clock()
         take_step: Callable[[], Tensor] = step
-        if device.type == "cuda" and not state.is_finished(least_seconds):
+        if device.type == "cuda" and ranks.count == 1 and not finished:
             feed.load(state.steps_of_run)
             take_step = capture_or_run(step, warm_up=step.compute_gradients, device=device)
         saved = time.monotonic()
-        while not state.is_finished(least_seconds):
+        while not finished:
             feed.load(state.steps_of_run)
             state.adam.set_learning_rate(schedule.learning_rate_at(state.step))
             # Of networks that drop units in training: a resumed stage drops the same.
-            torch.manual_seed((schedule.stage.seed * 1_000_003 + state.steps_of_run) % 2**63)
+            number = state.steps_of_run * ranks.count + ranks.number
+            torch.manual_seed((schedule.stage.seed * 1_000_003 + number) % 2**63)
             unread.append(take_step())
             state.step += 1
 
             epoch_ends = schedule.ends_row(state.step)
             if len(unread) == STEPS_BETWEEN_READS[device.type] or epoch_ends:
-                loss = state.read_losses(unread, batch=feed.samples)
+                loss = state.read_losses(unread, batch=ranks.count * feed.samples)
                 unread.clear()
                 progress.report(state.step, extra=f"loss {loss:.4f}")
             if epoch_ends:
                 state.close_row(validation, least_seconds)
 
-            # A checkpoint holds no step whose loss was not read.
-            if not unread and (caught or time.monotonic() - saved > save_every_seconds):
-                checkpoints.save(state.checkpoint())
-                if caught:
+            if unread:  # a checkpoint holds no step whose loss was not read
+                continue
+            stopped_by, finished = ranks.agree(caught[0] if caught else 0, state.is_finished(least_seconds))
+            if stopped_by or time.monotonic() - saved > save_every_seconds:
+                if ranks.number == 0:
+                    checkpoints.save(state.checkpoint())
+                if stopped_by:
                     log.warning("stopped at step %d of %d, state saved", state.step, schedule.steps)
-                    raise SystemExit(128 + caught[0])
+                    raise SystemExit(128 + stopped_by)
                 saved = time.monotonic()
                 state.journal.start_clock()
     return state.checkpoint()
@@ -123,6 +134,7 @@ class StageState:
         masks: Mapping[str, Tensor],
         device: torch.device,
         checkpoints: CheckpointFolder,
+        ranks: Ranks,
     ):
         stage, checkpoint = schedule.stage, checkpoints.load()
         latest = checkpoint.snapshot if checkpoint else task.initial
@@ -140,7 +152,7 @@ class StageState:
         self.average = None if stage.ema is None else MovingAverage(self.model, stage.ema, start)
         self.best = latest.best if latest else None
         self._delivered = task.delivered
-        self.journal = Journal(schedule, device_clock(device), checkpoint)
+        self.journal = Journal(schedule, device_clock(device, ranks.count), checkpoint)
         self.step = checkpoint.step if checkpoint else 0
         self._steps_before = task.initial.optimiser_steps if task.initial else 0
         log.info("%s at step %d of %d", "continuing" if checkpoint else "starting", self.step, schedule.steps)

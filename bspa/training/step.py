@@ -13,6 +13,7 @@ from bspa.models.precision import Precision
 from bspa.sampling.feeds import Feed
 from bspa.training.adam import Adam
 from bspa.training.masks import FrozenWeights
+from bspa.training.ranks import ALONE, Ranks
 from bspa.training.task import Objective
 
 
@@ -45,6 +46,8 @@ class TrainingStep:
     frozen: FrozenWeights
     average: MovingAverage | None
     """Takes in the new weights; None: no average is kept."""
+    ranks: Ranks = ALONE
+    """The processes that share the batch."""
 
     def __call__(self) -> Tensor:
         """Compute the loss and its gradients, then update the weights; return the loss, on the device."""
@@ -62,4 +65,4 @@ class TrainingStep:
         loss = self.objective(self.model, lr, hr, self.precision)
         self.adam.zero_grad()
         loss.backward()
-        return loss.detach()
+        return self.ranks.average(loss.detach(), self.model.parameters())

@@ -96,6 +96,8 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("methods.alternating.extends", "bspa", ["circle"]),
         ("methods.baseline.attribution", {}, ["methods.baseline.attribution", "alternating"]),
         ("compute.tile", "big", ["compute.tile", "'big'", "auto or a whole number"]),
+        ("models.fsrcnn.devices", 3, ["models.fsrcnn.devices", "3", "training.batch: 8", "1, 2, 4, 8"]),
+        ("models.fsrcnn.devices", 0, ["models.fsrcnn.devices", "0", "greater than or equal to 1"]),
         ("models.rcan_mini.options.reduction", 7, ["reduction 7", "channels 16"]),
         ("models.fsrcnn.arch", "vdsr", ["models.fsrcnn", "'edsr'"]),
         ("reference.weights", {"x4": {"file": "none.pth"}}, ["reference.weights.x4.file", "'none.pth'"]),
@@ -128,6 +130,13 @@ def test_a_mistake_names_key_value_and_what_is_allowed(
         load_config(put(values, key, value))
     for part in says:
         assert part in str(caught.value)
+
+
+def test_several_devices_are_not_one_gpu(values: dict[str, Any]) -> None:
+    values = put(put(values, "models.fsrcnn.devices", 2), "compute.device", "cuda")
+    assert load_config(values).models["fsrcnn"].devices == 2
+    with pytest.raises(ValueError, match=r"models\.fsrcnn\.devices: 2, .*compute\.device: cuda:1.*use cuda"):
+        load_config(put(values, "compute.device", "cuda:1"))
 
 
 @pytest.mark.parametrize(("size", "allowed"), [(8, False), (12, True)])

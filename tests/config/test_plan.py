@@ -118,6 +118,8 @@ def test_every_product_stands_after_what_it_needs(plan_of: PlanOf) -> None:
         ({"reference": {"precision": "bfloat16"}}, "score_difficulty"),
         ({"reference": {"border": "scale"}}, "score_difficulty"),
         ({"shards": "pixels"}, "write_class_shards"),
+        ({"models": {"tiny": {"devices": 2}}}, "train_"),  # sums are rounded otherwise
+        ({"models": {"tiny_reference": {"devices": 2}}}, "train_reference"),
         ({"patch_selections": {"default": {"share": 0.3}}}, "select_patches"),
         ({"compute": {"tile": 64}}, ("evaluate", "figure_")),
         ({"tables": {"table4": {"caption": "Another"}}}, "table"),
@@ -144,6 +146,7 @@ def test_a_setting_changes_what_it_decides_and_everything_behind_it(
         {},
         {"compute": {"device": "cuda", "threads": 7, "save_every_seconds": 3.0}},
         {"results": "elsewhere"},
+        {"models": {"tiny": {"devices": 1}}},
         {"models": {"tiny_edsr": {"training": {"validation": {"previews": 3}}}}},
     ],
 )

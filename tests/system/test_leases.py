@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from bspa.system import devices
 
@@ -35,3 +36,25 @@ def test_a_job_waits_while_all_places_are_taken(monkeypatch: pytest.MonkeyPatch)
     assert devices._lease([1], jobs_per_gpu=1) == 1
     with pytest.raises(WaitedError):
         devices._lease([1], jobs_per_gpu=1)
+
+
+@pytest.fixture
+def two_usable_gpus(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """Stand-ins that can be chosen; the list is of those that this process was prepared for."""
+    del two_gpus
+    prepared: list[torch.device] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr("bspa.system.devices.prepare_device", prepared.append)
+    return prepared
+
+
+def test_a_stage_on_several_gpus_leases_each_of_them(two_usable_gpus: list[torch.device]) -> None:
+    first, second = torch.device("cuda", 0), torch.device("cuda", 1)
+    assert devices.choose_devices("auto", 2, 2) == [first, second]
+    assert two_usable_gpus == [first]
+    assert devices.choose_devices("cuda", 2, 2) == [first, second]  # the second place on each
+    for device, most in (("auto", 2), ("cuda:1", 1)):
+        with pytest.raises(ValueError, match=rf"devices: 3, but {most} CUDA"):
+            devices.choose_devices(device, 1, 3)
