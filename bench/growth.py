@@ -79,14 +79,13 @@ class Part:
 def list_parts(bench: Bench, photographs: int) -> dict[str, Part]:
     """List the jobs in order."""
     files = {"source": {"kind": "folder", "path": str(bench.folder / "photographs")}, "scales": [SCALE]}
-    sides = {"minimum_side": bench.patch, "minimum_side_reason": "a patch"}
     scoring = {"batch": "auto", "border": 0, "precision": "float32"}
     stage = replace(
         STAGE, phase="inverse", sampling="inverse", arch="fsrcnn", scale=SCALE, patch=bench.patch,
         batch=bench.batch, epochs=1, repeat=max(1, bench.stage_steps * bench.batch // photographs),
     )  # fmt: skip
     parts = [
-        Part("make_manifest", "", "manifest", {**files, **sides}),
+        Part("make_manifest", "", "manifest", files),
         Part(
             "pack_images", "manifest", "packed", {**files, "scale": SCALE, "border": "clamp", "degraded": {}}
         ),

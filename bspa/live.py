@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bspa.system.reading import reading
 from bspa.training.stage import PHASES
 
 SHOWN = 4
@@ -100,7 +101,7 @@ def _read_run(folder: Path) -> Run:
 
 def _read_journal(path: Path) -> list[dict[str, float | None]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8") as file, reading(path, "the journal of a stage"):
             return [
                 {name: float(v) if v else None for name, v in row.items()} for row in csv.DictReader(file)
             ]
@@ -111,12 +112,13 @@ def _read_journal(path: Path) -> list[dict[str, float | None]]:
 def _read_partial(path: Path) -> list[dict[str, float | None]]:
     """Read the journal so far from the header of a partial state; one may vanish when its stage ends."""
     try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        with path.open("rb") as file, reading(path, "a partial state"):
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+            rows: list[dict[str, float | None]] = json.loads(header["__metadata__"]["rows"])
+            return [{"step": None, **row} for row in rows]
     except (OSError, ValueError):
         return []
-    rows: list[dict[str, float | None]] = json.loads(header["__metadata__"]["rows"])
-    return rows
 
 
 def to_page(runs: Sequence[Run], title: str, *, refresh: float | None = None) -> str:

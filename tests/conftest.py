@@ -12,6 +12,7 @@ from tests.support.workflow import Project
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of `pytest -n auto` share the cores
 settings.register_profile("shared cores", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=10_000)  # --hypothesis-profile long
 settings.load_profile("shared cores")
 ROOT = Path(__file__).resolve().parents[1]
 

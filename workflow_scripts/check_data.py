@@ -1,15 +1,18 @@
 """Check the sources against each other, before training.
 
-In: the manifests of all sources in use; the grids of sub-images and the numbers of classes of the config.
-Out: a text file with the numbers of photographs, megapixels and sub-images. An error if every class split in
-use has more classes than there are training sub-images, a warning if some have: what is asked for may do
-without these. Warnings if training, the validation curve and the benchmarks share photographs.
+In: the manifests of all sources in use; the smallest side that the photographs of each may have, in pixels,
+and why; the grids of sub-images and the numbers of classes of the config.
+Out: a text file with the numbers of photographs, megapixels and sub-images. An error if photographs are too
+small, or if every class split in use has more classes than there are training sub-images; a warning if some
+have: what is asked for may do without these. Warnings if training, the validation curve and the benchmarks
+share photographs.
 """
 
 import logging
 from typing import Any
 
-from bspa.data.manifest import cut_shapes, describe, photos_in_both, read_manifest, rows_for_scale
+from bspa.data.manifest import cut_shapes, describe, photos_in_both, read_manifest, rows_for_scale, smaller
+from bspa.data.sources import refuse
 from bspa.difficulty.grid import count_windows
 from bspa.system.files import write_text
 from bspa.system.log import run_job
@@ -23,6 +26,15 @@ def main(snakemake: Any) -> None:
         name: read_manifest(path)
         for name, path in zip(settings["sources"], snakemake.input.manifests, strict=True)
     }
+    sides = zip(manifests.values(), settings["minimum_sides"], strict=True)
+    refuse(
+        "photographs are too small",
+        [
+            f"{photo}, {side} are needed ({reason})"
+            for manifest, (side, reason) in sides
+            for photo in smaller(manifest, side)
+        ],
+    )
     train = manifests[settings["train"]]
     lines = [f"{name}: {describe(manifest)}" for name, manifest in manifests.items()]
 

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from bspa.data.packed import PackedImages
+from bspa.data.sources import refuse
 from bspa.difficulty.windows import write_windows
 from bspa.system.log import run_job
 
@@ -17,10 +18,13 @@ log = logging.getLogger("bspa")
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     images = PackedImages(snakemake.input.packed)
+    size, sides = settings["size"], zip(images.ids, images.hr_shapes.min(axis=1), strict=True)
+    small = [name for name, side in sides if side < size]
+    refuse(f"{snakemake.input.packed}: images are smaller than sub-images of {size} pixels", small)
     count = write_windows(
         snakemake.output[0],
         images.hr_shapes,
-        size=settings["size"],
+        size=size,
         step=settings["step"],
         threshold=settings["threshold"],
         scale=images.scale,

@@ -1,6 +1,6 @@
 """Check the photographs of a source: decode each to its end, and name all that cannot be used.
 
-In: a source of the config; its scales, for given HR/LR pairs; the smallest side allowed, in pixels.
+In: a source of the config; its scales, for given HR/LR pairs.
 Out: `manifest.csv`, with the id, path, size and SHA-256 of each photograph, and of its LR file if given; see
 `bspa.data.manifest`. `bspa.data.photos` states how each kind of file is read.
 """
@@ -16,13 +16,7 @@ from bspa.system.log import run_job
 def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     files = list_files(**settings["source"], scales=settings["scales"])
-    manifest = make_manifest(
-        files,
-        minimum_side=settings["minimum_side"],
-        minimum_side_reason=settings["minimum_side_reason"],
-        threads=snakemake.threads,
-    )
-    write_manifest(manifest, snakemake.output[0])
+    write_manifest(make_manifest(files, threads=snakemake.threads), snakemake.output[0])
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ def _tokens(node: object) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"({type(node).__name__}"
         for name, value in ast.iter_fields(node):
+            if isinstance(node, ast.JoinedStr):  # Python 3.12 ends some with an empty text
+                value = [part for part in value if getattr(part, "value", None) != ""]
             # Versions differ in which fields they have when these are empty.
             if value not in (None, []) and not _is_wording(node, name):
                 yield f" {name}="
@@ -95,10 +97,10 @@ def _changes_nothing(node: ast.AST) -> bool:
 
 
 def _is_wording(node: ast.AST, field: str) -> bool:
-    """Whether a field holds the message of an error."""
+    """Whether a field holds the message of an error; `reading` turns other errors into one."""
     if isinstance(node, ast.Assert):
         return field == "msg"
     if not isinstance(node, ast.Call):
         return False
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-    return field in ("args", "keywords") and name.endswith("Error")
+    return field in ("args", "keywords") and (name.endswith("Error") or name == "reading")

@@ -115,8 +115,7 @@ class Products(Runs):
         values = section.model_dump(exclude={"images"})
         # Only given pairs differ between scales: for others, a new scale is no reason to make anything again.
         scales = list(self.config.scales) if values.get("lr") else []
-        side, reason = self._minimum_side(source)
-        counted: dict[str, Any] = {"scales": scales, "minimum_side": side}
+        counted: dict[str, Any] = {"scales": scales}
         needs = {}
         if isinstance(section, ArchiveSource):
             counted["source"] = values
@@ -125,8 +124,7 @@ class Products(Runs):
             needs = {"archive": self.fetch_archive(section.archive)}
         else:
             counted["photographs"] = self._photographs(source, values, scales)
-        settings = {"source": values, "scales": scales, "minimum_side": side, "minimum_side_reason": reason}
-        return Job(settings, needs, counted)
+        return Job({"source": values, "scales": scales}, needs, counted)
 
     def _photographs(self, source: str, values: dict[str, Any], scales: Sequence[int]) -> str:
         """Digest the names and the content of a source's photographs."""
@@ -157,6 +155,7 @@ class Products(Runs):
         config = self.config
         settings = {
             "sources": self.sources,
+            "minimum_sides": [self._minimum_side(source) for source in self.sources],
             "train": config.data.train,
             "benchmarks": list(config.data.benchmarks),
             "validations": sorted(self.validation_sources),
@@ -174,8 +173,7 @@ class Products(Runs):
         counted = {"scale": scale, "border": data.border, "degraded": degraded}
         manifest = self.make_manifest(source)
         # Photographs that have moved are the same, but must be found.
-        where = {name: manifest.settings[name] for name in ("source", "scales")}
-        return Job(counted | where, {"manifest": manifest}, counted)
+        return Job(counted | manifest.settings, {"manifest": manifest}, counted)
 
     @made("sub_images/{source}/x{scale}.h5")
     def crop_sub_images(self, source: str, scale: int) -> Job:

@@ -22,15 +22,11 @@ class _Facts(NamedTuple):
     sha256: str
 
 
-def make_manifest(
-    files: Sequence[PhotoFile], *, minimum_side: int = 1, minimum_side_reason: str = "", threads: int = 4
-) -> pd.DataFrame:
+def make_manifest(files: Sequence[PhotoFile], *, threads: int = 4) -> pd.DataFrame:
     """Decode every file to its end and return the manifest (see `bspa.data.manifest`).
 
     Args:
         files: from `bspa.data.sources.list_files`.
-        minimum_side: in pixels; smaller photographs (or HR files) are refused.
-        minimum_side_reason: what needs that, for the message.
         threads: how many files are decoded at a time.
 
     Raises:
@@ -47,19 +43,16 @@ def make_manifest(
             facts[path] = found
         progress.report(len(facts) + len(problems))
 
-    because = f" ({minimum_side_reason})" if minimum_side_reason else ""
     rows = []
     for file in files:
         hr, lr = facts.get(file.path), facts.get(file.lr_path)
         if hr is None:
             continue
-        size = f"{hr.width}x{hr.height}"
-        if min(hr.width, hr.height) < minimum_side:
-            problems[file.path] = f"{file.path}: {size} pixels, {minimum_side} are needed{because}"
         if lr and file.lr_path and file.scale and lr[:2] != (hr.width // file.scale, hr.height // file.scale):
             problems[file.lr_path] = (
-                f"{file.lr_path}: {lr.width}x{lr.height} pixels, but {file.path} has {size}, whose LR at "
-                f"scale {file.scale} is {hr.width // file.scale}x{hr.height // file.scale}"
+                f"{file.lr_path}: {lr.width}x{lr.height} pixels, but {file.path} has "
+                f"{hr.width}x{hr.height}, whose LR at scale {file.scale} is "
+                f"{hr.width // file.scale}x{hr.height // file.scale}"
             )
         lr_facts = str(file.lr_path or ""), lr.sha256 if lr else ""
         rows.append((file.id, str(file.path), *hr, file.scale, *lr_facts))

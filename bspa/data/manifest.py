@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bspa.data.sources import PhotoFile
 from bspa.system.files import atomic_path
+from bspa.system.reading import reading
 
 COLUMNS = ("id", "path", "width", "height", "sha256", "scale", "lr_path", "lr_sha256")
 
@@ -34,14 +35,12 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a manifest; ids such as ``001`` and ``NA`` stay text, a missing scale is `pandas.NA`."""
-    try:
+    with reading(path, "a manifest"):
         types = dict.fromkeys(COLUMNS, "str") | {"width": "int", "height": "int", "scale": "Int64"}
         manifest = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={"scale": [""]})
         if tuple(manifest.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(manifest.columns)}; expected {', '.join(COLUMNS)}")
         return manifest
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a manifest ({error}); delete it and run again") from error
 
 
 def locate(manifest: pd.DataFrame, files: Sequence[PhotoFile]) -> pd.DataFrame:
@@ -83,6 +82,12 @@ def cut_shapes(manifest: pd.DataFrame, scale: int) -> NDArray[np.int64]:
     """Return (n, 2) heights and widths of the rows, cut to multiples of ``scale``."""
     shapes = manifest[["height", "width"]].to_numpy(np.int64)
     return shapes - shapes % scale
+
+
+def smaller(manifest: pd.DataFrame, side: int) -> list[str]:
+    """Name the photographs with a side of less than ``side`` pixels, and their sizes."""
+    small = manifest[manifest[["width", "height"]].min(axis="columns") < side]
+    return [f"{row.path}: {row.width}x{row.height} pixels" for row in small.itertuples()]
 
 
 def describe(manifest: pd.DataFrame) -> str:

@@ -192,7 +192,7 @@ def _walk(
     try:
         status = folder.stat()
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no name of a file
         raise ValueError(f"folder {_printable(str(folder))} {_why_not(error)}") from None
     this = status.st_dev, status.st_ino
     if this in above:
@@ -220,12 +220,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _why_not(error: OSError) -> str:
+def _why_not(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         return "does not exist"
     if isinstance(error, NotADirectoryError):
         return "is a file, not a folder"
-    return f"cannot be read ({error.strerror or error})"
+    return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
 def _printable(text: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import logging
 import lzma
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -21,8 +23,12 @@ from bspa.system.files import atomic_folder
 
 log = logging.getLogger("bspa")
 
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
-"""RuntimeError is that of `zipfile` for a password, and for a compression that it does not know."""
+DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, struct.error,
+    UnicodeError, OverflowError,
+)  # fmt: skip
+"""RuntimeError is that of `zipfile` for a password, and for a compression that it does not know. A place
+outside the file is an OSError, EINVAL."""
 
 
 _HEADERS = 4 << 20  # bytes of a member's headers
@@ -65,7 +71,9 @@ def unpack(
                 if matching:
                     extract()
                     unpacked += 1
-        except DAMAGE as error:
+        except (*DAMAGE, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of the disk, not of the content
+                raise
             what = "damaged, not a zip or tar archive, or not allowed"
             raise ValueError(f"{archive}: {what}: {error or type(error).__name__}") from error
         if unmatched:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bspa.difficulty.classes import Classes
 from bspa.system.files import write_text
+from bspa.system.reading import reading
 
 COLUMNS = ["k", "N_k", "t_k", "P_k", "key"]
 """Class, sub-images, largest MSE, probability under inverse sampling, key of the product."""
@@ -24,8 +25,8 @@ def write_classes(path: str | os.PathLike[str], classes: Classes, *, key: str) -
 
 def read_classes(path: str | os.PathLike[str]) -> Classes:
     """Read what `write_classes` wrote; a ValueError if a value is missing or not a number."""
-    rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines()))
-    try:
+    with reading(path, f"a thresholds file with columns {', '.join(COLUMNS)}"):
+        rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines()))
         if [int(row["k"]) for row in rows] != list(range(1, len(rows) + 1)) or not rows:
             raise ValueError("column k does not count 1, 2, 3, ...")
         return Classes(
@@ -33,8 +34,3 @@ def read_classes(path: str | os.PathLike[str]) -> Classes:
             np.array([float(row["t_k"]) for row in rows]),
             np.array([float(row["P_k"]) for row in rows]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a thresholds file with columns {', '.join(COLUMNS)} ({error}); "
-            "remove it and let compute_thresholds make it again"
-        ) from error

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from bspa.figures.style import COLUMN_INCHES, STYLE
 from bspa.models.weights import load_weights
+from bspa.system.reading import reading
 
 ROWS = 40
 """Largest number of layers drawn one by one; a deeper network is drawn by blocks."""
@@ -80,8 +81,9 @@ def read_attributions(
     for path in paths:
         tensors, _ = load_weights(path)
         # One importance may stand for a whole kernel; the mask always has a value for each weight.
-        masks = [tensors[f"mask.{name}"] for name in weights]
-        units = [tensors[f"importance.{name}"].double() for name in weights]
+        with reading(path, "an attribution of this network"):
+            masks = [tensors[f"mask.{name}"] for name in weights]
+            units = [tensors[f"importance.{name}"].double() for name in weights]
         pairs = zip(units, masks, strict=True)
         of_weight = np.array([(unit.sum(), mask.sum(), mask.numel()) for unit, mask in pairs], np.float64)
         sums, masked, sizes = np.array([of_weight[labels == layer].sum(axis=0) for layer in layers]).T

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bspa.figures.style import PAGE_INCHES, STYLE, line_of
+from bspa.system.reading import reading
+from bspa.training.costs import device_seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -67,14 +67,16 @@ def _read_run(files: Sequence[str]) -> pd.DataFrame:
     steps, seconds = 0, 0.0
     for file in files:
         if file.endswith(".json"):
-            seconds += json.loads(Path(file).read_text(encoding="utf-8"))["device_seconds"]
+            seconds += device_seconds([file])
             continue
-        journal = pd.read_csv(file)
-        part = journal[["step", "device_seconds"]] + [steps, seconds]
-        part = part.assign(psnr=journal["psnr_average"].fillna(journal["psnr"]))
-        parts.append(part.dropna())
-        steps += int(journal["step"].iloc[-1])
-        seconds += float(journal["device_seconds"].iloc[-1])
+        with reading(file, "the journal of a stage"):
+            types = dict.fromkeys(["device_seconds", "psnr", "psnr_average"], float)
+            journal = pd.read_csv(file, dtype=types)
+            part = journal[["step", "device_seconds"]] + [steps, seconds]
+            part = part.assign(psnr=journal["psnr_average"].fillna(journal["psnr"]))
+            parts.append(part.dropna())
+            steps += int(journal["step"].iloc[-1])
+            seconds += float(journal["device_seconds"].iloc[-1])
     return pd.concat(parts, ignore_index=True)
 
 

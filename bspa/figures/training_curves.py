@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from bspa.figures.style import COLUMN_INCHES, PAGE_INCHES, STYLE, line_of
+from bspa.system.reading import reading
 
 PANELS = {
     "uniform": "L1,\nuniform samples",
@@ -51,9 +52,10 @@ def read_curve(paths: Sequence[str | os.PathLike[str]], phases: Sequence[str]) -
     """Join the journals of a run's stages: CSV files with columns step (within the stage) and loss."""
     stages, start = [], 0
     for number, (path, phase) in enumerate(zip(paths, phases, strict=True)):
-        journal = pd.read_csv(path)
-        stages.append(journal.assign(stage=number, phase=phase, step=journal["step"] + start))
-        start = stages[-1]["step"].iloc[-1]
+        with reading(path, "the journal of a stage"):
+            journal = pd.read_csv(path, dtype={"step": int, "loss": float})
+            stages.append(journal.assign(stage=number, phase=phase, step=journal["step"] + start))
+            start = stages[-1]["step"].iloc[-1]
     return pd.concat(stages)
 
 

@@ -11,8 +11,6 @@ R2021a gives 5.72957338 for Set14's baboon (BasicSR's documentation), this modul
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +21,7 @@ from skimage.util import view_as_blocks
 from bspa.data.resize import imresize
 from bspa.metrics.borders import Image, UnmeasurableError, cut
 from bspa.metrics.luma import to_y
+from bspa.system.reading import reading
 
 Array = NDArray[np.float64]
 
@@ -52,11 +51,9 @@ def read_pristine_model(path: str | os.PathLike[str]) -> tuple[Array, Array, Arr
         ValueError: ``path`` is another kind of file, or an array is missing, of another shape or not finite.
         OSError: it cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not NIQE's pristine model, a NumPy .npz file: {error}") from error
+    model = "NIQE's pristine model, a NumPy .npz file"
+    with reading(path, model, advice=""), np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
     for name, shape in MODEL_ARRAYS.items():
         array = arrays.get(name, np.zeros(0))
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():

@@ -32,7 +32,7 @@ def check_digests(products: Iterable[str]) -> None:
     """
     for product in map(Path, products):
         stored = _beside(product)
-        if stored.exists() and stored.read_text(encoding="utf-8").strip() != _digest(product):
+        if stored.exists() and stored.read_bytes().strip() != _digest(product).encode():
             raise ValueError(
                 f"{product}: it is not as the job that made it left it (damaged on the disk, or edited). "
                 "Delete it, and run the same command again: it will be made anew"

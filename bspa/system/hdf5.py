@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -47,10 +48,13 @@ def open_hdf5(path: str | os.PathLike[str], kind: str, version: int, *, rule: st
             found = file.attrs.get("format"), file.attrs.get("format_version")
             if found != (kind, version):
                 raise ValueError(f"format {found[0]!r} version {found[1]}, not {kind!r} version {version}")
+            size = Path(path).stat().st_size
+            if any(dataset.nbytes > size for dataset in file.values()):  # it would be read into memory
+                raise ValueError("a dataset is larger than the file")
             yield file
-    except FileNotFoundError:
+    except (FileNotFoundError, MemoryError):
         raise
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # on damaged data h5py raises whatever comes to hand
         raise ValueError(f"cannot use {path} ({error}); remove it and let {rule} make it again") from error
 
 

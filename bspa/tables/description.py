@@ -16,6 +16,7 @@ from bspa.models.registry import count_parameters, recognise
 from bspa.models.released import load_released
 from bspa.models.upscalers import ForeignNetwork, load_upscaler
 from bspa.models.weights import FORMAT, load_model, load_weights
+from bspa.system.reading import reading
 
 Description = dict[str, Any]
 """What `json.dump` takes; see `describe`."""
@@ -62,11 +63,9 @@ def read_scores(folder: str | os.PathLike[str], name: str) -> dict[str, dict[str
     for file in sorted(Path(folder).glob("*/*/*.csv")):
         if file.parts[-3] not in ("evaluation", "perceptual") or file.parts[-2] != name:
             continue
-        try:
+        with reading(file, "a table of scores"):
             table = pd.read_csv(file)
             means = {metric: float(table[metric].mean()) for metric in METRICS if metric in table}
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{file}: not a table of scores ({error})") from error
         scores.setdefault(file.stem, {"images": len(table)}).update(means)
     return scores
 
@@ -75,10 +74,8 @@ def _describe_delivered(path: Path) -> Description:
     network, (_, header) = load_model(path), load_weights(path)
     known = {"architecture", "scale", "options", "format"}
     summary = path.with_suffix(".json")
-    try:
+    with reading(summary, "the summary of a run"):
         spent = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
-    except ValueError as error:
-        raise ValueError(f"{summary}: not JSON ({error})") from error
     results = path.resolve().parent.parent
     return {
         "architecture": type(network).__name__,

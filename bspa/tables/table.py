@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bspa.metrics.catalogue import METRICS
+from bspa.system.reading import AGAIN, reading
 from bspa.tables.statistics import detectable_difference, holm, mean_interval, p_value
 
 BICUBIC = "bicubic"
@@ -89,9 +90,11 @@ def read_table(
             part of the method has no effect, or None.
 
     Raises:
-        ValueError: a file has another key than expected.
+        ValueError: a file is damaged, has another key than expected, or other images than another one.
     """
-    scores = pd.concat(map(_read_evaluation, evaluation_files, evaluations))
+    parts = list(map(_read_evaluation, evaluation_files, evaluations))
+    _check_images(evaluation_files, parts)
+    scores = pd.concat(parts)
     scores = scores[scores["metric"].isin(metrics)]
     summaries = pd.DataFrame(map(_read_summary, summary_files, runs))
     rows = _list_rows(pd.DataFrame(evaluations), summaries)
@@ -208,15 +211,33 @@ def _read_evaluation(path: PathLike, of: Mapping[str, Any]) -> pd.DataFrame:
     """Read a file as a long table: a line for each metric and image, which may be called NA."""
     metrics = [name for name, metric in METRICS.items() if metric.kind == of["kind"]]
     blanks = {metric: [""] for metric in metrics}
-    scores = pd.read_csv(path, dtype={"image": str, "key": str}, keep_default_na=False, na_values=blanks)
+    types = {"image": str, "key": str} | dict.fromkeys(metrics, float)
+    with reading(path, "a table of scores"):
+        scores = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=blanks)
+        long = scores.melt("image", metrics, "metric", "score")
     _check_key(path, next(iter(scores.get("key", [])), None), of["key"])
-    return scores.melt("image", metrics, "metric", "score").assign(**of)
+    return long.assign(**of)
+
+
+def _check_images(paths: Sequence[PathLike], evaluations: Sequence[pd.DataFrame]) -> None:
+    """Refuse evaluations of one benchmark that are not of the same images in the same order."""
+    seen: dict[tuple[Any, ...], tuple[PathLike, list[str]]] = {}
+    for path, scores in zip(paths, evaluations, strict=True):
+        images = scores["image"].to_list()
+        of = tuple(scores[["scale", "benchmark", "kind"]].iloc[0])
+        other, expected = seen.setdefault(of, (path, images))
+        if images != expected:
+            raise ValueError(f"{path}: its images are not those of {other}{AGAIN}")
 
 
 def _read_summary(path: PathLike, of: Mapping[str, Any]) -> dict[str, Any]:
-    summary = json.loads(Path(path).read_text(encoding="utf-8"))
-    _check_key(path, summary.get("key"), of["key"])
-    weights, _, _ = summary["weights"].partition(", at step")  # which differs by seed
+    with reading(path, "the summary of a run"):
+        summary = json.loads(Path(path).read_text(encoding="utf-8"))
+        key = summary.get("key")
+        weights, _, _ = summary["weights"].partition(", at step")  # which differs by seed
+        summary |= {name: float(summary[name]) for name in COSTS}
+        summary |= {name: str(summary[name]) for name in ("device", "precision")}
+    _check_key(path, key, of["key"])
     return {**of, **summary, "weights": weights}
 
 

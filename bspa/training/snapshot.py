@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from bspa.models.weights import load_weights, save_weights
+from bspa.system.reading import reading
 from bspa.training.adam import MOMENTS, Adam
 
 FORMAT = "bspa-snapshot-2"
@@ -88,22 +89,23 @@ def load_snapshot(path: str | os.PathLike[str]) -> tuple[Snapshot, dict[str, str
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: format is {metadata.get('format')!r}; allowed is {FORMAT!r}")
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in ("weights", "average", "best", *MOMENTS)}
-    for key, value in tensors.items():
-        part, _, name = key.partition(".")
-        parts[part][name] = value
-    best = None
-    if parts["best"]:
-        psnr, step = float(metadata["best_psnr"]), int(metadata["best_step"])
-        best = Best(weights=parts["best"], psnr=psnr, step=step)
-    snapshot = Snapshot(
-        weights=parts["weights"],
-        moments={moment: parts[moment] for moment in MOMENTS},
-        optimiser_steps=int(metadata["optimiser_steps"]),
-        adam_steps=int(metadata["adam_steps"]),
-        average=parts["average"],
-        best=best,
-        path=str(path),
-    )
+    with reading(path, "a snapshot"):
+        for key, value in tensors.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = value
+        best = None
+        if parts["best"]:
+            psnr, step = float(metadata["best_psnr"]), int(metadata["best_step"])
+            best = Best(weights=parts["best"], psnr=psnr, step=step)
+        snapshot = Snapshot(
+            weights=parts["weights"],
+            moments={moment: parts[moment] for moment in MOMENTS},
+            optimiser_steps=int(metadata["optimiser_steps"]),
+            adam_steps=int(metadata["adam_steps"]),
+            average=parts["average"],
+            best=best,
+            path=str(path),
+        )
     return snapshot, metadata
 
 

@@ -45,8 +45,7 @@ def manifest(run: Run, tmp_path: Path) -> MakeManifest:
         for number, (height, width) in enumerate(sizes):
             Image.fromarray(noise(height, width, number)).save(folder / f"{number}.png")
         source = {"hr": None, "kind": "folder", "lr": None, "path": str(folder)}
-        options = {"scales": [2, 4], "minimum_side": 24, "minimum_side_reason": "sub-images of 24 pixels"}
-        return run("make_manifest", f"{name}/manifest.csv", source=source, **options)
+        return run("make_manifest", f"{name}/manifest.csv", source=source, scales=[2, 4])
 
     return manifest
 
@@ -58,7 +57,8 @@ def check(run: Run) -> Callable[..., Path]:
         sources = {name: [source] if source in manifests else [] for name, source in used.items()}
         sources |= {"sources": [*manifests], "train": "train"}
         splits = dict(zip(("default", "finer"), classes, strict=False))
-        settings = sources | {"grids": {2: GRID, 4: GRID}, "classes": splits}
+        sides = [(24, "sub-images of 24 pixels")] * len(manifests)
+        settings = sources | {"minimum_sides": sides, "grids": {2: GRID, 4: GRID}, "classes": splits}
         return run("check_data", "checked.txt", files={"manifests": list(manifests.values())}, **settings)
 
     return check
@@ -109,9 +109,17 @@ def test_an_archive_that_failed_is_never_taken_for_another(run: Run, tmp_path: P
     assert not (tmp_path / "archives/.demo.partial").exists()
 
 
-def test_small_photographs_are_refused_with_the_reason(manifest: MakeManifest) -> None:
-    with pytest.raises(ValueError, match=r"90x23 pixels, 24 are needed \(sub-images of 24 pixels\)"):
-        manifest("train", [(61, 50), (23, 90)])
+def test_small_photographs_are_refused_with_the_reason(
+    run: Run, check: Callable[..., Path], manifest: MakeManifest
+) -> None:
+    train = manifest("train", [(61, 50), (23, 90)])
+    with pytest.raises(ValueError, match=r"/1\.png: 90x23 pixels, 24 are needed \(sub-images of 24 pixels\)"):
+        check(2, train=train)
+    source = {"hr": None, "kind": "folder", "lr": None, "path": str(train.parent)}
+    packing = {"scale": 2, "border": "clamp", "degraded": {}, "scales": [2, 4], "source": source}
+    packed = run("pack_images", "x2.h5", files={"manifest": train}, **packing)
+    with pytest.raises(ValueError, match=r"x2\.h5: images are smaller than .* 24 pixels:\n  1$"):
+        run("crop_sub_images", "windows.h5", files={"packed": packed}, **GRID)
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -123,7 +131,7 @@ def test_photographs_that_have_moved_are_packed(run: Run, tmp_path: Path, paired
         if paired:
             Image.fromarray(noise(6, 6)).save(tmp_path / f"photos/{name}_LR.png")
     source = {"kind": "folder", "path": str(tmp_path / "photos"), **patterns}
-    settings = {"minimum_side": 1, "minimum_side_reason": "", "source": source, "scales": [4]}
+    settings = {"source": source, "scales": [4]}
     manifest = run("make_manifest", "manifest.csv", **settings)
     (tmp_path / "photos").rename(tmp_path / "moved")
     packing = {"scale": 4, "border": "clamp", "degraded": {}, "scales": [4]}

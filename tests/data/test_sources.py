@@ -19,6 +19,7 @@ from bspa.data.manifest import (
     photos_in_both,
     read_manifest,
     rows_for_scale,
+    smaller,
     write_manifest,
 )  # fmt: skip
 from bspa.data.sources import BUILTIN_PHOTOS, PhotoFile, list_files
@@ -43,9 +44,10 @@ def list_pairs(path: Path | str, *scales: int) -> list[PhotoFile]:
 
 
 def test_builtin_photos_are_all_in_the_wheel() -> None:
-    manifest = make_manifest(list_files("builtin"), minimum_side=172)
+    manifest = make_manifest(list_files("builtin"))
     assert tuple(manifest.columns) == COLUMNS
     assert manifest["id"].tolist() == sorted(BUILTIN_PHOTOS)
+    assert smaller(manifest, 172) == []
     astronaut = manifest.set_index("id").loc["astronaut"]
     assert (astronaut["width"], astronaut["height"]) == (512, 512)
     assert astronaut["sha256"] == hashlib.sha256(Path(astronaut["path"]).read_bytes()).hexdigest()
@@ -223,6 +225,13 @@ def test_a_home_folder_that_is_not_there() -> None:
         list_files("folder", path="~nobody_of_this_name/photos")
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800", "x" * 5000])
+def test_a_folder_whose_name_is_none(name: str) -> None:
+    with pytest.raises(ValueError, match=r"folder [ax].* cannot be read \(") as error:
+        list_files("folder", path=name)
+    str(error.value).encode()
+
+
 def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "photos/closed/a.png")
     scandir = os.scandir
@@ -293,20 +302,18 @@ def test_pairs_that_make_no_sense(tmp_path: Path) -> None:
 
 def test_every_bad_file_is_named_in_one_error(tmp_path: Path) -> None:
     save(tmp_path / "good.png")
-    save(tmp_path / "small.png", 30, 19)
     whole = save(tmp_path / "truncated.png").read_bytes()
     (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.bmp").write_text("hello")
     reasons = {
         "empty.jpg": "is empty",
-        "small.png": "30x19 pixels, 20 are needed (sub-images of 20 pixels)",
         "text.bmp": "is not a PNG",
         "truncated.png": "truncated",
     }
     files = list_files("folder", path=tmp_path)
-    with pytest.raises(ValueError, match="of 5 files, 4 cannot be used") as error:
-        make_manifest(files, minimum_side=20, minimum_side_reason="sub-images of 20 pixels")
+    with pytest.raises(ValueError, match="of 4 files, 3 cannot be used") as error:
+        make_manifest(files)
     for line, (name, reason) in zip(str(error.value).splitlines()[1:], reasons.items(), strict=True):
         assert line.startswith(f"  {tmp_path / name}: ")
         assert reason in line
@@ -349,7 +356,7 @@ def test_other_files_are_no_manifest(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     for text in ("", "id,path\n1,a\n", ",".join(COLUMNS) + "\n1,a,wide,3,0,,,\n", "\x00\x01"):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"manifest\.csv is not a manifest"):
+        with pytest.raises(ValueError, match=r"manifest\.csv: not a manifest"):
             read_manifest(path)
 
 

@@ -161,6 +161,18 @@ def test_a_zip_of_bzip2_or_lzma_is_refused(tmp_path: Path, refused: Refused, kin
     assert "'zeros.png' is compressed by" in refused(tmp_path / "archive")
 
 
+def test_members_that_share_their_bytes_count_each(tmp_path: Path, refused: Refused) -> None:
+    archive = make(tmp_path / "archive", {"a.png": bytes(1_000_000)})
+    content = archive.read_bytes()
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    entry, last = content[start:end], bytearray(content[end:])
+    last[8:12] = (50).to_bytes(2, "little") * 2
+    last[12:16] = (50 * len(entry)).to_bytes(4, "little")
+    archive.write_bytes(content[:start] + entry * 50 + last)
+    assert zipfile.ZipFile(archive).namelist() == ["a.png"] * 50
+    assert "more than" in refused(archive, max_bytes=10_000_000)
+
+
 def test_a_zip_that_understates_its_size_is_refused(tmp_path: Path, refused: Refused) -> None:
     archive = make(tmp_path / "archive", {"zeros.png": bytes(5_000_000)})
     content = archive.read_bytes()
@@ -187,7 +199,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, refused: Refused, kind: str) -> 
     assert "damaged" in refused(archive)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", PHOTO])
+@pytest.mark.parametrize("content", [b"", b"<html>", b"7z\xbc\xaf'\x1c\0\4", b"Rar!\x1a\7\1\0", PHOTO])
 def test_other_formats_are_refused(tmp_path: Path, refused: Refused, content: bytes) -> None:
     (tmp_path / "archive").write_bytes(content)
     assert "not a zip or tar archive" in refused(tmp_path / "archive")

@@ -139,5 +139,5 @@ def test_the_thresholds_file_gives_back_every_bit(tmp_path: Path) -> None:
 def test_other_files_are_no_thresholds(tmp_path: Path, text: str) -> None:
     path = tmp_path / "thresholds.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"thresholds\.csv is not a thresholds file"):
+    with pytest.raises(ValueError, match=r"thresholds\.csv: not a thresholds file"):
         read_classes(path)
