@@ -152,11 +152,17 @@ def _grid_problems(config: Config) -> Iterator[Problem]:
 
 
 def _name_problems(config: Config) -> Iterator[Problem]:
-    """Yield names that are taken, and those under which two runs would have the same files."""
+    """Yield names that are taken, and those under which two runs would have the same files or labels."""
     for taken, what in TAKEN.items():
         section, name = taken.split(".")
         if getattr(config, section).get(name, _ABSENT) not in (_ABSENT, None):
             yield (section, name), f"{name!r} is taken by {what}; use another name"
+    for section in ("models", "methods"):
+        labels = {"bicubic": "bicubic"}
+        for name, values in getattr(config, section).items():
+            called = labels.setdefault(values.label or name, name)
+            if called != name:
+                yield (section, name, "label"), f"{values.label or name!r} is what {called!r} is called, too"
     runs: dict[str, tuple[str, str]] = {}
     for model, scale, method in itertools.product(config.models, config.scales, config.methods):
         run = f"{model}_x{scale}_{method}"

@@ -38,8 +38,11 @@ def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
         problems = [*_training_problems(config), *inconsistencies(config)]
         if not problems:
             return config
-    contents = {file: yaml.safe_load(Path(file).read_text(encoding="utf-8")) for file in reversed(files)}
-    lines = [f"  {_origin(key, values, contents)}{'.'.join(map(str, key))}: {text}" for key, text in problems]
+    contents = {file: _content(file) for file in reversed(files)}
+    lines = [
+        f"  {_origin(key, values, contents)}{'.'.join(map(str, key))}: {text}" if key else f"  {text}"
+        for key, text in problems
+    ]
     count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     raise ValueError("\n".join([f"the config has {count}:", *lines]))
 
@@ -81,13 +84,23 @@ def _refuse_repeated_keys(files: Sequence[str]) -> None:
     """Refuse files in which a section has a key twice, of which YAML would take the last."""
     problems = []
     for file in files:
-        text = Path(file).read_text(encoding="utf-8")
-        with contextlib.suppress(yaml.YAMLError):  # which Snakemake has told, or a file that is not YAML
-            problems += [
-                f"  {file}: {problem}" for problem in _repeated_keys(yaml.compose(text, yaml.SafeLoader))
-            ]
+        with contextlib.suppress(yaml.YAMLError):  # which Snakemake has told
+            root = yaml.compose(_text(file), yaml.SafeLoader)
+            problems += [f"  {file}: {problem}" for problem in _repeated_keys(root)]
     if problems:
         raise ValueError("\n".join(["the config has a key twice in one section:", *problems]))
+
+
+def _content(file: str) -> Any:
+    try:
+        return yaml.safe_load(_text(file))
+    except yaml.YAMLError:  # Snakemake has another reader
+        return None
+
+
+def _text(file: str) -> str:
+    """Read a file of YAML or JSON, which may be indented by tabs; YAML may not."""
+    return Path(file).read_text(encoding="utf-8").replace("\t", " ")
 
 
 def _repeated_keys(root: yaml.Node | None) -> Iterator[str]:
@@ -226,7 +239,9 @@ def _number_hint(value: Any, kind: str) -> str:
 
 def _yaml_type(value: object) -> str:
     names = {str: "text", bool: "true/false", int: "whole number", float: "number", list: "list"}
-    return "null" if value is None else names.get(type(value), "section")
+    if isinstance(value, Mapping):
+        return "section"
+    return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
 # ---- the file that a value comes from ----------------------------------------------------------------------

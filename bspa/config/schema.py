@@ -30,7 +30,9 @@ def scale_key(scale: int) -> ScaleKey:
 class Section(BaseModel):
     """A part of the config: no unknown keys, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class BuiltinSource(Section):
@@ -334,10 +336,19 @@ class Training(Section):
         return 0 if self.steps is None else self.steps % self.epochs
 
 
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"{text!r} is not allowed; one line of visible letters")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_one_line)]
+
+
 class Network(Section):
     """What every network has besides its architecture."""
 
-    label: str | None = None
+    label: Label | None = None
     """Its name in tables; null: the key."""
     start: dict[ScaleKey, Weights] = {}
     """Weights that its runs start from, by scale, e.g. x4: {file: edsr_x4.pt}; else those of the seed."""
@@ -497,7 +508,7 @@ class Attribution(Section):
 class Method(Section):
     """A recipe: how a network is trained."""
 
-    label: str | None = None
+    label: Label | None = None
     """Its name in tables; null: the key."""
     sampling: Literal["uniform", "inverse", "alternating", "informative"]
     """What is sampled; alternating: uniform and inverse by turns; informative: SamplingAug's patches."""
@@ -756,7 +767,7 @@ def resolve_extends(methods: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(method, dict) or "extends" not in method:
             return method
         base = method["extends"]
-        if base not in methods:
+        if not isinstance(base, str) or base not in methods:
             raise ValueError(f"methods.{name}.extends: {base!r} is not one of {', '.join(methods)}")
         if base in path:
             raise ValueError(f"methods.{name}.extends: {' -> '.join((*path, base))} goes in a circle")

@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import operator
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,14 @@ REGION = {"benchmark": "set5", "image": "a", "top": 0, "left": 0}
         ("models.edsr_mini.options.chanels", 3, ["options.chanels", "did you mean 'channels'?"]),
         ("models.fsrcnn.training", {"batches": 3}, ["models.fsrcnn.training.batches", "'batch'?"]),
         ("training.learning_rate", "2e-4", ["'2e-4'", "text", "write 2.0e-4"]),
+        ("training.learning_rate", float("inf"), ["training.learning_rate", "inf", "finite"]),
+        ("models.fsrcnn.label", "a\nb", ["models.fsrcnn.label", r"'a\nb'", "one line"]),
+        ("methods.bspa.label", "inverse", ["methods.bspa.label", "'inverse' is what 'inverse' is"]),
+        ("methods.bspa.label", "bicubic", ["methods.bspa.label", "'bicubic'"]),
+        ("methods.bspa.extends", {"a": 1}, ["methods.bspa.extends", "{'a': 1}"]),
+        ("methods.a/b", {"sampling": "uniform"}, ["methods.a/b", "should match pattern"]),
+        ("models.$(touch x)", {"arch": "fsrcnn"}, ["models.$(touch x)", "should match pattern"]),
+        ("tables.-rf", {"models": ["fsrcnn"]}, ["tables.-rf", "should match pattern"]),
         ("training.batch", "16", ["training.batch", "'16'", "without quotes"]),
         ("scales", [5], ["scales.0", "5", "2, 3, 4 or 8"]),
         ("methods.bspa.attribution.beta", 1.5, ["beta", "1.5", "less than or equal to 1"]),
@@ -247,6 +256,12 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(values: dict[str, An
     ):
         assert part in str(caught.value)
     assert str(caught.value).count(str(file)) == 3
+    file.write_text('{\n\t"training": {\n\t\t"epochs": 3,\n\t\t"epochs": "x"\n\t}\n}')  # JSON
+    with pytest.raises(ValueError, match=r"training\.epochs stands in lines 3 and 4"):
+        load_config(values, [str(file)])
+    file.write_text(file.read_text().replace('"epochs": 3,', ""))
+    with pytest.raises(ValueError, match=re.escape(f"{file}: training.epochs: 'x'")):
+        load_config(put(values, "training.epochs", "x"), [str(file)])
     file.write_text("a: &a {b: 1}\nc: {<<: *a, b: 2}\n[]: broken: yaml\n")
     load_config(values, [str(file)])
 
