@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bspa.difficulty.classes import Classes
-from bspa.figures.style import BLUE, COLUMN_INCHES, SKY, STYLE, draw_histograms
+from bspa.figures.style import BLUE, COLUMN_INCHES, SKY, STYLE, count_decades, draw_histograms
 
 # Points of the curve in each class.
 POINTS = 50
@@ -50,13 +50,12 @@ def _draw_histogram(axes: Axes, mse: NDArray[np.float64]) -> None:
 def _draw_classes(axes: Axes, mse: NDArray[np.float64], sizes: NDArray[np.int64]) -> None:
     bounds = np.concatenate([[0], sizes.cumsum()]) / sizes.sum()
     floor = float(np.quantile(mse, EASIEST)) or float(mse.max()) / 1e3 or 1.0
-    axes.set_yscale("log")
+    count_decades(axes, "{x:g}")
     for k, (left, right) in enumerate(itertools.pairwise(bounds)):
         shares = np.linspace(left, right, POINTS)
         errors = np.maximum(np.quantile(mse, shares), floor)
         axes.fill_between(100 * shares, errors, 0.9 * floor, color=(BLUE, SKY)[k % 2], linewidth=0)
     axes.set(xlim=(0, 100), ylim=(0.9 * floor, 1.3 * max(float(mse.max()), floor)))
-    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("Sub-images, easiest first (%)")
     axes.set_ylabel("MSE (10⁻³)\n(log scale)")
     axes.set_title("Class", pad=10)

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bspa.figures.style import COLUMN_INCHES, STYLE, draw_histograms, line_of
+from bspa.figures.style import COLUMN_INCHES, STYLE, count_decades, draw_histograms, line_of
 
 # Points of the curve of the tail.
 POINTS = 400
@@ -70,8 +70,7 @@ def _draw_tails(axes: Axes, mse: Sequence[NDArray[np.float64]], methods: Sequenc
         percent = 100 * share_above(errors, limits)
         look = {**line_of(number), "marker": None}
         axes.plot(limits, np.where(percent > 0, percent, np.nan), label=method, **look)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    count_decades(axes, "{x:g}")
     axes.legend(loc="upper right", handlelength=3.2)
     axes.set_ylim(70 / len(mse[0]), 130)
     axes.set_xlabel("MSE (10⁻³, RGB in [0, 1])")

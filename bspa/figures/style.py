@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from bspa.system.files import atomic_path
@@ -46,6 +47,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.0,
     "lines.markersize": 3.0,
+    "text.parse_math": False,  # a $ in a name or a label is a $
     "pdf.fonttype": 42,  # embedded TrueType, which publishers ask for
 }
 
@@ -85,8 +87,15 @@ def write_centred(
     ``like`` has the length that mathematics has once it is drawn; its source is longer.
     """
     points = 72 * width / (0.62 * max(len(like or text), 1))  # a letter of DejaVu Sans: about 0.62 em
-    style = {"ha": "center", "va": "baseline", "fontsize": min(at_most, points)}
+    style = {"ha": "center", "va": "baseline", "fontsize": min(at_most, points), "parse_math": bool(like)}
     write_at(figure, left + width / 2, baseline, text, **style)
+
+
+def count_decades(axes: Axes, powers: str) -> None:
+    """Give ``axes`` a logarithmic y axis; ``powers`` is how powers of ten are written."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(powers)
+    axes.yaxis.set_minor_formatter(LogFormatter())  # for a narrow range; the usual one writes mathematics
 
 
 def draw_histograms(
@@ -95,13 +104,12 @@ def draw_histograms(
     """Draw histograms of errors, in the same bins from 0 to the largest, with logarithmic counts."""
     end = max(float(each.max()) for each in values) or 1.0
     most = 1
-    axes.set_yscale("log")
+    count_decades(axes, "{x:,.0f}")
     for each, look in zip(values, looks, strict=True):
         counts, edges = np.histogram(each, BINS, (0.0, end))
         axes.stairs(counts, edges, baseline=0.5, fill=True, **look)
         most = max(most, counts.max())
     axes.set(xlim=(0, end), ylim=(0.5, 2 * most), ylabel="Sub-images\n(log scale)")
-    axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def show_pixels(axes: Axes, pixels: NDArray[np.uint8]) -> None:

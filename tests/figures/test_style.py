@@ -4,12 +4,16 @@ import logging
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
-from bspa.figures.style import axes_at, line_of, save_figure, write_centred
+from bspa.figures.style import STYLE, axes_at, draw_histograms, line_of, save_figure, write_centred
+from bspa.figures.training_curves import Run, figure_training
 
 
 def test_methods_differ_in_colour_and_without() -> None:
@@ -32,6 +36,29 @@ def test_a_centred_text_fits_its_space(text: str) -> None:
     assert not text or (extent.x0 + extent.x1) / 600 == pytest.approx(1.6, abs=0.02)
     assert figure.texts[0].get_fontsize() <= 6.5
     assert extent.width / 300 < 1.2
+
+
+def test_names_with_dollars_are_shown_as_they_are(tmp_path: Path) -> None:
+    name = r"costs $\frac{1$, $x_1"  # mathematics that cannot be read
+    curve = pd.DataFrame({"stage": 0, "phase": "uniform", "step": [10, 20], "loss": [0.1, 0.098]})
+    figure = figure_training([Run(model=name, method=f"{name}.", curve=curve)], label=name)
+    with mpl.rc_context(STYLE):
+        write_centred(figure, 1, 0.5, 1.2, name)
+    save_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    shown = [text.get_text() for text in figure.findobj(Text) if text.get_parse_math()]
+    assert not [text for text in shown if "$" in text]
+    assert {name, f"{name}."} <= {text.get_text() for text in figure.findobj(Text)}
+
+
+@pytest.mark.parametrize("most", [2, 30, 20_000])
+def test_no_label_of_decades_is_mathematics(most: int) -> None:
+    with mpl.rc_context(STYLE):
+        figure = Figure()
+        draw_histograms(figure.subplots(), [np.full(most, 0.5)], [{}])
+        figure.draw(FigureCanvasAgg(figure).get_renderer())
+        labels = [text.get_text() for text in figure.axes[0].get_yticklabels(which="both")]
+    assert "1" in labels
+    assert not [label for label in labels if "$" in label]
 
 
 def test_a_saved_figure_has_its_fonts_and_no_date_and_leaves_settings_and_log_alone(
