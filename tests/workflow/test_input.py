@@ -20,6 +20,9 @@ from tests.support.workflow import Project
 
 pytestmark = pytest.mark.workflow
 
+ODD = "$(touch ran) 'q\" ; -rf"
+"""A name that a shell would not leave alone."""
+
 
 def fails(project: Project, values: dict[str, Any], *arguments: str) -> str:
     """Run with an overlay that must fail before anything is made but manifests; return the output."""
@@ -94,11 +97,11 @@ def test_too_few_sub_images_stop_before_any_training_and_leave_what_is_made(proj
 def test_what_a_source_holds_decides_not_where_when_or_beside_what_it_lies(
     fresh: Project, tmp_path: Path
 ) -> None:
-    folder, linked = tmp_path / "set #1 {a} [b]", tmp_path / "linked"
+    folder, linked = tmp_path / f"-set #1 {{a}} [b] {ODD}", tmp_path / "linked"
     for place, name in ((folder / "own", "chelsea"), (linked, "rocket")):
         place.mkdir(parents=True)
         [photo] = list_files("builtin", photos=[name])
-        shutil.copy(photo.path, place)
+        shutil.copy(photo.path, place / f"{name} {ODD}{photo.path.suffix}")
     (folder / "elsewhere").symlink_to(linked)
     weights = tmp_path / "w #1.pth"
     torch.save(bspa.build("msrresnet", 4, blocks=1, channels=8).state_dict(), weights)
@@ -109,15 +112,46 @@ def test_what_a_source_holds_decides_not_where_when_or_beside_what_it_lies(
     def overlay(path: str) -> tuple[str, ...]:
         source = {"kind": "folder", "path": path, "hr": "*/*"}
         reference = {"weights": {"x4": {"file": str(weights)}}}
-        values = {"sources": {"mine": source}, "data": {"train": "mine"}, "reference": reference}
+        values = {
+            "sources": {"mine": source},
+            "data": {"train": "mine"},
+            "reference": reference,
+            "results": ODD,
+        }
         return (fresh.overlay("mine", values),)
 
-    targets = ("results/data/mine/x4.h5", "results/reference/x4.safetensors")
+    targets = (f"{ODD}/data/mine/x4.h5", f"{ODD}/reference/x4.safetensors")
     fresh.run(*targets, configs=overlay(str(folder)))
     for name in ("Thumbs.db", "own/desktop.ini", "own/._chelsea.png", "elsewhere/notes.txt"):
         (folder / name).touch()
-    (folder / "own/chelsea.png").touch()
+    next(folder.glob("own/chelsea*")).touch()
     moved = folder.rename(tmp_path / "moved")
     assert fresh.jobs(*targets, configs=overlay(f"{moved}/")) == {}
-    shutil.copy(linked / "rocket.jpg", linked / "new.jpg")
+    shutil.copy(next(linked.glob("rocket*")), linked / "new.jpg")
     assert fresh.jobs(*targets, configs=overlay(f"{moved}/")) == {"make_manifest": 1, "pack_images": 1}
+    assert not list(tmp_path.rglob("ran"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("results: !!python/object/apply:os.system [touch ran]\n", "not valid JSON or YAML"),
+        ("seeds: &a [*a]\n", "more than 100,000 values"),
+        ('{\n\t"trainig": {}\n}\n', "trainig: unknown key; did you mean 'training'?"),
+    ],
+    ids=["a tag that runs code", "an anchor within itself", "JSON with tabs"],
+)
+def test_hostile_configs_end_in_a_sentence(fresh: Project, text: str, says: str) -> None:
+    (fresh.folder / "hostile.yaml").write_text(text)
+    done = fresh.run("--dry-run", configs=("hostile.yaml",), check=False)
+    assert done.returncode == 1
+    assert says in done.stdout
+    assert "Traceback (most recent call last)" not in done.stdout
+    assert not (fresh.folder / "ran").exists()
+
+
+def test_a_cycle_that_is_not_planned_is_told(golden: Project) -> None:
+    run = "training/tiny_x4_bspa_seed0"
+    output = golden.run("--dry-run", f"results/{run}/cycle9/mask.safetensors", check=False).stdout
+    assert "tiny_x4_bspa_seed0 has no mask in cycle 9; it has cycle 1 uniform" in output
+    assert "Traceback (most recent call last)" not in output

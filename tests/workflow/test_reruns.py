@@ -28,7 +28,7 @@ def test_editing_a_docstring_or_a_comment_reruns_nothing(project: Project) -> No
     for file in ("bspa/training/losses.py", "workflow_scripts/evaluate.py"):
         path = project.folder / file
         path.write_text(path.read_text() + "\n# a comment\n")
-    assert project.jobs("--rerun-triggers", "params", "input", "mtime") == {}
+    assert project.jobs() == {}
 
 
 def test_editing_the_metrics_reruns_evaluation_only(project: Project) -> None:
