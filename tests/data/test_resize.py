@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_it_is_matlab(
         expected = matlab(image, scale, border, rounded=False)
         assert result.dtype == dtype
         assert np.abs(result - expected).max() < tolerance, describe(result, expected)
+
+
+@given(st.integers(0, 255), st.integers(1, 30), st.integers(1, 30), st.sampled_from(SCALES))
+def test_a_constant_image_stays_constant(value: int, height: int, width: int, scale: float) -> None:
+    for dtype in (np.uint8, np.float64):
+        result = imresize(np.full((height, width, 3), value, dtype), scale)
+        assert result.shape == (math.ceil(scale * height), math.ceil(scale * width), 3)
+        assert np.abs(result.astype(np.float64) - value).max() <= (0 if dtype is np.uint8 else 1e-10)
 
 
 # Whole weights of an inner output when shrinking, and what they sum to.
