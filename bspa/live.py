@@ -12,7 +12,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,11 +102,15 @@ def _read_run(folder: Path) -> Run:
 def _read_journal(path: Path) -> list[dict[str, float | None]]:
     try:
         with path.open(newline="", encoding="utf-8") as file, reading(path, "the journal of a stage"):
-            return [
-                {name: float(v) if v else None for name, v in row.items()} for row in csv.DictReader(file)
-            ]
+            return [_numbers(row) for row in csv.DictReader(file)]
     except OSError:
         return []
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float | None]:
+    if not row["step"]:
+        raise ValueError("a row has no step")
+    return {name: float(text) if text else None for name, text in row.items()}
 
 
 def _read_partial(path: Path) -> list[dict[str, float | None]]:

@@ -150,8 +150,8 @@ def test_hostile_configs_end_in_a_sentence(fresh: Project, text: str, says: str)
     assert not (fresh.folder / "ran").exists()
 
 
-def test_a_cycle_that_is_not_planned_is_told(golden: Project) -> None:
+def test_a_cycle_that_is_not_planned_is_told(fresh: Project) -> None:
     run = "training/tiny_x4_bspa_seed0"
-    output = golden.run("--dry-run", f"results/{run}/cycle9/mask.safetensors", check=False).stdout
+    output = fresh.run("--dry-run", f"results/{run}/cycle9/mask.safetensors", check=False).stdout
     assert "tiny_x4_bspa_seed0 has no mask in cycle 9; it has cycle 1 uniform" in output
     assert "Traceback (most recent call last)" not in output
