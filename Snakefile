@@ -43,6 +43,7 @@ from bspa.config.runs import Run
 from bspa.metrics.catalogue import lpips_available
 from bspa.system.files import write_text
 from bspa.system.locks import hold
+from bspa.system.parent import pass_signals_on
 
 min_version("9.27")
 
@@ -90,10 +91,11 @@ localrules:
 
 # Snakemake's own lock outlives a run that was killed; this one is the system's and does not (profiles/: nolock).
 onstart:
+    pass_signals_on()
     if set(workflow.dag_settings.targets or ()) != {"plan"}:
         try:
             hold(Path(settings.results, ".lock"), "running this workflow here")
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise WorkflowError(str(error)) from None
         for run in plan.runs():
             if plan.warning(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
@@ -14,7 +15,9 @@ from measuring import Contestant, Item, Measured, measure_once, repeated
 from PIL import Image
 from setting import SCALE, Bench, make_photograph, sub_images, training_files
 
+from bspa.data.inspection import make_manifest
 from bspa.data.packed import PackedImages
+from bspa.data.packing import pack_images
 from bspa.data.photos import read_photo
 from bspa.data.resize import imresize
 from bspa.difficulty.classes import class_sizes, thresholds
@@ -22,6 +25,7 @@ from bspa.difficulty.scores import Scores
 from bspa.difficulty.shard_writing import Samples, write_class_shards
 from bspa.difficulty.windows import Windows
 from bspa.sampling.inverse import open_sampler
+from bspa.system.digests import check_digests, write_digests
 
 BLOCK = 32 << 20
 
@@ -34,6 +38,19 @@ def measure_imresize(bench: Bench) -> Item:
     limit = repeated(lambda: picture.resize((width, height), bicubic))
     ours = repeated(lambda: imresize(photo, 1 / SCALE))
     return Item(unit="image", limits={"Pillow's bicubic": limit}, ours=ours)
+
+
+def measure_digests(bench: Bench) -> Item:
+    """Pack photographs, against the digest of what was packed, which is to be a small share of it."""
+    manifest, target = make_manifest(training_files(tiny=bench.tiny)), bench.folder / "digested.h5"
+    work = functools.partial(pack_images, manifest, target, scale=SCALE, threads=bench.threads, key="")
+    work()
+
+    def digest() -> None:
+        write_digests([str(target)])
+        check_digests([str(target)])
+
+    return Item(unit="source", limits={"digest written and checked": repeated(digest)}, ours=repeated(work))
 
 
 def write_shards(folder: Path, images: PackedImages, windows: Windows, samples: Samples) -> None:

@@ -47,12 +47,10 @@ def train(
     """Train ``model`` on L1 from its current weights; the checkpoint lies in ``folder`` meanwhile."""
     with open_checkpoints(str(folder / "bench.safetensors"), identity="") as checkpoints:
         task = Task(model=model, objective=l1_objective, initial=None)
-        end = train_stage(
+        return train_stage(
             task, sampler, schedule, masks={}, precision=precision, device=device, checkpoints=checkpoints,
             save_every_seconds=1e9, validation=at_epochs,
         )  # fmt: skip
-        checkpoints.remove()
-    return end
 
 
 def measure_train_step(arch: str, bench: Bench) -> Item:

@@ -23,7 +23,7 @@ from bspa.config.load import load_config
 from bspa.sampling.uniform import UniformSampler
 
 PARTS = (
-    "imresize", "crop_and_shards_write", "shard_read", "score", "evaluate", "upscale", "attribute",
+    "imresize", "digests", "crop_and_shards_write", "shard_read", "score", "evaluate", "upscale", "attribute",
     "validation",
     "train_step_fsrcnn_x4",
 )  # fmt: skip

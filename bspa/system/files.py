@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import glob
 import json
 import os
-import secrets
+import platform
+import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system answers where no more can be written."""
+DAY = 86_400
 
 
 @contextlib.contextmanager
@@ -22,10 +32,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_writer()}{path.suffix}")
     try:
-        yield temporary
-        flush(temporary)
+        with _naming(path):
+            yield temporary
+            flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -36,7 +47,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give an empty folder that replaces ``path`` if the block succeeds, and vanishes if not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+    prefix = f".{path.name}.{_writer()}."
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as temporary, _naming(path):
         folder = Path(temporary) / "new"
         folder.mkdir()
         yield folder
@@ -46,6 +58,63 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         if path.exists():
             path.rename(Path(temporary) / "old")
         folder.rename(path)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in the error of a full disk: the system does not, when it answers a write."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = str(path)
+        raise
+
+
+def _writer() -> str:
+    """Name the machine and the process, for temporary files."""
+    return f"{zlib.crc32(platform.node().encode()):08x}-{os.getpid()}"
+
+
+def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Remove the temporary files and folders that killed processes left beside ``paths``.
+
+    Those of this machine go if their process is gone, those of another machine if they are a day old.
+    """
+    for path in map(Path, paths):
+        name = re.compile(rf"\.{re.escape(path.stem)}\.(?:.*\.)?([0-9a-f]{{8}})-([0-9]+)(?:\..*)?")
+        for file in path.parent.glob(f".{glob.escape(path.stem)}.*"):
+            found = name.fullmatch(file.name)
+            if found and not _is_written(file, machine=found[1], process=int(found[2])):
+                shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+
+
+def _is_written(file: Path, *, machine: str, process: int) -> bool:
+    if not _writer().startswith(machine):
+        return time.time() - file.stat().st_mtime < DAY
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def state_folder(product: Path) -> Path:
+    """Return the hidden folder, which Snakemake leaves alone, for what an unfinished job has done.
+
+    A product and its training snapshot, ``x4`` and ``x4_snapshot``, are of one job.
+    """
+    return product.with_name(f".{product.stem.removesuffix('_snapshot')}.partial")
+
+
+def remove_states(products: Iterable[str | os.PathLike[str]]) -> None:
+    """Remove what the jobs that made ``products`` kept, in case these were not recorded as whole."""
+    for folder in map(state_folder, map(Path, products)):
+        if folder.exists():
+            with contextlib.suppress(FileNotFoundError):  # another job that reads the product was faster
+                remove_folder(folder)
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
@@ -74,7 +143,8 @@ def flush(path: Path) -> None:
 def remove_folder(path: str | os.PathLike[str]) -> None:
     """Remove a folder at once, so that no other process finds it half removed or writes into it."""
     path = Path(path)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+    prefix = f".{path.name}.{_writer()}."
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as temporary:
         path.rename(Path(temporary) / "old")
 
 
@@ -104,7 +174,7 @@ def _find_key(path: Path) -> Any:
     if path.suffix == ".h5":
         import h5py  # only here: the plan reads keys too, and must not import numpy for those of other files
 
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             return file.attrs["key"]
     if path.suffix == ".safetensors":
         with path.open("rb") as header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Iterator
@@ -26,13 +27,39 @@ def create_hdf5(
 
     ``kind`` and ``version`` become its attributes ``format`` and ``format_version``. Large datasets begin on
     whole pages, to be mapped into memory.
+
+    Raises:
+        OSError: the disk is full; with ``path`` as its file name.
     """
-    with (
-        atomic_path(path) as temporary,
-        h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file,
-    ):
-        file.attrs.update({"format": kind, "format_version": version, "key": key, **attributes})
-        yield file
+    with atomic_path(path) as temporary, _Disk(temporary, "w+") as disk:
+        try:
+            with h5py.File(disk, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+                file.attrs.update({"format": kind, "format_version": version, "key": key, **attributes})
+                yield file
+        finally:
+            if disk.error:
+                raise disk.error from None
+
+
+class _Disk(io.FileIO):
+    """A file that fails once: HDF5 itself fails again as it closes a file on a full disk, and may crash."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or raise; after a failure, do nothing."""
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and not self.error:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or extend the file; after a failure, do nothing."""
+        return 0 if self.error else super().truncate(size)
 
 
 @contextmanager
@@ -44,7 +71,8 @@ def open_hdf5(path: str | os.PathLike[str], kind: str, version: int, *, rule: st
         ValueError: it is damaged, of another kind or version; the message names ``rule``, which makes it.
     """
     try:
-        with h5py.File(path, "r") as file:
+        # Files appear whole and do not change: no lock is needed, which some file systems do not have.
+        with h5py.File(path, "r", locking=False) as file:
             found = file.attrs.get("format"), file.attrs.get("format_version")
             if found != (kind, version):
                 raise ValueError(f"format {found[0]!r} version {found[1]}, not {kind!r} version {version}")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bspa.system.files import FULL
+
 log = logging.getLogger("bspa")
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -60,7 +62,11 @@ def _acquire(path: Path, *, blocking: bool) -> FileLock | None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=blocking)
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            try:
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            except OSError as error:
+                if error.errno not in FULL:  # a full disk holds the lock, if not its holder's name
+                    raise
             return lock
         except Timeout:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from bspa.system.digests import check_digests, remove_digests, write_digests
+from bspa.system.files import remove_leftovers, remove_states
 from bspa.system.parent import end_with_workflow
 from bspa.system.progress import PROGRESS
 
@@ -18,6 +20,10 @@ log = logging.getLogger("bspa")
 
 NAMED = {"scale": "x{}", "seed": "seed {}", "cycle": "cycle {}"}
 """Wildcards whose value alone does not say what it is."""
+
+OUT_OF_MEMORY = "out of memory|can't allocate memory|[Cc]annot allocate memory|Unable to allocate"
+"""What PyTorch says, on a GPU and on a CPU, and NumPy and the system."""
+ADVICE = "run fewer jobs at a time (--cores, --resources gpu=1), give the job more memory, or lower the batch"
 
 
 def job_name(rule: str, wildcards: Mapping[str, str]) -> str:
@@ -35,8 +41,12 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     their traceback. SIGINT and SIGTERM end the job with status 128 + their number.
     """
     path = Path(str(snakemake.log[0]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(path, encoding="utf-8")
+    terminal = logging.StreamHandler(sys.stderr)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file: logging.Handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"error: no log can be written: {error}")
     terminal.setLevel(PROGRESS)
     name = job_name(snakemake.rule, dict(snakemake.wildcards.items())).replace("%", "%%")
     line = f"%(asctime)s {name}: %(message)s"
@@ -46,6 +56,8 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     end_with_workflow()
     try:
         check_digests(snakemake.input)
+        remove_states(snakemake.input)
+        remove_leftovers(snakemake.output)
         remove_digests(snakemake.output)
         main(snakemake)
         write_digests(snakemake.output)
@@ -55,9 +67,21 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     except _Stopped as stop:
         log.warning("stopped by %s", stop.signal.name)
         raise
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error)):
+            log.exception("failed")
+            raise
+        said = str(error).partition("\n")[0] or type(error).__name__
+        log.error("error: out of memory (%s); %s", said, ADVICE)
+        sys.exit(1)
     except Exception:
         log.exception("failed")
         raise
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """On a full disk, the file lacks the line; the terminal has it."""
 
 
 class _Stopped(SystemExit):
@@ -67,4 +91,6 @@ class _Stopped(SystemExit):
 
 
 def _leave(number: int, _: FrameType | None) -> None:
+    for other in (signal.SIGINT, signal.SIGTERM):  # one that follows must not interrupt what this one ends
+        signal.signal(other, signal.SIG_IGN)
     raise _Stopped(number)

@@ -76,12 +76,6 @@ def run_stage(
     inputs = [file for file in (packed, source, previous, start, mask, validation, matched) if file]
     identity = identify(key, precision.name, inputs)
     with open_checkpoints(snapshot, identity) as checkpoints:
-        # Snakemake deletes outputs before a job starts: these are of a process that this one waited for.
-        written = Path(snapshot).exists() and Path(journal).exists()
-        if written and load_snapshot(snapshot)[1].get("identity") == identity:
-            log.info("finished by another process")
-            checkpoints.remove()
-            return
         train = partial(
             _train,
             stage=stage,
@@ -103,13 +97,13 @@ def run_stage(
                     folder = Path(snapshot).parents[1] / "previews"
                     measure = Previews(validate=opened, images=opened.images, count=previews, folder=folder)
             end = train(0, torch_devices, validation=measure)
+        checkpoints.save(end)
         where = torch_device.type if devices == 1 else f"{devices} x {torch_device.type}"
         header = {"key": key, "identity": identity, "precision": precision.name, "device": where}
         if stage.ema is not None:
             header["ema"] = repr(stage.ema)
         write_journal(end.rows, journal)
         save_snapshot(snapshot, end.snapshot, header)
-        checkpoints.remove()
     log.info("done in %s on the device", duration(end.device_seconds))
 
 

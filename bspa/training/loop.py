@@ -114,10 +114,10 @@ def train_stage(
                 continue
             stopped_by, finished = ranks.agree(caught[0] if caught else 0, state.is_finished(least_seconds))
             if stopped_by or time.monotonic() - saved > save_every_seconds:
-                if ranks.number == 0:
-                    checkpoints.save(state.checkpoint())
+                kept = ranks.number == 0 and checkpoints.save(state.checkpoint())
                 if stopped_by:
-                    log.warning("stopped at step %d of %d, state saved", state.step, schedule.steps)
+                    what = ", state saved" if kept else ""
+                    log.warning("stopped at step %d of %d%s", state.step, schedule.steps, what)
                     raise SystemExit(128 + stopped_by)
                 saved = time.monotonic()
                 state.journal.start_clock()

@@ -82,12 +82,15 @@ class Project:
         contents = Contents(self.folder / "contents.json")
         return Plan(load_config(values), scripts=self.folder / "workflow_scripts", contents=contents)
 
+    def command(self, *arguments: str, configs: tuple[str, ...] = ()) -> list[str]:
+        """Return the command by which users run Snakemake."""
+        return [sys.executable, "-m", "snakemake", *self._arguments(arguments, (GOLDEN, *configs))]
+
     def start(self, *arguments: str, configs: tuple[str, ...] = (), log: Path) -> subprocess.Popen[bytes]:
         """Start Snakemake as users do, in a process group of its own."""
-        command = [sys.executable, "-m", "snakemake", *self._arguments(arguments, (GOLDEN, *configs))]
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=log.open("w"), stderr=subprocess.STDOUT,
-            start_new_session=True,
+            self.command(*arguments, configs=configs), cwd=self.folder, env=self.environment,
+            stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
     def run(

@@ -7,20 +7,7 @@ from pathlib import Path
 import pytest
 
 from bspa.system.digests import check_digests, remove_digests, write_digests
-
-
-def flip_a_byte(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-
-
-DAMAGE = {
-    "truncated": lambda data: data[:-1],
-    "emptied": lambda data: b"",
-    "flipped byte": flip_a_byte,
-    "zeros": lambda data: bytes(len(data)),
-    "of another run": lambda data: data[::-1],
-}
+from tests.support.damage import DAMAGE
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

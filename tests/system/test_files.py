@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bspa.system.files import atomic_folder, atomic_path, read_key, write_text
+from bspa.system.files import atomic_folder, atomic_path, read_key, remove_leftovers, write_text
 from bspa.system.hdf5 import create_hdf5, memory_map, open_hdf5
+
+ROOT = Path(__file__).parents[2]
+KILLED = """
+import os, signal, sys
+from bspa.system.files import atomic_folder, atomic_path
+with atomic_path(sys.argv[1]) as file, atomic_folder(sys.argv[2]) as folder:
+    file.touch()
+    (folder / "class01.h5").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def names(folder: Path) -> list[str]:
@@ -38,6 +54,52 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(KeyError), atomic_folder(path):
         raise KeyError
     assert (names(path / "inner"), names(path.parent)) == (["new"], ["folder"])
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    product, folder = tmp_path / "x4.h5", tmp_path / "split"
+    with (
+        subprocess.Popen([sys.executable, "-c", KILLED, product, folder], cwd=ROOT) as killed,
+        atomic_path(product) as own,
+    ):
+        assert killed.wait() == -signal.SIGKILL
+        own.touch()
+        assert len(names(tmp_path)) == 3
+        elsewhere = [tmp_path / f".x4.00000000-1{more}" for more in (".h5", ".old.h5")]
+        for other in elsewhere:
+            other.touch()
+        os.utime(elsewhere[1], (0, 0))
+        (tmp_path / ".x4.h5.sha256").touch()
+        remove_leftovers([product, folder])
+        assert names(tmp_path) == sorted([".x4.h5.sha256", elsewhere[0].name, own.name])
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    for make in (atomic_path, atomic_folder):
+        with pytest.raises(OSError, match=r"No space left on device: '.*a\.h5'"), make(tmp_path / "a.h5"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(OSError, match=r"Input/output error$"), make(tmp_path / "a.h5"):
+            raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("size", range(0, 90_000, 5000))
+def test_hdf5_fails_once_where_the_system_lets_it_write_no_more(tmp_path: Path, size: int) -> None:
+    def write() -> None:
+        with create_hdf5(tmp_path / "a.h5", "t", 1, key="") as file:
+            file["id"] = [f"photograph {number}" for number in range(100)]
+            file.create_dataset("samples", (80_000,), np.uint8, fill_time="never")
+            for start in range(0, 80_000, 10_000):
+                file["samples"][start : start + 10_000] = start // 10_000
+            file["more"] = ["later"] * 100
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*a\.h5'"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == []
 
 
 def test_an_hdf5_file_is_of_its_format_and_mapped_on_whole_pages(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bspa.system.log import ADVICE
 from bspa.system.parallel import map_in_order
 from bspa.system.progress import Progress
 
@@ -36,6 +37,14 @@ run_job(main, SimpleNamespace(rule="train", wildcards=wildcards, log=[sys.argv[1
         ("raise ValueError('beta: 2')", 1, "error: beta: 2"),
         ("raise OSError('no room')", 1, "error: no room"),
         ("raise KeyError('ours')", 1, "KeyError: 'ours'"),
+        ("raise RuntimeError('ours')", 1, "RuntimeError: ours"),
+        ("raise MemoryError", 1, f"error: out of memory (MemoryError); {ADVICE}"),
+        (
+            "import torch; torch.empty(1 << 50)",
+            1,
+            f"(Cannot allocate memory)); {ADVICE}",
+        ),
+        ("import numpy; numpy.empty(1 << 50)", 1, f"and data type float64); {ADVICE}"),
         ("signal.raise_signal(signal.SIGTERM)", 128 + signal.SIGTERM, "stopped by SIGTERM"),
         ("signal.raise_signal(signal.SIGINT)", 128 + signal.SIGINT, "stopped by SIGINT"),
     ],
@@ -49,6 +58,16 @@ def test_a_job_ends_with_a_status_and_a_line(tmp_path: Path, body: str, status: 
     assert "train a%b x4 seed 0: begun" in log.read_text()
     assert "begun" not in ran.stderr
     assert ("Traceback" in ran.stderr) == ("ours" in last)
+
+
+def test_a_job_that_cannot_write_its_log_says_so(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    log = tmp_path / "logs" / "job.log"
+    ran = subprocess.run(
+        [sys.executable, "-c", JOB.format(body=""), str(log)], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert f"error: no log can be written: [Errno 17] File exists: '{tmp_path}/logs'" in ran.stderr
 
 
 def test_progress_counts_from_its_start(

@@ -30,6 +30,27 @@ import subprocess, sys
 subprocess.run(["bash", "-c", '"$0" -c "$1" "$2"; true', sys.executable, sys.argv[1], sys.argv[2]])
 """
 
+SAVING = """
+import signal, sys, time
+from pathlib import Path
+def save(*_):
+    Path(sys.argv[1]).write_text("saved")
+    sys.exit(7)
+signal.signal(signal.SIGTERM, save)
+Path(sys.argv[1]).write_text("started")
+time.sleep(60)
+"""
+
+# Waits for its jobs when it is told to stop, as Snakemake does; the job runs through a shell.
+WAITING = """
+import signal, subprocess, sys
+from bspa.system.parent import pass_signals_on
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: None)
+pass_signals_on()
+sys.exit(subprocess.run(["bash", "-c", '"$0" "$1" "$2"; exit $?', sys.executable, *sys.argv[1:]]).returncode)
+"""
+
 
 @pytest.mark.parametrize(("name", "ends"), [("snakemake", True), ("other", False)])
 def test_a_job_ends_with_its_workflow(tmp_path: Path, name: str, ends: bool) -> None:
@@ -50,6 +71,22 @@ def test_a_job_ends_with_its_workflow(tmp_path: Path, name: str, ends: bool) -> 
     assert _alive(group) != ends
     if not ends:
         os.killpg(group, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_workflow_alone_reaches_its_jobs(tmp_path: Path, number: int) -> None:
+    script = tmp_path / ".snakemake" / "scripts" / "tmp1.job.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(SAVING)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", WAITING, script, tmp_path / "mark"]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as workflow:
+        while not (tmp_path / "mark").exists():
+            assert workflow.poll() is None
+            time.sleep(0.05)
+        workflow.send_signal(number)
+        assert workflow.wait(20) == 7
+    assert (tmp_path / "mark").read_text() == "saved"
 
 
 def _alive(group: int) -> bool:
