@@ -59,7 +59,7 @@ def test_lines_are_means_and_bands_are_ranges_of_the_seeds(tmp_path: Path) -> No
         for method, cost, level in (("baseline", 0.1, 0.0), ("BSPA", 0.2, 0.1))
     ]  # fmt: skip
     figure = figure_7(curves, label="x4, seeds 0 to 2, trained on photographs, validated on others")
-    save_figure(figure, tmp_path / "figure7.pdf", tmp_path / "figure7.png")
+    save_figure(figure, tmp_path / "figure7.pdf", tmp_path / "figure7.png", {})
     assert (tmp_path / "figure7.png").stat().st_size > 10_000
     left, right = figure.axes[:2]
     for axes, cost in ((left, "steps"), (right, "seconds")):
