@@ -87,7 +87,7 @@ def measure_upscale_edsr_mini(bench: Bench) -> Item:
 
 
 def _upscale(bench: Bench, arch: str, options: dict[str, int | float]) -> Item:
-    """From the file of a photograph of 2 megapixels to the file of the large one, with the network loaded anew.
+    """From a photograph of 2 megapixels to the large one, file to file, with the network loaded anew.
 
     The limit is the network's forward pass on the same pixels, all at once, in the same process.
     """
