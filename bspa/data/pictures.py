@@ -22,7 +22,6 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
-from scipy import ndimage
 
 from bspa.data.photos import TIFF_MARKS, read_bytes
 from bspa.system.parallel import map_in_order
@@ -207,6 +206,8 @@ def fill_transparent(picture: Picture) -> Samples:
     hidden = picture.alpha == 0
     if not hidden.any() or hidden.all():
         return picture.rgb
+    from scipy import ndimage  # half of the time that this module takes to load
+
     rows, columns = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
     return picture.rgb[rows, columns]
 
