@@ -20,6 +20,7 @@ from bspa.models.inference import super_resolve
 from bspa.models.precision import choose_precision
 from bspa.models.weights import save_network
 from bspa.sampling.feeds import to_device
+from bspa.training.task import build_seeded
 
 MOST_IMAGES = 5
 
@@ -76,25 +77,42 @@ def measure_evaluate(bench: Bench) -> Item:
 
 
 def measure_upscale(bench: Bench) -> Item:
-    """`bspa upscale` of a JPEG of 2 megapixels by FSRCNN, against the bare forward."""
+    """`bspa upscale` by FSRCNN."""
+    return _upscale(bench, "fsrcnn", bench.networks["fsrcnn"])
+
+
+def measure_upscale_edsr_mini(bench: Bench) -> Item:
+    """`bspa upscale` by the default run's EDSR."""
+    return _upscale(bench, "edsr", {"blocks": 2, "channels": 16})
+
+
+def _upscale(bench: Bench, arch: str, options: dict[str, int | float]) -> Item:
+    """From a photograph of 2 megapixels to the large one, file to file, with the network loaded anew.
+
+    The limit is the network's forward pass on the same pixels, all at once, in the same process.
+    """
     shape = (24, 32) if bench.tiny else (1224, 1632)
     pixels = make_photograph(read_photo(benchmark_files("Set14")[0].path), shape, seed=0)
-    picture, weights, large = (
-        bench.folder / name for name in ("picture.jpg", "network.safetensors", "large")
-    )
-    write_picture(Picture(pixels), picture)
-    bare = bench.build("fsrcnn").to(memory_format=torch.channels_last).eval()
-    described = {"arch": "fsrcnn", "scale": SCALE, "options": bench.networks["fsrcnn"]}
-    save_network(weights, bare.state_dict(), **described, key="")
+    weights, large = bench.folder / "network.safetensors", bench.folder / "large"
+    photos = {suffix: bench.folder / f"photo.{suffix}" for suffix in ("jpg", "png")}
+    for photo in photos.values():
+        write_picture(Picture(pixels), photo)
+    bare = build_seeded(arch, SCALE, options, seed=0).to(bench.device, memory_format=torch.channels_last)
+    save_network(weights, bare.eval().state_dict(), arch=arch, scale=SCALE, options=options, key="")
     x = to_device(pixels[None], bench.device)
 
     @torch.inference_mode()
     def forward() -> None:
         bare(x)
 
-    where = {"device": bench.device.type, "overwrite": True}
+    timed = partial(repeated, device=bench.device)
+    upscale = partial(upscale_files, weights, output=large, device=bench.device.type, overwrite=True)
     return Item(
         unit="picture",
-        limits={"bare forward, float32": repeated(forward, bench.device)},
-        ours=repeated(lambda: upscale_files(weights, [picture], large, **where), bench.device),
+        limits={"bare forward, float32": timed(forward)},
+        ours=timed(lambda: upscale([photos["jpg"]])),
+        also={
+            "PNG": timed(lambda: upscale([photos["png"]])),
+            "super_resolve": timed(lambda: super_resolve(bare, pixels)),
+        },
     )

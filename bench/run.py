@@ -31,6 +31,7 @@ from bspa.system.devices import choose_device, describe_device, use_threads
 PARTS = {
     "imresize": "data", "digests": "data", "crop_and_shards_write": "data", "shard_read": "data",
     "score": "inference", "evaluate": "inference", "upscale": "inference",
+    "upscale_edsr_mini": "inference",
     "train_step_fsrcnn_x4": "training", "train_step_edsr_x4": "training", "train_step_rcan_x4": "training",
     "attribute": "training", "validation": "training", "stage_overhead": "pipeline", "dag": "pipeline",
 }  # fmt: skip

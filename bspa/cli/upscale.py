@@ -15,8 +15,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -86,18 +87,37 @@ def upscale_files(
     from bspa.system.files import atomic_path
 
     enlarge = _enlarger(model, device=device, precision=precision, tile=tile)
-    for done, (source, target) in enumerate(pending.items()):
-        if progress:
-            progress(done, len(pending), source)
+
+    def write(picture: Picture, target: Path) -> None:
+        with atomic_path(target) as temporary:
+            for lost in write_picture(picture, temporary):
+                log.warning("%s: %s", target, lost)
+
+    @contextmanager
+    def noted(source: Path) -> Iterator[None]:
         try:
-            large = enlarge(read_picture(source))
-            with atomic_path(target) as temporary:
-                for lost in write_picture(large, temporary):
-                    log.warning("%s: %s", target, lost)
+            yield
         except (ValueError, OSError, MemoryError) as error:
             result.failed[source] = str(error) or type(error).__name__
-        else:
+
+    def finish(source: Path, target: Path, writing: Future[None]) -> None:
+        with noted(source):
+            writing.result()
             result.written.append(target)
+
+    # A picture is written while the network works on the next one.
+    with ThreadPoolExecutor(1) as writer:
+        unfinished: list[tuple[Path, Path, Future[None]]] = []
+        for done, (source, target) in enumerate(pending.items()):
+            if progress:
+                progress(done, len(pending), source)
+            with noted(source):
+                large = enlarge(read_picture(source))
+                while unfinished:
+                    finish(*unfinished.pop())
+                unfinished.append((source, target, writer.submit(write, large, target)))
+        while unfinished:
+            finish(*unfinished.pop())
     if progress:
         progress(len(pending), len(pending), source)
     return result

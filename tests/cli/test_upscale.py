@@ -13,7 +13,7 @@ import png
 import pytest
 import tifffile
 import torch
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, features
 
 import bspa
 from bspa.cli.main import main
@@ -105,6 +105,65 @@ def test_orientation_is_applied_once(model: Path, tmp_path: Path) -> None:
         assert large.getexif()[ExifTags.Base.Make] == "Camera"
         upright = np.ascontiguousarray(np.rot90(pixels, -1))
         np.testing.assert_array_equal(np.array(large), bspa.super_resolve(bspa.load_model(model), upright))
+
+
+@pytest.mark.parametrize(
+    ("source", "deep"), [("png", False), ("png", True), ("tif", False), ("tif", True), ("jpg", False)]
+)
+@pytest.mark.parametrize("target", ["png", "tif", "jpg", "webp", "avif"])
+def test_exif_is_kept_less_what_it_says_of_the_old_file(
+    tmp_path: Path, source: str, target: str, deep: bool
+) -> None:
+    if target == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    exif = Image.Exif()
+    exif.update({ExifTags.Base.Make: "Camera", 282: 300.0, 283: 300.0, 296: 2})
+    exif.get_ifd(ExifTags.IFD.Exif).update(
+        {ExifTags.Base.ISOSpeedRatings: 400, ExifTags.Base.LensMake: "Glass"}
+    )
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    pixels = smooth(9, 11, np.uint16 if deep else np.uint8)
+    write_picture(Picture(pixels, exif=exif.tobytes()), tmp_path / f"a.{source}")
+    write_picture(read_picture(tmp_path / f"a.{source}"), tmp_path / f"b.{target}")
+    back = Image.Exif()
+    back.load(read_picture(tmp_path / f"b.{target}").exif or b"")
+    own = {tag: value for tag, value in back.items() if tag not in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)}
+    assert own == {ExifTags.Base.Make: "Camera", 282: 300, 283: 300, 296: 2}
+    found = back.get_ifd(ExifTags.IFD.Exif)
+    assert (found[ExifTags.Base.ISOSpeedRatings], found[ExifTags.Base.LensMake]) == (400, "Glass")
+    assert back.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+def test_heic_is_read_upright_with_what_it_came_with(model: Path, tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+    heif.register_heif_opener()
+    pixels = smooth(64, 96)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Make] = "Camera"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.heic", quality=-1, chroma=444, exif=exif.tobytes(), icc_profile=profile)
+    result = upscale_files(model, [tmp_path / "a.heic"], tmp_path / "out")
+    assert result.written == [tmp_path / "out/a.png"]
+    large = read_picture(tmp_path / "out/a.png")
+    assert large.rgb.shape == (192, 128, 3)
+    lr = read_picture(tmp_path / "a.heic").rgb.astype(int)
+    assert np.abs(lr - np.rot90(pixels, -1)).mean() < 2
+    assert large.profile == profile
+    back = Image.Exif()
+    back.load(large.exif or b"")
+    assert dict(back) == {ExifTags.Base.Make: "Camera"}
+
+
+def test_avif_comes_back(model: Path, tmp_path: Path) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    write_picture(Picture(smooth(64, 96), smooth(64, 96)[:, :, 0]), tmp_path / "a.avif")
+    assert upscale_files(model, [tmp_path / "a.avif"], tmp_path / "out").written == [tmp_path / "out/a.avif"]
+    large = read_picture(tmp_path / "out/a.avif")
+    assert large.rgb.shape == (128, 192, 3)
+    assert large.alpha is not None
 
 
 def test_transparency_is_enlarged_and_hidden_colours_do_not_bleed(model: Path, tmp_path: Path) -> None:

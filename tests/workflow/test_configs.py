@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,32 @@ rule mine:
     )
     jobs = importer.jobs(golden=False)
     assert (jobs["sr_deliver_weights"], jobs["sr_table"]) == (1, 1)
+
+
+def test_scripts_find_the_library_from_an_environment_of_their_own(root: Path, tmp_path: Path) -> None:
+    """As with --sdm conda: Snakemake hands its search path to the other Python, not its import hooks."""
+    snakefile = tmp_path / "Snakefile"
+    snakefile.write_text(
+        f"""\
+include: {str(root / "Snakefile")!r}
+
+
+import bspa
+from snakemake.common import get_snakemake_searchpaths
+
+Path("found").write_text(json.dumps([get_snakemake_searchpaths(), bspa.__file__]))
+"""
+    )
+    hook = tmp_path / "hook" / "sitecustomize.py"  # what an editable installation does
+    hook.parent.mkdir()
+    checkout = str(root)
+    hook.write_text(f"import sys; sys.path.append({checkout!r}); import bspa; sys.path.remove({checkout!r})")
+    subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "results/data/checked.txt"],
+        cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(hook.parent)},
+    )  # fmt: skip
+    paths, library = json.loads((tmp_path / "found").read_text())
+    assert str(Path(library).parents[1]) in paths
 
 
 def test_a_fetched_workflow_is_a_module_too(root: Path, fresh: Project, tmp_path: Path) -> None:
