@@ -70,7 +70,7 @@ rule figure_4:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("figure_4"),
         compute=compute,
@@ -125,7 +125,7 @@ rule figure_6:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("figure_6"),
         compute=compute,
