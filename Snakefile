@@ -38,7 +38,7 @@ from bspa.cli.init import workflow_folder
 from bspa.config.contents import Contents
 from bspa.config.load import load_config, typed
 from bspa.config.plan import Plan
-from bspa.config.provenance import provenance
+from bspa.config.provenance import origin, provenance
 from bspa.config.runs import Run
 from bspa.metrics.catalogue import lpips_available
 from bspa.system.files import write_text

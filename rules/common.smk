@@ -90,6 +90,11 @@ def settings_of(rule, **more):
     return lambda wildcards, output: product(rule, wildcards, **more).settings
 
 
+def origin_of(rule):
+    """What the product comes from, for its header; the key stands for it, too."""
+    return lambda wildcards, output: origin(product(rule, wildcards), settings.results)
+
+
 def compute(wildcards, output):
     """Where to compute, which changes no result."""
     return {"device": settings.compute.device, "jobs_per_gpu": settings.compute.jobs_per_gpu}

@@ -20,6 +20,7 @@ rule figure_1:
     params:
         settings=settings_of("figure_1"),
         key=key_of("figure_1"),
+        origin=origin_of("figure_1"),
     message:
         "Draw Figure 1: the long tail of difficulty"
     script:
@@ -45,6 +46,7 @@ rule figure_3:
     params:
         settings=settings_of("figure_3"),
         key=key_of("figure_3"),
+        origin=origin_of("figure_3"),
     message:
         "Draw Figure 3: PSNR of each class of difficulty"
     script:
@@ -73,6 +75,7 @@ rule figure_4:
         settings=settings_of("figure_4"),
         compute=compute,
         key=key_of("figure_4"),
+        origin=origin_of("figure_4"),
     message:
         "Draw Figure 4: super-resolved sub-images and their error"
     script:
@@ -98,6 +101,7 @@ rule figure_5:
     params:
         settings=settings_of("figure_5"),
         key=key_of("figure_5"),
+        origin=origin_of("figure_5"),
     message:
         "Draw Figure 5: the sub-images' error before and after"
     script:
@@ -126,6 +130,7 @@ rule figure_6:
         settings=settings_of("figure_6"),
         compute=compute,
         key=key_of("figure_6"),
+        origin=origin_of("figure_6"),
     message:
         "Draw Figure 6: regions compared across methods"
     script:
@@ -154,6 +159,7 @@ rule figure_7:
     params:
         settings=settings_of("figure_7"),
         key=key_of("figure_7"),
+        origin=origin_of("figure_7"),
     message:
         "Draw Figure 7: PSNR during training"
     script:
@@ -179,6 +185,7 @@ rule figure_training:
     params:
         settings=settings_of("figure_training"),
         key=key_of("figure_training"),
+        origin=origin_of("figure_training"),
     message:
         "Draw the training curves"
     script:
@@ -204,6 +211,7 @@ rule figure_attribution:
     params:
         settings=settings_of("figure_attribution"),
         key=key_of("figure_attribution"),
+        origin=origin_of("figure_attribution"),
     message:
         "Draw the importance and the frozen share of each layer"
     script:

@@ -6,6 +6,7 @@ rule table_classes:
         unpack(needs_of("table_classes")),
     output:
         csv="<results>/tables/classes.csv",
+        json="<results>/tables/classes.json",
         html=report(
             "<results>/tables/classes.html",
             caption="../report/classes.rst",
@@ -20,6 +21,7 @@ rule table_classes:
     params:
         settings=settings_of("table_classes"),
         key=key_of("table_classes"),
+        origin=origin_of("table_classes"),
     message:
         "Write the table of classes"
     script:
@@ -33,6 +35,7 @@ rule table:
         runs=needed("table", "runs", ".json"),
     output:
         csv="<results>/tables/{table}.csv",
+        json="<results>/tables/{table}.json",
         md="<results>/tables/{table}.md",
         tex="<results>/tables/{table}.tex",
         html=report(
@@ -49,6 +52,7 @@ rule table:
     params:
         settings=settings_of("table"),
         key=key_of("table"),
+        origin=origin_of("table"),
     message:
         "Write {wildcards.table}"
     script:

@@ -181,6 +181,7 @@ rule deliver_weights:
     params:
         settings=settings_of("deliver_weights"),
         key=key_of("deliver_weights"),
+        origin=origin_of("deliver_weights"),
     message:
         "Deliver {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}"
     script:

@@ -14,7 +14,7 @@ from bspa.models.registry import build, count_parameters
 from bspa.models.weights import load_into, load_weights, save_network
 from bspa.system.files import write_text
 from bspa.system.log import run_job
-from bspa.system.versions import package_versions
+from bspa.system.origin import origin_of
 from bspa.training.costs import device_seconds
 from bspa.training.snapshot import load_snapshot
 
@@ -38,7 +38,7 @@ def main(snakemake: Any) -> None:
         "precision": header["precision"],
         "device": header["device"],
         "weights": chosen[select],
-        "packages": json.dumps(package_versions()),
+        "origin": json.dumps(origin_of(snakemake)),
     }
     for file in snakemake.input.get("start", []):
         more["started_from_sha256"] = load_weights(file)[1]["sha256_of_source"]

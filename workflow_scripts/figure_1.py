@@ -11,6 +11,7 @@ from bspa.difficulty.scores import read_scores
 from bspa.figures.figure1 import figure_1
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 
 
 def main(snakemake: Any) -> None:
@@ -19,7 +20,7 @@ def main(snakemake: Any) -> None:
         read_classes(snakemake.input.thresholds),
         label=snakemake.params.settings["label"],
     )
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from bspa.difficulty.scores import read_scores
 from bspa.figures.figure3 import class_psnr, figure_3
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 
 
 def main(snakemake: Any) -> None:
@@ -28,7 +29,7 @@ def main(snakemake: Any) -> None:
         "Validation": class_psnr(validation, validation_members, len(classes.sizes)),
     }
     figure = figure_3(panels, settings["methods"], label=settings["label"])
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

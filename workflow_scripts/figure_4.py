@@ -18,6 +18,7 @@ from bspa.models.inference import super_resolve
 from bspa.models.weights import load_model
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 
 KEY = "figures.figure4.regions"
 
@@ -40,7 +41,7 @@ def main(snakemake: Any) -> None:
     ]
     rows = compare(regions, upscalers)
     figure = figure_4(rows, settings["methods"], label=settings["label"])
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

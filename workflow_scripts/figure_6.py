@@ -19,6 +19,7 @@ from bspa.models.inference import super_resolve
 from bspa.models.weights import load_model
 from bspa.system.devices import choose_device, use_threads
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 
 KEY = "figures.figure6.regions"
 
@@ -46,7 +47,7 @@ def main(snakemake: Any) -> None:
         label=settings["label"],
         sources=dict(zip(settings["benchmarks"], settings["benchmark_labels"], strict=True)),
     )
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 from bspa.figures.figure7 import figure_7, read_validation
 from bspa.figures.style import save_figure
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 
 
 def main(snakemake: Any) -> None:
@@ -20,7 +21,7 @@ def main(snakemake: Any) -> None:
         seeds.setdefault((run["model"], run["method"]), []).append(list(islice(files, run["files"])))
     curves = [read_validation(runs, model=model, method=method) for (model, method), runs in seeds.items()]
     figure = figure_7(curves, label=settings["label"])
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

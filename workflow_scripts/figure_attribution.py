@@ -11,6 +11,7 @@ from bspa.figures.attribution_maps import figure_attribution, read_attributions
 from bspa.figures.style import save_figure
 from bspa.models.registry import build
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 from bspa.training.attribution import attributable
 
 
@@ -22,7 +23,7 @@ def main(snakemake: Any) -> None:
     )
     importance, frozen = read_attributions(snakemake.input.masks, weights, arch=settings["arch"])
     figure = figure_attribution(importance, frozen, label=settings["label"])
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

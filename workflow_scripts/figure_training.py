@@ -11,6 +11,7 @@ from typing import Any
 from bspa.figures.style import save_figure
 from bspa.figures.training_curves import Run, figure_training, read_curve
 from bspa.system.log import run_job
+from bspa.system.origin import origin_of
 
 
 def main(snakemake: Any) -> None:
@@ -21,7 +22,7 @@ def main(snakemake: Any) -> None:
         curve = read_curve(files, run["phases"])
         runs.append(Run(model=run["model"], method=run["method"], curve=curve))
     figure = figure_training(runs, label=settings["label"])
-    save_figure(figure, snakemake.output.pdf, snakemake.output.png)
+    save_figure(figure, snakemake.output.pdf, snakemake.output.png, origin_of(snakemake))
 
 
 if __name__ == "__main__":

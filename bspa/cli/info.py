@@ -1,11 +1,15 @@
-"""Tell what a network is, how it was made, and its scores.
+"""Tell what a network is, how it was made, and its scores; and what tables and figures came from.
 
     bspa info results/models/fsrcnn_x4_bspa_seed0.safetensors
     bspa info results/models/*.safetensors --json | jq '.[].scores'
+    bspa info results/tables/table4.csv results/figures/figure1.pdf
 
 Of a delivered network the header tells how it was made. What training cost, and the scores, are read from the
 files that the workflow puts beside it: NAME.json, and evaluation/NAME/ and perceptual/NAME/ in the folder of
 results. Of an ONNX file, and of files of other programs, you learn what they hold.
+
+Networks, ONNX files made of them, tables and figures tell their origin: settings, code, photographs, versions
+and devices. Of other files in a folder of results you learn what its provenance.json says.
 """
 
 from __future__ import annotations
@@ -16,10 +20,20 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bspa.cli.diff import shown
+
+KINDS = {
+    "delivered": "weights delivered by bspa",
+    "onnx": "ONNX",
+    "shown": "table or figure of bspa",
+    "product": "product of bspa",
+    "foreign": "of another program",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="file of a network")
+    parser.add_argument("models", nargs="+", metavar="FILE", help="network, table, figure or other product")
     parser.add_argument("--json", action="store_true", help="print a list of JSON objects, for programs")
 
 
@@ -34,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def info(model: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what the file of a network, and the files beside it, say; see `bspa.tables.description`."""
+    """Return what a file, and the files beside it, say; see `bspa.tables.description`."""
     from bspa.tables.description import describe
 
     return describe(model)
@@ -48,17 +62,18 @@ def as_text(description: Mapping[str, Any]) -> str:
 
 
 def _lines(d: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield (
-        "kind",
-        {"delivered": "weights delivered by bspa", "onnx": "ONNX"}.get(d["kind"], "of another program"),
-    )
-    yield "network", (d["architecture"] or "unknown") + (f" x{d['scale']}" if d["scale"] else "")
-    yield "options", _pairs(d.get("options", {}))
-    yield "parameters", f"{d['parameters']:,}"
+    yield "kind", KINDS[d["kind"]]
+    if d["kind"] in ("delivered", "onnx", "foreign"):
+        yield "network", (d["architecture"] or "unknown") + (f" x{d['scale']}" if d["scale"] else "")
+        yield "options", _pairs(d.get("options", {}))
+        yield "parameters", f"{d['parameters']:,}"
     yield "bytes", f"{d['bytes']:,}"
     yield "sha256", d["sha256"]
     for name, value in {**d.get("made", {}), **d.get("metadata", {})}.items():
         yield name.replace("_", " "), str(value)
+    for name in ("rule", "key", "code"):
+        yield name, d.get(name, "")
+    yield "reads", ", ".join(d.get("reads", []))
     for name in ("tensors", "opset", "inputs", "outputs"):
         yield name, str(d.get(name, ""))
     for name in ("types", "operators"):
@@ -72,6 +87,22 @@ def _lines(d: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{benchmark}, bicubic", _scores(d["bicubic"][benchmark])
     if d["kind"] == "delivered" and not d["scores"]:
         yield "scores", "none found in the folder of results"
+    yield from _origin(d.get("origin", {}))
+
+
+def _origin(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What decided a file, and what computed it; of the code the rules' digests."""
+    if "rule" in origin:
+        yield "made by", f"{origin['rule']}, key {origin['key']}"
+    for source, found in origin.get("data", {}).items():
+        yield f"data {source}", f"{found['photographs']} photographs, SHA-256 {found['sha256']}"
+    for rule, digests in origin.get("code", {}).items():
+        yield f"code {rule}", ", ".join(digests)
+    for rule, values in origin.get("settings", {}).items():
+        yield f"settings {rule}", "; ".join(f"{name} {shown(value)}" for name, value in values.items())
+    for entry in origin.get("ran", []):
+        yield "ran", f"{', '.join(entry['rules'])}: {_pairs(entry['packages'])}"
+        yield "  on", entry.get("device", "")
 
 
 def _scores(scores: Mapping[str, float]) -> str:

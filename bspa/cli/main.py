@@ -14,6 +14,7 @@ COMMANDS = {
     "upscale": "bspa.cli.upscale",
     "compare": "bspa.cli.compare",
     "info": "bspa.cli.info",
+    "diff": "bspa.cli.diff",
     "card": "bspa.cli.card",
     "export": "bspa.cli.export",
     "live": "bspa.cli.live",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -22,8 +22,17 @@ A registry only chooses one of the modules that it imports; the plan names the c
 """
 
 
-def code_digest(script: str | Path, chosen: Iterable[str] = ()) -> str:
-    """Digest ``script`` and every ``bspa`` module that it runs: 16 hexadecimal digits.
+def code_digest(digests: Mapping[str, str]) -> str:
+    """Digest what `module_digests` returns: 16 hexadecimal digits."""
+    own, *others = digests.items()
+    digest = hashlib.sha256(own[1].encode())
+    for module, inner in others:
+        digest.update(f"{module} {inner}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def module_digests(script: str | Path, chosen: Iterable[str] = ()) -> dict[str, str]:
+    """Digest ``script``, which comes first, and every ``bspa`` module that it runs, by name.
 
     Args:
         script: the file of a workflow script; its imports are followed, and theirs.
@@ -39,10 +48,7 @@ def code_digest(script: str | Path, chosen: Iterable[str] = ()) -> str:
             file = _path(module)
             digests[module], imports = _read(file, file.read_text(encoding="utf-8"))
             queue += imports
-    digest = hashlib.sha256(own.encode())
-    for module, inner in sorted(digests.items()):
-        digest.update(f"{module} {inner}\n".encode())
-    return digest.hexdigest()[:16]
+    return {Path(script).name: own, **dict(sorted(digests.items()))}
 
 
 def _is_left_out(module: str) -> bool:

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bspa.config.products import BICUBIC, Job, Needs, Product, Products, made
+from bspa.config.products import BICUBIC, Job, Needs, Product, Products, lineage, made
 from bspa.config.runs import Run, remembered
 from bspa.config.schema import ArchiveSource
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import METRICS
 from bspa.training.stage import PHASES
 
-BESIDE = {"table": (".md", ".tex", ".html"), "table_classes": (".html",)}
+BESIDE = {"table": (".json", ".md", ".tex", ".html"), "table_classes": (".json", ".html")}
 """Suffixes of what a rule makes besides its product; figures are made as PNG too."""
 
 
@@ -249,17 +249,7 @@ class Plan(Products):
     @remembered
     def products(self) -> dict[str, Product]:
         """Return everything that the targets need, by path, each after what it needs."""
-        found: dict[str, Product] = {}
-
-        def add(product: Product) -> None:
-            if product.path not in found:
-                for need in product.reads:
-                    add(need)
-                found[product.path] = product
-
-        for target in self.targets():
-            add(target)
-        return found
+        return lineage(self.targets())
 
     @remembered
     def forecast(self) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias
 
-from bspa.config.code import code_digest
+from bspa.config.code import code_digest, module_digests
 from bspa.config.contents import Contents
 from bspa.config.recipes import Phase, used_masks
 from bspa.config.runs import Run, Runs, remembered
@@ -51,6 +51,10 @@ class Product:
     """32 hexadecimal digits that stand for the settings, the code, and the keys of what the job reads."""
     code: str
     """16 hexadecimal digits that stand for the code; "" where no code counts."""
+    counted: dict[str, Any]
+    """What decides the result: the settings, or less or more than these."""
+    modules: Mapping[str, str]
+    """Digests of the script and of each module whose code counts."""
 
     @property
     def reads(self) -> list[Product]:
@@ -417,17 +421,22 @@ class Products(Runs):
         """Make a product; for ``script`` see `made`."""
         script = rule if script is None else script
         modules = tuple(sorted(set(_chosen(job))))
-        code = self._code(script, modules) if script else ""
+        digests, code = self._code(script, modules) if script else ({}, "")
         if script and SPANDREL in modules:
             code += f" spandrel {spandrel_version()}"
-        decides = job.settings if job.counted is None else job.counted
-        key = digest([rule, decides, code, sorted(need.key for need in _flat(*job.needs.values()))])
+            digests = {**digests, "spandrel": spandrel_version()}
+        counted = job.settings if job.counted is None else job.counted
+        key = digest([rule, counted, code, sorted(need.key for need in _flat(*job.needs.values()))])
         settings = dict(sorted(job.settings.items()))
-        return Product(rule=rule, path=path, settings=settings, needs=job.needs, key=key, code=code)
+        return Product(
+            rule=rule, path=path, settings=settings, needs=job.needs, key=key, code=code, counted=counted,
+            modules=digests,
+        )  # fmt: skip
 
     @remembered
-    def _code(self, script: str, modules: tuple[str, ...]) -> str:
-        return code_digest(self._scripts / f"{script}.py", modules)
+    def _code(self, script: str, modules: tuple[str, ...]) -> tuple[dict[str, str], str]:
+        digests = module_digests(self._scripts / f"{script}.py", modules)
+        return digests, code_digest(digests)
 
 
 def spandrel_version() -> str:
@@ -448,6 +457,21 @@ def spandrel_version() -> str:
 def digest(value: Any) -> str:
     """Digest plain values: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def lineage(targets: Iterable[Product]) -> dict[str, Product]:
+    """Return products and all that they come from, by path, each after what it needs."""
+    found: dict[str, Product] = {}
+
+    def add(product: Product) -> None:
+        if product.path not in found:
+            for need in product.reads:
+                add(need)
+            found[product.path] = product
+
+    for target in targets:
+        add(target)
+    return found
 
 
 def _flat(*needs: Product | list[Product]) -> list[Product]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bspa.system.files import atomic_path
+from bspa.system.origin import NAME, Origin
 
 COLUMN_INCHES = 3.3
 PAGE_INCHES = 6.9
@@ -120,12 +122,15 @@ def write_title(figure: Figure, title: str, label: str) -> None:
         write_centred(figure, 0, baseline, width, text, at_most=TITLE_POINTS)
 
 
-def save_figure(figure: Figure, pdf: str | os.PathLike[str], png: str | os.PathLike[str]) -> None:
-    """Write ``figure`` as PDF and PNG. Neither holds a date, so equal figures give equal bytes."""
+def save_figure(
+    figure: Figure, pdf: str | os.PathLike[str], png: str | os.PathLike[str], origin: Origin
+) -> None:
+    """Write ``figure`` as PDF and PNG that tell its origin, without dates: equal figures give equal bytes."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every part of a font that it drops
     with mpl.rc_context(STYLE):
         with atomic_path(pdf) as temporary:
             undated = {"CreationDate": None, "Creator": None, "Producer": None}
-            figure.savefig(temporary, format="pdf", metadata=undated)
+            figure.savefig(temporary, format="pdf", metadata={**undated, "Keywords": json.dumps(origin)})
         with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+            metadata = {"Software": None, NAME: json.dumps(origin)}
+            figure.savefig(temporary, format="png", dpi=DPI, metadata=metadata)

@@ -1,13 +1,17 @@
 """Digests beside products: what a disk or a hand has changed since a job made it is not used in silence.
 
-The product `x4.h5` has its SHA-256 in `.x4.h5.sha256`. A product without one, as of older versions, is taken.
+The product `x4.h5` has its SHA-256 in `.x4.h5.sha256`; the next line says how it was computed, as JSON. A
+product without one, as of older versions, is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bspa.system.files import write_text
 
@@ -18,10 +22,17 @@ def remove_digests(products: Iterable[str]) -> None:
         _beside(Path(product)).unlink(missing_ok=True)
 
 
-def write_digests(products: Iterable[str]) -> None:
-    """Store the digest of each file or folder beside it."""
+def write_digests(products: Iterable[str], note: Any = None) -> None:
+    """Store the digest of each file or folder beside it, and a note of plain values."""
     for product in map(Path, products):
-        write_text(_beside(product), f"{_digest(product)}\n")
+        write_text(_beside(product), f"{_digest(product)}\n{json.dumps(note)}\n")
+
+
+def read_note(product: str | os.PathLike[str]) -> Any:
+    """Return the note beside a product; None if it has none."""
+    stored = _beside(Path(product))
+    lines = stored.read_text(encoding="utf-8").splitlines() if stored.exists() else []
+    return json.loads(lines[1]) if len(lines) > 1 else None
 
 
 def check_digests(products: Iterable[str]) -> None:
@@ -32,7 +43,7 @@ def check_digests(products: Iterable[str]) -> None:
     """
     for product in map(Path, products):
         stored = _beside(product)
-        if stored.exists() and stored.read_text(encoding="utf-8").strip() != _digest(product):
+        if stored.exists() and stored.read_text(encoding="utf-8").split("\n")[0] != _digest(product):
             raise ValueError(
                 f"{product}: it is not as the job that made it left it (damaged on the disk, or edited). "
                 "Delete it, and run the same command again: it will be made anew"

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from bspa.system.digests import check_digests, remove_digests, write_digests
+from bspa.system.origin import how_it_ran
 from bspa.system.parent import end_with_workflow
 from bspa.system.progress import PROGRESS
 
@@ -28,7 +29,8 @@ def job_name(rule: str, wildcards: Mapping[str, str]) -> str:
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     """Run ``main(snakemake)`` with log lines on stderr and in the rule's log file.
 
-    Inputs are compared with the digests that their jobs left; the outputs get theirs.
+    Inputs are compared with the digests that their jobs left; the outputs get theirs, and a note of how they
+    were computed.
 
     The log file gets every line; the terminal gets progress, warnings and errors. The user can mend a
     `ValueError` or an `OSError`: the message is printed alone and the exit status is 1. Other exceptions keep
@@ -48,7 +50,7 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
         check_digests(snakemake.input)
         remove_digests(snakemake.output)
         main(snakemake)
-        write_digests(snakemake.output)
+        write_digests(snakemake.output, how_it_ran(snakemake))
     except (ValueError, OSError) as error:
         log.error("error: %s", error)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What the file of a network, and the files beside it, say about the network."""
+"""What a file, and the files beside it, say about a network, a table, a figure or another product."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from bspa.models.registry import count_parameters, recognise
 from bspa.models.released import load_released
 from bspa.models.upscalers import ForeignNetwork, load_upscaler
 from bspa.models.weights import FORMAT, load_model, load_weights
+from bspa.system.origin import load_onnx, read_origin
 
 Description = dict[str, Any]
 """What `json.dump` takes; see `describe`."""
 
 
 def describe(path: str | os.PathLike[str]) -> Description:
-    """Describe the network in a file.
+    """Describe the network in a file, or another product of the workflow.
 
     Returns:
-        ``file``, ``bytes``, ``sha256``, and ``kind``, which decides the rest:
+        ``file``, ``bytes``, ``sha256``; where the file tells it, ``origin`` (`bspa.system.origin.Origin`);
+        and ``kind``, which decides the rest:
 
         - ``delivered`` (by this workflow): architecture, scale, options, parameters; ``made``, all else that
           the header says; ``summary``, what training cost, and ``scores``, from the files in the folder of
           results; empty where these are not there.
+        - ``shown``: a table or a figure.
+        - ``product``: another file of a folder of results, as its ``provenance.json`` has it: rule, key,
+          code, reads.
         - ``onnx``: scale (None if the file does not tell), inputs, outputs, opset, operators, metadata.
         - ``foreign`` (of another program): architecture and scale (None where they cannot be told), tensors,
           parameters, types, metadata.
@@ -41,10 +46,18 @@ def describe(path: str | os.PathLike[str]) -> Description:
     path = Path(path)
     content = path.read_bytes()
     general = {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    if path.suffix.lower() == ".safetensors":
+        load_weights(path)  # whose errors say more than those of the header's reader
+    if origin := read_origin(path):
+        general["origin"] = origin
     if path.suffix.lower() == ".onnx":
         return {**general, "kind": "onnx", **_describe_onnx(path)}
     if path.suffix.lower() == ".safetensors" and load_weights(path)[1].get("format") == FORMAT:
         return {**general, "kind": "delivered", **_describe_delivered(path)}
+    if origin:
+        return {**general, "kind": "shown"}
+    if product := _find_product(path):
+        return {**general, "kind": "product", **product}
     return {**general, "kind": "foreign", **_describe_foreign(path)}
 
 
@@ -71,9 +84,21 @@ def read_scores(folder: str | os.PathLike[str], name: str) -> dict[str, dict[str
     return scores
 
 
+def _find_product(path: Path) -> Description | None:
+    """Return what the ``provenance.json`` of the folder of results says of a file in it."""
+    path = path.resolve()
+    for folder in path.parents:
+        whole = read_origin(folder) if (folder / "provenance.json").exists() else None
+        if whole and "products" in whole:
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            products = (p for p in whole["products"] if p["file"].rpartition(".")[0] == stem)
+            return next(products, None)
+    return None
+
+
 def _describe_delivered(path: Path) -> Description:
     network, (_, header) = load_model(path), load_weights(path)
-    known = {"architecture", "scale", "options", "format"}
+    known = {"architecture", "scale", "options", "format", "origin"}
     summary = path.with_suffix(".json")
     try:
         spent = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
@@ -116,15 +141,7 @@ def _describe_foreign(path: Path) -> Description:
 
 
 def _describe_onnx(path: Path) -> Description:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ValueError(f'{path}: reading ONNX needs the extra "onnx": pip install "bspa[onnx]"') from error
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except Exception as error:  # of protobuf and of the checker, which share no base
-        raise ValueError(f"{path}: not an ONNX file, or a damaged one ({error!r:.80})") from error
+    model = load_onnx(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     scale = metadata.get("scale", "")
     return {
@@ -135,7 +152,7 @@ def _describe_onnx(path: Path) -> Description:
         "outputs": {value.name: _shape(value) for value in model.graph.output},
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "operators": sorted({node.op_type for node in model.graph.node}),
-        "metadata": metadata,
+        "metadata": {name: value for name, value in metadata.items() if name != "origin"},
     }
 
 

@@ -279,6 +279,8 @@ def _plain_notes(table: Table) -> Iterator[str]:
     yield _paper_note(table)
     if table.rows["compared"].any():
         yield from _gain_notes(table)
+    if table.origin:
+        yield f"{table.origin}."
 
 
 def _weights_notes(table: Table) -> Iterator[str]:

@@ -59,6 +59,8 @@ class Table:
     """What the runs computed on, and in which precision."""
     left_out: Mapping[tuple[Any, ...], Sequence[str]]
     """Images left out by scale, benchmark and metric, since a row has no value for them."""
+    origin: str = ""
+    """What it came from, in words."""
 
 
 def read_table(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bspa.config.code as code
-from bspa.config.code import code_digest
+from bspa.config.code import code_digest, module_digests
 
 SCRIPT = """\
 from bspa.alpha import f
@@ -75,7 +75,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_only_what_is_computed_counts(package: Path, file: str, old: str, new: str, changes: bool) -> None:
     script, chosen, path = package / "script.py", ["bspa.models.first"], package / file
-    before = code_digest(script, chosen)
+    before = code_digest(module_digests(script, chosen))
     assert path.read_text().count(old) == 1
     path.write_text(path.read_text().replace(old, new))
-    assert (code_digest(script, chosen) != before) is changes
+    assert (code_digest(module_digests(script, chosen)) != before) is changes

@@ -4,7 +4,6 @@ import itertools
 import math
 import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from bspa.difficulty.class_table import write_classes
 from bspa.difficulty.classes import split_classes
 from bspa.figures.figure3 import ClassPsnr, class_psnr, figure_3
 from tests.support.figure_files import SCRIPTS, assert_nothing_is_cut_off, score_file
+from tests.support.jobs import make_job
 
 
 def panel_of(counts: list[int], psnr: np.ndarray) -> ClassPsnr:
@@ -69,15 +69,15 @@ def test_the_script_classifies_by_rgb_and_draws_y(tmp_path: Path) -> None:
     write_classes(tmp_path / "thresholds.csv", split_classes(mse, 2, 1), key="test")
     difficulty = score_file(tmp_path / "difficulty.h5", mse, mse_y=mse[::-1])
     scores = [score_file(tmp_path / f"{n}.h5", mse / n, mse_y=mse / n / 10) for n in (1, 2)]
-    files = SimpleNamespace(
-        thresholds=tmp_path / "thresholds.csv", train_scores=scores, validation_scores=scores,
-        difficulty=difficulty, validation_difficulty=difficulty,
-    )  # fmt: skip
+    files = {
+        "thresholds": tmp_path / "thresholds.csv", "train_scores": scores, "validation_scores": scores,
+        "difficulty": difficulty, "validation_difficulty": difficulty,
+    }  # fmt: skip
     drawn: list[Figure] = []
     main = runpy.run_path(str(SCRIPTS / "figure_3.py"))["main"]
     main.__globals__["save_figure"] = lambda figure, *_: drawn.append(figure)
-    params = SimpleNamespace(settings={"label": "net, x4", "methods": ["a", "b"]})
-    main(SimpleNamespace(input=files, output=SimpleNamespace(pdf="", png=""), params=params))
+    settings = {"label": "net, x4", "methods": ["a", "b"]}
+    main(make_job("figure_3", files, {"pdf": "", "png": ""}, settings))
     psnr = -10 * np.log10(mse / 10)
     means = np.array([psnr[[0, 2]].mean(), psnr[[1, 3]].mean()])
     for axes in drawn[0].axes[:2]:

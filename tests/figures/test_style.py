@@ -40,7 +40,7 @@ def test_a_saved_figure_has_its_fonts_and_no_date_and_leaves_settings_and_log_al
     figure, before = Figure(figsize=(1, 1)), dict(mpl.rcParams)
     figure.text(0.5, 0.5, "text")
     with caplog.at_level(logging.INFO):
-        save_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+        save_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png", {"rule": "figure"})
     assert not caplog.records
     assert dict(mpl.rcParams) == before
     pdf = (tmp_path / "a.pdf").read_bytes()

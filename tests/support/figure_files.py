@@ -5,7 +5,6 @@ from __future__ import annotations
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from bspa.difficulty.score_writing import write_scores
 from bspa.difficulty.scores import Scores
 from bspa.models.registry import build
 from bspa.models.weights import save_network
+from tests.support.jobs import make_job
 
 SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
 FSRCNN: dict[str, Any] = {"arch": "fsrcnn", "scale": 4, "options": {"d": 4, "s": 2, "m": 1}}
@@ -68,12 +68,11 @@ def weights_file(path: Path, seed: int) -> Path:
 
 def run_script(name: str, folder: Path, settings: dict[str, Any], **inputs: Any) -> None:
     """Run a figure's script, and check that it draws something."""
-    output = SimpleNamespace(pdf=folder / f"{name}.pdf", png=folder / f"{name}.png")
-    params = SimpleNamespace(settings=settings, compute={"device": "cpu"}, key="test")
+    output = {"pdf": folder / f"{name}.pdf", "png": folder / f"{name}.png"}
     main = runpy.run_path(str(SCRIPTS / f"{name}.py"))["main"]
-    main(SimpleNamespace(input=SimpleNamespace(**inputs), output=output, params=params, threads=1))
-    assert output.pdf.read_bytes().startswith(b"%PDF")
-    with Image.open(output.png) as image:
+    main(make_job(name, inputs, output, settings, compute={"device": "cpu"}))
+    assert output["pdf"].read_bytes().startswith(b"%PDF")
+    with Image.open(output["png"]) as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
 
 

@@ -25,7 +25,8 @@ def main(snakemake):
     {body}
 
 wildcards = {{"model": "a%b", "scale": "4", "seed": "0"}}
-run_job(main, SimpleNamespace(rule="train", wildcards=wildcards, log=[sys.argv[1]], input=[], output=[]))
+run_job(main, SimpleNamespace(rule="train", wildcards=wildcards, log=[sys.argv[1]], input=[], output=[],
+    params={{}}))
 """
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import runpy
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,11 @@ import pytest
 import yaml
 
 from bspa.metrics.catalogue import METRICS
+from bspa.system.origin import in_words
 from bspa.tables.markup import to_html, to_latex, to_markdown
 from bspa.tables.statistics import detectable_difference, holm, mean_interval, p_value
 from bspa.tables.table import _gain, to_frame
+from tests.support.jobs import make_job
 from tests.support.table_files import Results
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "table.py"
@@ -188,19 +191,19 @@ def test_a_file_with_another_key_is_refused(results: Results, which: str) -> Non
         results.table()
 
 
-def test_the_script_writes_all_four_files(results: Results, tmp_path: Path) -> None:
+def test_the_script_writes_all_files(results: Results, tmp_path: Path) -> None:
     results.score(4, "bicubic", "bicubic", "Set5", [28.0, 29.0], [0.8, 0.7])
     results.score(4, "fsrcnn", "bspa", "Set5", [1 / 3, 30.25], [0.81, 0.83])
     results.run(4, "fsrcnn", "bspa")
-    suffixes = ("csv", "md", "tex", "html")
-    output = SimpleNamespace(**{suffix: tmp_path / f"out/table4.{suffix}" for suffix in suffixes})
-    files = SimpleNamespace(evaluations=results.files, runs=results.summaries)
-    params = SimpleNamespace(settings=results.settings())
-    runpy.run_path(str(SCRIPT))["main"](SimpleNamespace(input=files, params=params, output=output))
-    frame = pd.read_csv(output.csv, dtype=str)
+    suffixes = ("csv", "json", "md", "tex", "html")
+    output = {suffix: tmp_path / f"out/table4.{suffix}" for suffix in suffixes}
+    files = {"evaluations": results.files, "runs": results.summaries}
+    runpy.run_path(str(SCRIPT))["main"](make_job("table", files, output, results.settings()))
+    frame = pd.read_csv(output["csv"], dtype=str)
     assert float(frame["Set5_psnr"][1]) == (1 / 3 + 30.25) / 2, "every digit is kept"
     assert frame["parameters"].tolist() == ["0", "24518"]
-    table = results.table()
-    assert output.md.read_text() == to_markdown(table)
-    assert output.tex.read_text() == to_latex(table)
-    assert output.html.read_text() == to_html(table)
+    origin = json.loads(output["json"].read_text())
+    table = replace(results.table(), origin=in_words(origin, "table4.json"))
+    assert output["md"].read_text() == to_markdown(table)
+    assert output["tex"].read_text() == to_latex(table)
+    assert output["html"].read_text() == to_html(table)

@@ -10,7 +10,6 @@ import signal
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from bspa.training.registry import LOSSES
 from bspa.training.snapshot import load_snapshot
 from bspa.training.stage import Stage
 from bspa.training.uncertainty import build_uncertainty
+from tests.support.jobs import make_job
 from tests.support.networks import SMALL
 from tests.support.noise import pack_noise
 from tests.support.scores import made_up_scores
@@ -37,24 +37,14 @@ from tests.support.training import initial_weights, make_attribution, make_stage
 KEY = "0123456789abcdef"
 
 
-class Inputs(dict[str, Any]):
-    """Named files, also as attributes, as Snakemake's."""
-
-    __getattr__ = dict.__getitem__
-
-
 def run(script: str, settings: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Path]) -> None:
     """Run a workflow script."""
     folder = Path(__file__).parents[2] / "workflow_scripts"
     compute = {"device": "cpu", "jobs_per_gpu": 1}
     if script.startswith("train"):
         compute["save_every_seconds"] = 1e9
-    job = SimpleNamespace(
-        input=Inputs({k: v if isinstance(v, list) else str(v) for k, v in inputs.items() if v is not None}),
-        output=SimpleNamespace(**{name: str(path) for name, path in outputs.items()}),
-        params=SimpleNamespace(settings=settings, key=KEY, compute=compute),
-        threads=1,
-    )
+    given = {name: file for name, file in inputs.items() if file is not None}
+    job = make_job(script, given, outputs, settings, key=KEY, compute=compute)
     runpy.run_path(str(folder / f"{script}.py"))["main"](job)
 
 

@@ -31,8 +31,10 @@ LEAVES = {
     "bspa.data.sources",
     "bspa.metrics.catalogue",
     "bspa.training.stage",
+    "bspa.system.digests",
     "bspa.system.files",
     "bspa.system.locks",
+    "bspa.system.origin",
     "bspa.system.versions",
 }
 """What the config's modules and the Snakefile import besides; these load nothing heavy."""
