@@ -12,6 +12,7 @@ times do not count. Open files of Snakemake's process are counted while it runs:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def run_round(folder: Path, config: dict[str, Any], cores: int) -> dict[str, Any
         **seen,
         "left": {
             "processes": _session(master.pid),
-            "shared memory": sorted(_shared_memory() - shared - _mapped()),
+            "shared memory": [*_unused(_shared_memory() - shared)],
             "temporary files": sorted(str(file) for file in (folder / "tmp").rglob("*") if file.is_file()),
             "hidden files": unfinished(folder / "results"),
             "locks": held_locks(folder),
@@ -151,15 +152,17 @@ def _shared_memory() -> set[str]:
     return {str(file) for file in Path("/dev/shm").rglob("*")}
 
 
-def _mapped() -> set[str]:
-    """List what living processes, which are not ours, have of /dev/shm: a machine is seldom idle."""
-    found: set[str] = set()
+def _unused(files: set[str]) -> Iterator[str]:
+    """Name the files that no living process maps: those of other programs are no leak of ours."""
+    mapped: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
-        try:
-            found |= set(re.findall(r"/dev/shm/\S+", maps.read_text()))
-        except OSError:
-            continue
-    return found
+        with contextlib.suppress(OSError):  # a process that has just ended
+            # By inode: the C library maps a semaphore before it gets its name.
+            mapped |= {line.split()[4] for line in maps.read_text().splitlines() if "/dev/shm/" in line}
+    for file in sorted(files):
+        with contextlib.suppress(FileNotFoundError):
+            if str(Path(file).stat().st_ino) not in mapped:
+                yield file
 
 
 def unfinished(results: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from snakemake.utils import update_config
 
 from bspa.config.load import load_config
@@ -186,3 +188,51 @@ def test_precision_reports_differences_by_seed_and_their_mean(load: Load) -> Non
     assert rows[0] == ["tiny", "0", "20.000", "+0.250 (+0.000)", "+0.000 (+0.000)"]
     assert rows[1] == ["tiny", "1", "21.000", "+0.250 (+0.000)", "-0.500 (+0.000)"]
     assert rows[2] == ["tiny", "mean", "", "+0.250 (+0.000)", "-0.250 (+0.000)"]
+
+
+def test_load_finds_what_is_left_and_what_differs_but_for_times(load: Load, tmp_path: Path) -> None:
+    bench_load = load("load")
+    results = tmp_path / "results"
+    for name in ("training/uniform.csv", "models/a.json", "logs/a.log", ".a.csv.sha256", "x4.h5"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("{}" if name.endswith("json") else "")
+    journal, summary = results / "training/uniform.csv", results / "models/a.json"
+
+    def write(loss: float, seconds: float) -> dict[str, str]:
+        journal.write_text(f"step,loss,samples_per_second\n1,{loss},{seconds}\n")
+        summary.write_text(json.dumps({"steps": 1, "device_seconds": seconds}))
+        return bench_load.digest_products(results)
+
+    first = write(0.5, 1.0)
+    assert first.keys() == {"training/uniform.csv", "models/a.json", "x4.h5"}
+    assert write(0.5, 2.0) == first
+    other = write(0.25, 2.0)
+    files = {"first half": 9, "second half": 9}
+    rounds = [{"left": {"locks": []}, "open_files": files, "products": found} for found in (first, other)]
+    (wrong,) = bench_load.judge(rounds)
+    assert "1 products differ from the first: ['training/uniform.csv']" in wrong
+    rounds[1] |= {
+        "products": first,
+        "left": {"locks": ["a.lock"]},
+        "open_files": {**files, "second half": 90},
+    }
+    assert len(bench_load.judge(rounds)) == 2
+    assert bench_load.unfinished(results) == []
+    for name in (".uniform.0123abcd.csv", ".shards.a1b2c3d4"):
+        (results / name).write_text("")
+    assert bench_load.unfinished(results) == [".shards.a1b2c3d4", ".uniform.0123abcd.csv"]
+    (results / "a.lock").touch()
+    assert bench_load.held_locks(tmp_path) == []
+    with FileLock(results / "a.lock"):
+        assert bench_load.held_locks(tmp_path) == ["results/a.lock"]
+    semaphore, orphan = multiprocessing.get_context("spawn").Semaphore(), Path("/dev/shm", tmp_path.name)
+    orphan.touch()
+    try:
+        files = {
+            str(file) for file in Path("/dev/shm").iterdir() if file.name.startswith(("sem.mp", orphan.name))
+        }
+        assert len(files) > 1, semaphore
+        assert str(orphan) in [*bench_load._unused(files)]
+        assert f"/dev/shm/sem.{semaphore._semlock.name.strip('/')}" not in [*bench_load._unused(files)]
+    finally:
+        orphan.unlink()

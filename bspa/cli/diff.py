@@ -111,7 +111,7 @@ def diff(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> Diffe
     inexact = ["training on a GPU does not repeat its bits"] * gpu
     inexact += ["match_seconds trains as long as the machine takes"] * any(o["timed"] for o in origins)
     return Difference(
-        settings=changes(lambda origin: dict(_flat(origin.get("config", origin.get("settings"))))),
+        settings=changes(lambda origin: dict(_flat(_settings(origin, origins)))),
         code=changes(lambda origin: origin["modules"]),
         data=changes(lambda origin: origin["data"]),
         packages=changes(_packages),
@@ -128,6 +128,15 @@ def _keys(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from ((product["file"], product["key"]) for product in origin["products"])
     else:
         yield "", origin["key"]
+
+
+def _settings(origin: Mapping[str, Any], origins: list[Any]) -> Any:
+    """Return the config of a folder; or a file's settings by rule, "run" where the other has not the rule."""
+    if "config" in origin:
+        return origin["config"]
+    rules = [set(of_one["settings"]) for of_one in origins]
+    both = rules[0] & rules[1]
+    return {rule: values if rule in both else "run" for rule, values in origin["settings"].items()}
 
 
 def _flat(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -50,6 +50,11 @@ CHANGES: dict[str, tuple[Change, str, str]] = {
         OTHER,
         "train_uniform.seed: 0 -> 0 and 1",
     ),
+    "rule": (
+        of_key(lambda o: o["settings"].update(train_inverse={"batch": [4], "seed": [0]})),
+        OTHER,
+        "train_inverse: none -> run",
+    ),
     "code": (
         of_key(lambda o: o["modules"].update({"bspa.training.loop": "m3"})),
         OTHER,

@@ -26,8 +26,8 @@ ORIGIN = {
 
 
 def deliver_with_scores(results: Path) -> Path:
-    file = results / "models" / "net_x3_bspa_seed0.safetensors"
-    path = deliver(file, "edsr", 3, steps="1200", origin=json.dumps(ORIGIN))
+    made = {"steps": "1200", "method": "bspa", "origin": json.dumps(ORIGIN)}
+    path = deliver(results / "models" / "net_x3_bspa_seed0.safetensors", "edsr", 3, **made)
     path.with_suffix(".json").write_text(json.dumps({"key": "k", "device": "cpu", "device_seconds": 12.5}))
     for name, psnr in ((path.stem, 30.0), ("bicubic_x3", 28.0), ("another", 99.0)):
         table = results / "evaluation" / name / "set5.csv"
@@ -75,7 +75,7 @@ def test_an_onnx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert count_parameters(network) <= found["parameters"] <= every
     assert found["inputs"]["input"][:2] == [1, 3]
     assert "Conv" in found["operators"]
-    assert found["metadata"]["steps"] == "1200"
+    assert (found["metadata"]["method"], found["metadata"]["steps"]) == ("bspa", "1200")
     assert found["origin"] == ORIGIN
     assert bspa(["info", str(tmp_path / "net.onnx")]) == 0
     assert_origin_is_told(capsys.readouterr().out)
