@@ -102,7 +102,7 @@ def devices_of(wildcards):
 
 def stage_gpus(wildcards):
     """How many of the resource a stage takes: all there is, where that is less."""
-    return min(devices_of(wildcards), available("gpu", devices_of(wildcards)))
+    return GPU * min(devices_of(wildcards), available("gpu", devices_of(wildcards)))
 
 
 def stage_threads(wildcards):
@@ -124,6 +124,38 @@ def compute_run(wildcards, output):
     return {**compute_stage(wildcards, output), "previews": plan.previews(run_of(wildcards))}
 
 
+# ---- clusters: what a job asks for, and which jobs are submitted together; local runs use none of it ----
+ON_CLUSTER = workflow.nodes is not None
+GPU = 0 if ON_CLUSTER and settings.compute.device == "cpu" else 1
+# What a retry of a group may cost: it begins with the group's first job.
+GROUP_MINUTES = 360
+
+
+def trained_run(wildcards):
+    """The run whose stage, attribution or weights a job makes; without a model, the reference's."""
+    return run_of(wildcards) if "model" in wildcards.keys() else plan.reference_run(int(wildcards.scale))
+
+
+def memory_of_run(wildcards, attempt):
+    """MB of a job of a run; a retry gets more."""
+    return planned(plan.memory_mb, trained_run(wildcards)) * attempt
+
+
+def minutes_of_run(wildcards, attempt):
+    """Minutes of a job of a run; a retry, which goes on where a stage was, gets more."""
+    return max(planned(plan.minutes, trained_run(wildcards))) * attempt
+
+
+def together(name, small=False):
+    """The group of small jobs of a kind, and of whole runs that are short; a long stage is a job of its own."""
+
+    def group(wildcards):
+        short = sum(planned(plan.minutes, trained_run(wildcards))) <= GROUP_MINUTES
+        return name if short else f"after_{name}" if small else None
+
+    return group if ON_CLUSTER else None
+
+
 def threads_of_job(jobs=1):
     """Threads of a heavy job: the real cores, or as many as --cores allows, shared by some jobs at a time."""
     if settings.compute.threads != "auto":
@@ -142,4 +174,4 @@ THREADS = threads_of_job()
 # All that this run may use: nothing runs beside such a job.
 ALL_CORES = available("_cores", len(os.sched_getaffinity(0)))
 # Jobs that compute on a GPU leave cores to each other: with all cores each, one would run at a time.
-GPU_THREADS = threads_of_job(jobs=max(1, available("gpu", 1)))
+GPU_THREADS = threads_of_job(jobs=1 if ON_CLUSTER else max(1, available("gpu", 1)))

@@ -42,6 +42,8 @@ rule make_manifest:
         key=key_of("make_manifest"),
     message:
         "Check the photographs of {wildcards.source}"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/make_manifest.py"
 
@@ -62,6 +64,8 @@ rule check_data:
         key=key_of("check_data"),
     message:
         "Check the sources against each other"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/check_data.py"
 
@@ -83,6 +87,8 @@ rule pack_images:
         key=key_of("pack_images"),
     message:
         "Pack HR and x{wildcards.scale} LR images of {wildcards.source}"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/pack_images.py"
 
@@ -102,5 +108,7 @@ rule crop_sub_images:
         key=key_of("crop_sub_images"),
     message:
         "Lay the grid of sub-images over {wildcards.source} x{wildcards.scale}"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/crop_sub_images.py"

@@ -40,6 +40,8 @@ rule train_reference:
     priority: 50
     resources:
         gpu=stage_gpus,
+        mem_mb=memory_of_run,
+        runtime=minutes_of_run,
     params:
         settings=settings_of("train_reference"),
         compute=compute_stage,
@@ -48,6 +50,8 @@ rule train_reference:
         scale=any_of(plan.trained_references),
     message:
         "Train the reference network for x{wildcards.scale}"
+    group:
+        together("difficulty")
     script:
         "../workflow_scripts/train_reference.py"
 
@@ -68,13 +72,15 @@ rule score_difficulty:
     threads: GPU_THREADS
     priority: 50
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("score_difficulty"),
         compute=compute,
         key=key_of("score_difficulty"),
     message:
         "Score the sub-images of {wildcards.source} x{wildcards.scale}"
+    group:
+        "difficulty" if ON_CLUSTER else None
     script:
         "../workflow_scripts/score_sub_images.py"
 
@@ -94,6 +100,8 @@ rule compute_thresholds:
         key=key_of("compute_thresholds"),
     message:
         "Compute class sizes and thresholds of {wildcards.source} x{wildcards.scale}, split {wildcards.split}"
+    group:
+        "difficulty" if ON_CLUSTER else None
     script:
         "../workflow_scripts/compute_thresholds.py"
 
@@ -117,5 +125,7 @@ rule write_class_shards:
         key=key_of("write_class_shards"),
     message:
         "Write the class shards of {wildcards.source} x{wildcards.scale}, split {wildcards.split}"
+    group:
+        "difficulty" if ON_CLUSTER else None
     script:
         "../workflow_scripts/write_class_shards.py"

@@ -15,7 +15,7 @@ rule evaluate:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("evaluate"),
         compute=compute,
@@ -23,6 +23,8 @@ rule evaluate:
     message:
         "Evaluate {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
         "on {wildcards.benchmark}"
+    group:
+        together("runs", small=True)
     script:
         "../workflow_scripts/evaluate.py"
 
@@ -42,6 +44,8 @@ rule evaluate_bicubic:
         key=key_of("evaluate_bicubic"),
     message:
         "Evaluate bicubic interpolation x{wildcards.scale} on {wildcards.benchmark}"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/evaluate_bicubic.py"
 
@@ -77,7 +81,7 @@ rule evaluate_perceptual:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("evaluate_perceptual"),
         compute=compute,
@@ -85,6 +89,8 @@ rule evaluate_perceptual:
     message:
         "Compute NIQE and LPIPS of {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed} "
         "on {wildcards.benchmark}"
+    group:
+        together("runs", small=True)
     script:
         "../workflow_scripts/evaluate_perceptual.py"
 
@@ -100,7 +106,7 @@ rule evaluate_perceptual_bicubic:
         "../envs/bspa.yaml"
     threads: 1
     resources:
-        gpu=1 if lpips_available() else 0,
+        gpu=GPU if lpips_available() else 0,
     params:
         settings=settings_of("evaluate_perceptual_bicubic"),
         compute=compute,
@@ -126,7 +132,7 @@ rule score_sub_images:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("score_sub_images"),
         compute=compute,

@@ -68,7 +68,7 @@ rule figure_4:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("figure_4"),
         compute=compute,
@@ -121,7 +121,7 @@ rule figure_6:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=settings_of("figure_6"),
         compute=compute,

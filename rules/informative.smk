@@ -18,6 +18,8 @@ rule map_informativeness:
         key=key_of("map_informativeness"),
     message:
         "Map the interpolation error of {wildcards.source} x{wildcards.scale}"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/map_informativeness.py"
 
@@ -37,5 +39,7 @@ rule select_patches:
         key=key_of("select_patches"),
     message:
         "Select patches of {wildcards.source} x{wildcards.scale}, selection {wildcards.selection}"
+    group:
+        "sources" if ON_CLUSTER else None
     script:
         "../workflow_scripts/select_patches.py"

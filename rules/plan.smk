@@ -8,7 +8,7 @@ rule plan:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
     params:
         settings=lambda w: planned(plan.forecast),
         compute=lambda w: compute(w, None),

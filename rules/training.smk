@@ -51,6 +51,8 @@ rule train_uniform:
     threads: stage_threads
     resources:
         gpu=stage_gpus,
+        mem_mb=memory_of_run,
+        runtime=minutes_of_run,
     params:
         settings=settings_of("train_stage", phase="uniform"),
         compute=compute_run,
@@ -58,6 +60,8 @@ rule train_uniform:
     message:
         "Train {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}: "
         "cycle {wildcards.cycle}, uniform sampling"
+    group:
+        together("runs")
     script:
         "../workflow_scripts/train_stage.py"
 
@@ -152,7 +156,9 @@ rule attribute_parameters:
         "../envs/bspa.yaml"
     threads: GPU_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
+        mem_mb=memory_of_run,
+        runtime=minutes_of_run,
     params:
         settings=settings_of("attribute_parameters"),
         compute=compute,
@@ -160,6 +166,8 @@ rule attribute_parameters:
     message:
         "Attribute the parameters of {wildcards.model} x{wildcards.scale}, {wildcards.method}, "
         "seed {wildcards.seed}: cycle {wildcards.cycle}"
+    group:
+        together("runs")
     script:
         "../workflow_scripts/attribute_parameters.py"
 
@@ -183,5 +191,7 @@ rule deliver_weights:
         key=key_of("deliver_weights"),
     message:
         "Deliver {wildcards.model} x{wildcards.scale}, {wildcards.method}, seed {wildcards.seed}"
+    group:
+        together("runs", small=True)
     script:
         "../workflow_scripts/deliver_weights.py"

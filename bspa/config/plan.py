@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bspa.config.products import BICUBIC, Job, Needs, Product, Products, made
+from bspa.config.products import BICUBIC, MASK, Job, Needs, Product, Products, made
 from bspa.config.runs import Run, remembered
 from bspa.config.schema import ArchiveSource
+from bspa.config.work import memory_mb, minutes
 from bspa.data.sources import list_files
 from bspa.metrics.catalogue import METRICS
-from bspa.training.stage import PHASES
+from bspa.training.stage import PHASES, Attribution, Stage
 
 BESIDE = {"table": (".md", ".tex", ".html"), "table_classes": (".html",)}
 """Suffixes of what a rule makes besides its product; figures are made as PNG too."""
@@ -269,7 +270,7 @@ class Plan(Products):
         return {
             "results": self.config.results,
             "train": self.config.data.train,
-            "images": self._training_images(),
+            "images": self.training_images(),
             "jobs": [
                 {
                     "run": {name: value for name, value in asdict(run).items() if name != "weights"},
@@ -290,7 +291,28 @@ class Plan(Products):
             ],
         }
 
-    def _training_images(self) -> int | None:
+    # ---- clusters ------------------------------------------------------------------------------------------
+
+    @remembered
+    def work(self, run: Run) -> list[Stage | Attribution]:
+        """List what a run, or the training of a reference, computes, in order."""
+        if run.method not in self.config.methods:
+            return [Stage(**self.train_reference(run.scale).settings)]
+        chain = self.chain(run.trained).items()
+        return [(Attribution if name == MASK else Stage)(**made.settings) for (_, name), made in chain]
+
+    def memory_mb(self, run: Run) -> int:
+        """Return the memory to ask for each job of a run, in MB."""
+        return max(map(memory_mb, self.work(run)))
+
+    @remembered
+    def minutes(self, run: Run) -> list[int]:
+        """List the minutes to ask for each job of a run, in order."""
+        images, cpu = self.training_images(), self.config.compute.device == "cpu"
+        return [minutes(work, images, cpu=cpu) for work in self.work(run)]
+
+    @remembered
+    def training_images(self) -> int | None:
         """Count the training photographs; None where they must first be downloaded and no number is given."""
         section = self.config.sources[self.config.data.train]
         if isinstance(section, ArchiveSource):

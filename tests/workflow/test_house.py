@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -127,10 +128,33 @@ def test_what_a_registry_chooses_is_what_the_plan_names() -> None:
     assert open_validation.__module__ == "bspa.training.validation"
 
 
-def test_the_slurm_profile_knows_the_rules() -> None:
-    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.v8+.yaml").read_text())
-    assert set(profile["set-threads"]) <= set(rules())
-    assert set(profile["set-resources"]) <= set(rules())
+def test_the_profile_of_generic_resources_names_every_job_on_a_gpu() -> None:
+    """Jobs that are submitted together must ask for the same: those of a GPU's groups, too."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm-gres/config.v8+.yaml").read_text())
+    names: dict[str, Any] = {}
+    exec(profile["__definitions__"][0], names)  # the profile's own Python
+    sections = rules() | {name: rules()["train_uniform"] for name in rules() if name.startswith("train_")}
+    on_gpu = {
+        name
+        for name, own in sections.items()
+        if "gpu=GPU" in own.get("resources", "")
+        or "together(" in own.get("group", "")
+        or "difficulty" in own.get("group", "")
+    }
+    # Those of lpips alone take none where it is not installed; the plan runs where Snakemake does.
+    assert set(names["ON_GPU"]) == on_gpu - {"evaluate_perceptual_bicubic", "plan"}
+
+
+@pytest.mark.parametrize(("visible", "jobs"), [("0", 1), ("0,1,GPU-3", 3), ("", None), ("-1", None)])
+def test_the_default_profile_counts_the_gpus_that_are_visible(
+    monkeypatch: pytest.MonkeyPatch, visible: str, jobs: int | None
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    profile = yaml.safe_load((ROOT / "profiles/default/config.v8+.yaml").read_text())
+    names: dict[str, Any] = {}
+    exec(profile["__definitions__"][0], names)  # the profile's own Python
+    assert names["visible_gpus"]() == (jobs or 0)
+    assert names["jobs_at_a_time"]() == (jobs or min(2, len(os.sched_getaffinity(0))))
 
 
 def test_the_documentation_has_a_row_for_every_rule() -> None:
