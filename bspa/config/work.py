@@ -1,7 +1,6 @@
-"""What training jobs ask of a cluster, from their work.
+"""What training jobs ask of a cluster, from their work: generously, since who asks for too little is killed.
 
-Rough and generous, since a job that asks for too little is killed: the seconds are those of an old GPU, or of a
-few old CPU cores. `snakemake plan` measures the steps on the device at hand.
+The seconds are those of an old GPU, or of a few old CPU cores. `snakemake plan` measures the device at hand.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def memory_mb(work: Stage | Attribution) -> int:
 
 
 def minutes(work: Stage | Attribution, images: int | None, *, cpu: bool) -> int:
-    """Return the minutes to ask for: twice those of the steps over ``images`` photographs, and the start's."""
+    """Return the minutes to ask for: twice those of the steps over ``images`` photographs, and a start's."""
     products, _ = pixel_costs(work.arch, work.scale, work.options)
     forward = 2 * products * (work.patch // work.scale) ** 2 * work.batch
     images = UNKNOWN_IMAGES if images is None else images

@@ -1,0 +1,43 @@
+"""The groups and the profiles of clusters, by a command that submits to this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.support.workflow import Project
+
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("snakemake_executor_plugin_cluster_generic") is None,
+        reason="the package snakemake-executor-plugin-cluster-generic is not installed",
+    ),
+]
+RUN = "tiny_x4_bspa_seed0"
+
+
+def test_a_run_is_three_submissions_and_makes_what_a_local_run_makes(fresh: Project, tmp_path: Path) -> None:
+    local = fresh.copy(tmp_path / "local")
+    target, asked = f"results/evaluation/{RUN}/tiny_test.csv", tmp_path / "asked"
+    submit = tmp_path / "submit"
+    submit.write_text(
+        f'#!/bin/sh\necho "$1 $2 $3 $4" >> {asked}\nsetsid sh "$5" > "$5.log" 2>&1 &\necho $!\n'
+    )
+    submit.chmod(0o755)
+    log = tmp_path / "log"
+    command = f"{submit} {{threads}} {{resources.mem_mb}} {{resources.runtime}} {{resources.gpu}}"
+    profile = ("--workflow-profile", "profiles/cluster-generic", "--cluster-generic-submit-cmd", command)
+    with fresh.start(target, *profile, "--cluster-generic-cancel-cmd", "kill", log=log) as process:
+        assert process.wait(600) == 0, log.read_text()[-6000:]
+    sources, difficulty, run = (tuple(map(int, line.split())) for line in asked.read_text().splitlines())
+    threads = 1
+    assert {submission[0] for submission in (sources, difficulty, run)} == {threads}, asked.read_text()
+    # The golden configuration computes on the CPU: no GPU is asked for.
+    assert {submission[3] for submission in (sources, difficulty, run)} == {0}
+    assert run[1] < sources[1] == difficulty[1]  # a tiny network needs less than the profile's default
+    local.run(target)
+    for file in (target, f"results/models/{RUN}.safetensors"):
+        assert (fresh.folder / file).read_bytes() == (local.folder / file).read_bytes()
