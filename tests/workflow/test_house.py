@@ -139,7 +139,7 @@ def test_the_profile_of_generic_resources_names_every_job_on_a_gpu() -> None:
     on_gpu = {
         name
         for name, own in sections.items()
-        if "gpu=GPU" in own.get("resources", "")
+        if re.search("gpu=(GPU|stage_gpus)", own.get("resources", ""))
         or "together(" in own.get("group", "")
         or "difficulty" in own.get("group", "")
     }
