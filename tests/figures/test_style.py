@@ -44,7 +44,7 @@ def test_names_with_dollars_are_shown_as_they_are(tmp_path: Path) -> None:
     figure = figure_training([Run(model=name, method=f"{name}.", curve=curve)], label=name)
     with mpl.rc_context(STYLE):
         write_centred(figure, 1, 0.5, 1.2, name)
-    save_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    save_figure(figure, tmp_path / "a.pdf", tmp_path / "a.png", {})
     shown = [text.get_text() for text in figure.findobj(Text) if text.get_parse_math()]
     assert not [text for text in shown if "$" in text]
     assert {name, f"{name}."} <= {text.get_text() for text in figure.findobj(Text)}

@@ -92,7 +92,11 @@ def test_one_stage_can_be_run_again_by_name(project: Project) -> None:
 def test_jobs_on_several_gpus_leave_each_other_cores(fresh: Project, gpus: int) -> None:
     """With all cores each, only one would run at a time."""
     with (fresh.folder / "Snakefile").open("a") as file:
-        file.write('\nfor r in workflow.rules:\n    print("threads", r.name, r.resources["_cores"].value)\n')
+        file.write(
+            "\nfor r in workflow.rules:\n"
+            '    cores = stage_threads({}) if r.name.startswith("train_") else r.resources["_cores"].value\n'
+            '    print("threads", r.name, cores)\n'
+        )
     here = fresh.overlay("here", {"compute": {"threads": "auto"}})
     target = "results/data/checked.txt"
     output = fresh.run(target, "--dry-run", "--resources", f"gpu={gpus}", configs=(here,)).stdout
