@@ -82,6 +82,7 @@ report: f"{HERE}/report/workflow.rst"
 
 
 include: f"{HERE}/rules/common.smk"
+include: f"{HERE}/rules/resources.smk"
 
 
 # On a cluster these run where Snakemake does: compute nodes seldom reach the internet, and the rest takes seconds.
