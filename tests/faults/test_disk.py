@@ -80,6 +80,7 @@ def test_a_full_disk(disk: Project, golden: Project, product: str, share: float)
     assert digest_products(disk.results) == digest_products(golden.results)
 
 
+@pytest.mark.long
 def test_a_read_only_disk(disk: Project) -> None:
     for file in disk.results.glob("tables/table4.*"):  # Snakemake itself refuses to write over them
         file.unlink()
