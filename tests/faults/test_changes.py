@@ -23,7 +23,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"sources": {"tiny_test": {"photos": ["coins"]}}},
     {"patch_selections": {"default": {"share": 0.3}}},
     {"reference": {"batch": 32}},
-    {"shards": "windows"},
+    {"shards": "pixels"},
     {"models": {"tiny": {"options": {"d": 12, "s": 4, "m": 1}}}},
     {"models": {"tiny_reference": {"training": {"epochs": 3}}}},
     {"tables": {"table4": {"caption": "Another"}}},
