@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,14 @@ def describe(path: str | os.PathLike[str]) -> Description:
     path = Path(path)
     content = path.read_bytes()
     general = {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    if path.suffix.lower() == ".safetensors":
-        load_weights(path)  # whose errors say more than those of the header's reader
+    # First, since its errors say more than those of the header's reader.
+    header = load_weights(path)[1] if path.suffix.lower() == ".safetensors" else {}
     if origin := read_origin(path):
         general["origin"] = origin
     if path.suffix.lower() == ".onnx":
         return {**general, "kind": "onnx", **_describe_onnx(path)}
-    if path.suffix.lower() == ".safetensors" and load_weights(path)[1].get("format") == FORMAT:
-        return {**general, "kind": "delivered", **_describe_delivered(path)}
+    if header.get("format") == FORMAT:
+        return {**general, "kind": "delivered", **_describe_delivered(path, header)}
     if origin:
         return {**general, "kind": "shown"}
     if product := _find_product(path):
@@ -95,8 +96,8 @@ def _find_product(path: Path) -> Description | None:
     return None
 
 
-def _describe_delivered(path: Path) -> Description:
-    network, (_, header) = load_model(path), load_weights(path)
+def _describe_delivered(path: Path, header: Mapping[str, str]) -> Description:
+    network = load_model(path)
     known = {"architecture", "scale", "options", "format", "origin"}
     summary = path.with_suffix(".json")
     with reading(summary, "the summary of a run"):

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,10 @@ def scripts(project: Project) -> list[int]:
 
 
 def wait_until(
-    condition: object, process: subprocess.Popen[bytes] | None = None, log: Path | None = None
+    condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None, log: Path | None = None
 ) -> None:
     limit = time.monotonic() + PATIENCE
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if process and process.poll() is not None:
             return  # it was faster
         assert time.monotonic() < limit, log.read_text()[-3000:] if log else "processes are left"

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from tests.support.workflow import Project
 
-pytestmark = [
-    pytest.mark.workflow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("snakemake_executor_plugin_cluster_generic") is None,
-        reason="the package snakemake-executor-plugin-cluster-generic is not installed",
-    ),
-]
+pytestmark = pytest.mark.workflow
 RUN = "tiny_x4_bspa_seed0"
 
 

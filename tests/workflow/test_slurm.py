@@ -21,9 +21,11 @@ def _no_slurm() -> str | None:
     return None
 
 
+NO_SLURM = _no_slurm()
+
 pytestmark = [
     pytest.mark.workflow,
-    pytest.mark.skipif(_no_slurm() is not None, reason=str(_no_slurm())),
+    pytest.mark.skipif(NO_SLURM is not None, reason=str(NO_SLURM)),
 ]
 
 REFERENCE = "results/reference/x4.safetensors"
